@@ -1,0 +1,15 @@
+//! The kernel, modelled: one source, compiled once per backend.
+//!
+//! What crosses the border is `uapi` data only. The entry points (the same in `model_native`,
+//! `model_std` and `model_shuttle`):
+//!
+//! * `explore(&Subject, &mut dyn Explore, &Limits) -> Result<(), ModelError>`: executions until
+//!   the explorer wants no more;
+//! * `run(&Subject, &mut dyn Pick, &Limits) -> Result<Option<Outcome>, ModelError>`: one of them;
+//! * `revisions() -> &'static [RevisionInfo]`.
+//!
+//! `model_shuttle` has `sample(&Subject, Sampler, seed: u64, iterations: u64, &Limits, &mut dyn
+//! FnMut(Outcome) -> bool) -> Result<(), ModelError>` in addition (false from the callback ends
+//! it), and `model_loom` has only `explore_loom(&Subject, &LoomBounds, &Limits, &mut dyn
+//! FnMut(Outcome) -> bool) -> Result<bool, ModelError>` (true: exhausted) and `revisions()`.
+pub mod sync;

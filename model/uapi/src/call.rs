@@ -1,0 +1,301 @@
+//! The calls of the API, as data: one row per call, with its arguments and outputs under the
+//! names of the uAPI structs.
+//!
+//! A scenario is parsed against this table and the model executes against it; a new call is a row
+//! here and an arm in `model/src/program.rs`.
+
+use serde::{Deserialize, Serialize};
+
+/// What an argument of a call is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ArgKind {
+    /// An object id: a name bound by an earlier step, or a number as a user space that guesses
+    /// would pass it.
+    Id,
+    /// A device that a driver has bound: only a name bound by `bind` or `mock_domain`, since a
+    /// driver holds a pointer and not an id.
+    Device,
+    /// A physical device, `pdev0` to `pdev7`.
+    Pdev,
+    /// An open iommufd file: a name bound by `open`, or `fd` for the one that is open from the
+    /// start.
+    File,
+    /// A number.
+    Num,
+    /// A number, or names from [`FLAG_NAMES`] of the call joined with `|`.
+    Flags,
+    /// Invalidation entries: a list `[{ vdev_id = 0x99, cache_id = 0 }, …]`.
+    Entries,
+}
+
+/// One argument.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arg {
+    /// Field name in the uAPI struct.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: ArgKind,
+    /// Value when the scenario does not give it; `None`: it must be given.
+    pub default: Option<u64>,
+}
+
+/// One output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Out {
+    /// Field name in the uAPI struct.
+    pub name: &'static str,
+    /// Whether it is an object id, and whether the name can also be used as a `Device`.
+    pub kind: ArgKind,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Signature {
+    /// Which call.
+    pub call: Call,
+    /// Its name in a scenario.
+    pub name: &'static str,
+    /// Arguments; those without default come first and can be given by position, every one can
+    /// be given as `name = value`.
+    pub args: &'static [Arg],
+    /// What a successful call gives out, in order of the names on the left of `=`.
+    pub outs: &'static [Out],
+    /// Whether the answer can carry an `entry_num`.
+    pub entry_num: bool,
+    /// One sentence for `explain` and the documentation.
+    pub doc: &'static str,
+}
+
+const fn req(name: &'static str, kind: ArgKind) -> Arg {
+    Arg { name, kind, default: None }
+}
+
+const fn opt(name: &'static str, kind: ArgKind, default: u64) -> Arg {
+    Arg { name, kind, default: Some(default) }
+}
+
+const fn out(name: &'static str, kind: ArgKind) -> Out {
+    Out { name, kind }
+}
+
+/// Marks an argument that was not given and has no meaning as a number (a wrong pointer length
+/// follows from the data, unless it is given).
+pub const AUTO: u64 = u64::MAX;
+
+/// `IOMMU_VIOMMU_TYPE_SELFTEST`, the mock driver's vIOMMU.
+pub const VIOMMU_TYPE_SELFTEST: u64 = 0xdead_beef;
+/// `IOMMU_HWPT_DATA_SELFTEST`, the mock driver's nested HWPT.
+pub const HWPT_DATA_SELFTEST: u64 = 0xdead;
+/// `IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST`, an entry for the mock driver's vIOMMU.
+pub const VIOMMU_INVALIDATE_DATA_SELFTEST: u64 = 0xdead_beef;
+
+/// `IOMMU_HWPT_ALLOC_NEST_PARENT`
+pub const HWPT_ALLOC_NEST_PARENT: u64 = 1 << 0;
+/// `IOMMU_HWPT_ALLOC_DIRTY_TRACKING`
+pub const HWPT_ALLOC_DIRTY_TRACKING: u64 = 1 << 1;
+/// `IOMMU_HWPT_FAULT_ID_VALID`
+pub const HWPT_FAULT_ID_VALID: u64 = 1 << 2;
+/// `IOMMU_HWPT_ALLOC_PASID`
+pub const HWPT_ALLOC_PASID: u64 = 1 << 3;
+
+/// Names that a `Flags` or `Num` argument understands, by argument name.
+pub const FLAG_NAMES: &[(&str, &str, u64)] = &[
+    ("flags", "NEST_PARENT", HWPT_ALLOC_NEST_PARENT),
+    ("flags", "DIRTY_TRACKING", HWPT_ALLOC_DIRTY_TRACKING),
+    ("flags", "FAULT_ID_VALID", HWPT_FAULT_ID_VALID),
+    ("flags", "PASID", HWPT_ALLOC_PASID),
+    ("type", "SELFTEST", VIOMMU_TYPE_SELFTEST),
+    ("type", "DEFAULT", 0),
+    ("data_type", "NONE", 0),
+    ("data_type", "SELFTEST", AUTO - 1),
+];
+
+/// The calls.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Call {
+    /// open(2) of `/dev/iommu`
+    Open,
+    /// close(2) of an iommufd file.
+    Close,
+    /// `IOMMU_DESTROY`
+    Destroy,
+    /// `IOMMU_IOAS_ALLOC`
+    IoasAlloc,
+    /// `IOMMU_HWPT_ALLOC`
+    HwptAlloc,
+    /// `IOMMU_HWPT_INVALIDATE`
+    HwptInvalidate,
+    /// `IOMMU_VIOMMU_ALLOC`
+    ViommuAlloc,
+    /// `IOMMU_VDEVICE_ALLOC`
+    VdeviceAlloc,
+    /// `iommufd_device_bind()` by a driver.
+    Bind,
+    /// `iommufd_device_unbind()` by a driver.
+    Unbind,
+    /// `iommufd_device_attach()` by a driver.
+    Attach,
+    /// `iommufd_device_detach()` by a driver.
+    Detach,
+    /// `IOMMU_TEST_OP_MOCK_DOMAIN`
+    MockDomain,
+    /// `IOMMU_TEST_OP_DEV_CHECK_CACHE`
+    CheckCache,
+}
+
+use ArgKind::{Device, Entries, File, Flags, Id, Num, Pdev};
+
+/// Every call, in the order of `explain` and of the documentation.
+pub const SIGNATURES: &[Signature] = &[
+    Signature {
+        call: Call::Open,
+        name: "open",
+        args: &[],
+        outs: &[out("file", File)],
+        entry_num: false,
+        doc: "Opens /dev/iommu once more. One file, named `fd`, is open from the start.",
+    },
+    Signature {
+        call: Call::Close,
+        name: "close",
+        args: &[req("file", File)],
+        outs: &[],
+        entry_num: false,
+        doc: "Closes an iommufd file; the last reference runs iommufd_fops_release().",
+    },
+    Signature {
+        call: Call::Destroy,
+        name: "IOMMU_DESTROY",
+        args: &[req("id", Id)],
+        outs: &[],
+        entry_num: false,
+        doc: "Destroys an object by its id.",
+    },
+    Signature {
+        call: Call::IoasAlloc,
+        name: "IOMMU_IOAS_ALLOC",
+        args: &[opt("flags", Flags, 0)],
+        outs: &[out("out_ioas_id", Id)],
+        entry_num: false,
+        doc: "Allocates an I/O address space.",
+    },
+    Signature {
+        call: Call::HwptAlloc,
+        name: "IOMMU_HWPT_ALLOC",
+        args: &[
+            req("dev_id", Id),
+            req("pt_id", Id),
+            opt("flags", Flags, 0),
+            opt("data_type", Num, AUTO),
+            opt("data_len", Num, AUTO),
+            opt("fault_id", Id, 0),
+            opt("__reserved", Num, 0),
+            opt("__reserved2", Num, 0),
+            opt("iotlb", Num, 0),
+        ],
+        outs: &[out("out_hwpt_id", Id)],
+        entry_num: false,
+        doc: "Allocates a hardware page table: paging on an IOAS, nested on a nesting parent or a vIOMMU.",
+    },
+    Signature {
+        call: Call::HwptInvalidate,
+        name: "IOMMU_HWPT_INVALIDATE",
+        args: &[
+            req("hwpt_id", Id),
+            opt("entries", Entries, 0),
+            opt("data_type", Num, AUTO),
+            opt("entry_len", Num, AUTO),
+            opt("entry_num", Num, AUTO),
+            opt("data_uptr", Num, AUTO),
+            opt("__reserved", Num, 0),
+        ],
+        outs: &[],
+        entry_num: true,
+        doc: "Invalidates caches of a nested HWPT, or of the devices of a vIOMMU by their virt_id.",
+    },
+    Signature {
+        call: Call::ViommuAlloc,
+        name: "IOMMU_VIOMMU_ALLOC",
+        args: &[
+            req("dev_id", Id),
+            req("hwpt_id", Id),
+            opt("type", Num, VIOMMU_TYPE_SELFTEST),
+            opt("flags", Flags, 0),
+            opt("data_len", Num, 0),
+            opt("__reserved", Num, 0),
+        ],
+        outs: &[out("out_viommu_id", Id)],
+        entry_num: false,
+        doc: "Allocates a vIOMMU on a nesting parent.",
+    },
+    Signature {
+        call: Call::VdeviceAlloc,
+        name: "IOMMU_VDEVICE_ALLOC",
+        args: &[req("viommu_id", Id), req("dev_id", Id), req("virt_id", Num)],
+        outs: &[out("out_vdevice_id", Id)],
+        entry_num: false,
+        doc: "Registers a device under a virtual device ID of a vIOMMU.",
+    },
+    Signature {
+        call: Call::Bind,
+        name: "bind",
+        args: &[req("pdev", Pdev)],
+        outs: &[out("idev", Device)],
+        entry_num: false,
+        doc: "A driver (VFIO, say) binds a physical device: iommufd_device_bind().",
+    },
+    Signature {
+        call: Call::Unbind,
+        name: "unbind",
+        args: &[req("idev", Device)],
+        outs: &[],
+        entry_num: false,
+        doc: "The driver lets the device go: iommufd_device_unbind().",
+    },
+    Signature {
+        call: Call::Attach,
+        name: "attach",
+        args: &[req("idev", Device), req("pt_id", Id)],
+        outs: &[out("pt_id", Id)],
+        entry_num: false,
+        doc: "The driver attaches the device to an IOAS (auto HWPT) or an HWPT; gives out the HWPT's id.",
+    },
+    Signature {
+        call: Call::Detach,
+        name: "detach",
+        args: &[req("idev", Device)],
+        outs: &[],
+        entry_num: false,
+        doc: "The driver detaches the device.",
+    },
+    Signature {
+        call: Call::MockDomain,
+        name: "mock_domain",
+        args: &[req("pt_id", Id), opt("pdev", Pdev, AUTO)],
+        outs: &[
+            out("out_stdev_id", Id),
+            out("out_hwpt_id", Id),
+            out("out_idev_id", Device),
+        ],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_MOCK_DOMAIN: makes a mock device, binds and attaches it.",
+    },
+    Signature {
+        call: Call::CheckCache,
+        name: "check_cache",
+        args: &[req("id", Id), req("cache_id", Num), req("value", Num)],
+        outs: &[],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_DEV_CHECK_CACHE: -EINVAL if the cache holds another value.",
+    },
+];
+
+/// The row of a call.
+pub fn signature(call: Call) -> &'static Signature {
+    SIGNATURES.iter().find(|s| s.call == call).expect("every call has a row: checked by a test")
+}
+
+/// The row with this name.
+pub fn by_name(name: &str) -> Option<&'static Signature> {
+    SIGNATURES.iter().find(|s| s.name == name)
+}

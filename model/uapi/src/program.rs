@@ -1,0 +1,153 @@
+//! A program: what a scenario asks the kernel to do, resolved for one revision.
+
+use crate::call::Call;
+use crate::errno::Ret;
+use serde::{Deserialize, Serialize};
+
+/// Index of a name that a step binds.
+pub type Sym = u16;
+
+/// An argument of a call.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Operand {
+    /// What an earlier step gave out under this name.
+    Sym(Sym),
+    /// A number.
+    Num(u64),
+    /// Invalidation entries.
+    Entries(Vec<Entry>),
+}
+
+/// One entry of an invalidation array of the mock driver
+/// (`struct iommu_viommu_invalidate_selftest`; `vdev_id` is unused by a nested HWPT, whose entry
+/// is flags and `iotlb_id`, here `cache_id`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Flags; bit 0 is `IOMMU_TEST_INVALIDATE_FLAG_ALL`.
+    pub flags: u32,
+    /// Virtual device ID (32 bits in the mock's entry).
+    pub vdev_id: u32,
+    /// Which cache of the device.
+    pub cache_id: u32,
+}
+
+/// Fault injection for one step.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum FailNth {
+    /// None.
+    #[default]
+    None,
+    /// The n-th fault-capable primitive of this step fails, from 1.
+    Nth(u32),
+    /// The explorer runs the program once without a failure and once for every n that is reached.
+    /// It is resolved to `None` or `Nth` before the model sees the program.
+    Any,
+}
+
+/// One step of a program: a call with what surrounds it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// Which call.
+    pub call: Call,
+    /// One operand per argument of the call's signature, defaults filled in.
+    pub args: Vec<Operand>,
+    /// The iommufd file it goes to.
+    pub file: Operand,
+    /// Names bound to the call's outputs, in order; may be shorter than the outputs.
+    pub binds: Vec<Sym>,
+    /// Answers that are as expected; empty: any.
+    pub expect: Vec<Ret>,
+    /// Expected `entry_num` as written back.
+    pub expect_entry_num: Option<u32>,
+    /// Fault injection.
+    pub fail_nth: FailNth,
+    /// The argument struct lies in a read-only page: the answer cannot be copied out.
+    pub read_only: bool,
+    /// The struct's address is bad: nothing can be copied in.
+    pub bad_pointer: bool,
+    /// The size word of the struct, if it is not the full size.
+    pub usize_: Option<u32>,
+    /// A non-zero byte stands at this offset behind the known struct.
+    pub trail: Option<u32>,
+    /// The step as the scenario spells it, without its expectation: for output.
+    pub text: String,
+}
+
+/// When a sleeper's timer may fire.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timers {
+    /// Only when no CPU can run (virtual time passes only then).
+    #[default]
+    Idle,
+    /// At any moment: every expiry is a branch.
+    Any,
+}
+
+/// A physical device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pdev {
+    /// IOMMU group number.
+    pub group: u32,
+    /// Number of the physical IOMMU instance that it sits behind.
+    pub iommu: u32,
+}
+
+/// What to run.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Program {
+    /// Runs first, on one CPU.
+    pub setup: Vec<Step>,
+    /// Run concurrently. One CPU makes a story.
+    pub cpus: Vec<Vec<Step>>,
+    /// Runs after all CPUs have finished, on one CPU.
+    pub finally: Vec<Step>,
+    /// Name of each [`Sym`].
+    pub syms: Vec<String>,
+    /// The physical devices, `pdev0` first.
+    pub pdevs: Vec<Pdev>,
+    /// When timers fire.
+    pub timers: Timers,
+}
+
+/// How much the explorers may assume about which steps commute.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum Dependence {
+    /// Nothing: a lock conflicts with itself whatever it protects, and every two accesses to one
+    /// object conflict unless both read.
+    Plain,
+    /// Counter changes whose result is thrown away commute.
+    Commuting,
+    /// And steps on different keys do not conflict; an xarray's lock section conflicts only with
+    /// sections on the same index. The default.
+    #[default]
+    Keyed,
+}
+
+/// Bounds and modes of one execution. Everything that is printed as a bound stands here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Scheduling points after which an execution is given up.
+    pub steps_max: u32,
+    /// Keep the log.
+    pub trace: bool,
+    /// Keep the object graph after each step, too.
+    pub graph: bool,
+    /// A freed address is handed out again at once (last freed first). Otherwise every
+    /// allocation has an address of its own.
+    pub recycle: bool,
+    /// What the announced steps may be taken to conflict with.
+    pub dependence: Dependence,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            steps_max: 10_000,
+            trace: false,
+            graph: false,
+            recycle: false,
+            dependence: Dependence::Keyed,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What a kernel would print. All texts live in this file.
+//!
+//! Sources: lib/refcount.c, mm/kasan/report.c, kernel/locking/lockdep.c, kernel/hung_task.c,
+//! mm/kmemleak.c, kernel/kcsan/report.c (their message formats); reference/iommufd.md 1.3, 6.1,
+//! 6.5 and 6.6 for when each appears. The texts under `Invariant` are the testbed's own: a kernel
+//! goes on silently there.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One message, with the place that printed it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Splat {
+    /// Which message.
+    pub kind: Kind,
+    /// The modelled C function that it was printed in; empty at quiescence.
+    pub function: String,
+    /// What it is about: `vdevice#7->obj.users`, a lock, a condition.
+    pub detail: String,
+}
+
+/// The messages.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Kind {
+    /// refcount_inc() of 0.
+    RefcountAddOnZero,
+    /// A refcount overflowed or was saturated.
+    RefcountSaturated,
+    /// refcount_dec_and_test() below 0.
+    RefcountUnderflow,
+    /// refcount_dec() hit 0.
+    RefcountDecHitZero,
+    /// Access to a freed object.
+    KasanUseAfterFree,
+    /// kfree() of a freed object.
+    KasanDoubleFree,
+    /// kfree() of something that was never allocated.
+    KasanInvalidFree,
+    /// Dereference of NULL.
+    NullDeref,
+    /// Dereference of an xarray's internal entry.
+    BadDeref,
+    /// WARN_ON()
+    Warn,
+    /// An object still allocated at the end, with nothing left that could free it.
+    Leak,
+    /// A lock taken twice by one task.
+    RecursiveLock,
+    /// Locks taken in two orders.
+    CircularLock,
+    /// unlock without lock.
+    BadUnlock,
+    /// kfree() of memory that contains a held lock.
+    HeldLockFreed,
+    /// kfree() of memory that contains a lock or wait queue on which a task sleeps.
+    WaitedLockFreed,
+    /// Return to user space with a lock held.
+    HeldAtReturn,
+    /// lockdep_assert_held() failed.
+    AssertHeld,
+    /// A sleeping function was called under a spinlock.
+    SleepInAtomic,
+    /// Nobody can run any more.
+    HungTask,
+    /// Two plain accesses, one of them a write, with nothing to order them.
+    DataRace,
+    /// An invariant of reference/iommufd.md 1.3 (I8, I9, I11) or ownership is broken.
+    Invariant,
+    /// A step answered something that the scenario does not list.
+    UnexpectedAnswer,
+    /// An assertion of a litmus program.
+    Assertion,
+}
+
+impl Kind {
+    /// Every kind, for checks of verdict texts.
+    pub const ALL: &'static [Kind] = &[
+        Kind::RefcountAddOnZero,
+        Kind::RefcountSaturated,
+        Kind::RefcountUnderflow,
+        Kind::RefcountDecHitZero,
+        Kind::KasanUseAfterFree,
+        Kind::KasanDoubleFree,
+        Kind::KasanInvalidFree,
+        Kind::NullDeref,
+        Kind::BadDeref,
+        Kind::Warn,
+        Kind::Leak,
+        Kind::RecursiveLock,
+        Kind::CircularLock,
+        Kind::BadUnlock,
+        Kind::HeldLockFreed,
+        Kind::WaitedLockFreed,
+        Kind::HeldAtReturn,
+        Kind::AssertHeld,
+        Kind::SleepInAtomic,
+        Kind::HungTask,
+        Kind::DataRace,
+        Kind::Invariant,
+        Kind::UnexpectedAnswer,
+        Kind::Assertion,
+    ];
+
+    /// The fixed words of the message: everything that does not name an object or a function.
+    pub fn words(self) -> &'static str {
+        match self {
+            Kind::RefcountAddOnZero => "refcount_t: addition on 0; use-after-free.",
+            Kind::RefcountSaturated => "refcount_t: saturated; leaking memory.",
+            Kind::RefcountUnderflow => "refcount_t: underflow; use-after-free.",
+            Kind::RefcountDecHitZero => "refcount_t: decrement hit 0; leaking memory.",
+            Kind::KasanUseAfterFree => "BUG: KASAN: slab-use-after-free in",
+            Kind::KasanDoubleFree => "BUG: KASAN: double-free in",
+            Kind::KasanInvalidFree => "BUG: KASAN: invalid-free in",
+            Kind::NullDeref => "BUG: kernel NULL pointer dereference in",
+            Kind::BadDeref => "BUG: unable to handle page fault in",
+            Kind::Warn => "WARNING: at",
+            Kind::Leak => "kmemleak: unreferenced object",
+            Kind::RecursiveLock => "WARNING: possible recursive locking detected",
+            Kind::CircularLock => "WARNING: possible circular locking dependency detected",
+            Kind::BadUnlock => "WARNING: bad unlock balance detected!",
+            Kind::HeldLockFreed => "WARNING: held lock freed!",
+            Kind::WaitedLockFreed => "BUG: KASAN: slab-use-after-free in",
+            Kind::HeldAtReturn => "WARNING: lock held when returning to user space!",
+            Kind::AssertHeld => "WARNING: lockdep_assert_held at",
+            Kind::SleepInAtomic => "BUG: sleeping function called from invalid context at",
+            Kind::HungTask => "INFO: task hung in",
+            Kind::DataRace => "BUG: KCSAN: data-race in",
+            Kind::Invariant => "",
+            Kind::UnexpectedAnswer => "unexpected answer:",
+            Kind::Assertion => "assertion failed:",
+        }
+    }
+
+    /// Whether the message stands before the function (`… in iommufd_put_object`) or the detail
+    /// alone follows.
+    fn names_function(self) -> bool {
+        matches!(
+            self,
+            Kind::KasanUseAfterFree
+                | Kind::KasanDoubleFree
+                | Kind::KasanInvalidFree
+                | Kind::NullDeref
+                | Kind::BadDeref
+                | Kind::Warn
+                | Kind::WaitedLockFreed
+                | Kind::AssertHeld
+                | Kind::SleepInAtomic
+                | Kind::HungTask
+                | Kind::DataRace
+        )
+    }
+}
+
+impl fmt::Display for Splat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = self.kind.words();
+        f.write_str(words)?;
+        if self.kind.names_function() {
+            write!(f, " {}", self.function)?;
+        }
+        if !self.detail.is_empty() {
+            if words.is_empty() {
+                f.write_str(&self.detail)?;
+            } else if matches!(self.kind, Kind::Leak | Kind::UnexpectedAnswer | Kind::Assertion) {
+                write!(f, " {}", self.detail)?;
+            } else {
+                write!(f, " ({})", self.detail)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! The explorers: dynamic partial-order reduction, the shuttle portfolio, the loom runner

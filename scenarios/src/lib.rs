@@ -1,0 +1,1 @@
+//! The scenario format, the stories and the races
