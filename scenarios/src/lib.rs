@@ -1,1 +1,225 @@
-//! The scenario format, the stories and the races
+//! The scenario format, the stories and the races.
+//!
+//! One file is one question. A file with one `[[cpu]]` is a story (sequential), with two or more
+//! a race. This crate turns the text into a [`uapi::program::Program`] for one revision, together
+//! with the verdict that the file records for it, and refuses everything else with an error that
+//! points at the line ([`ScenarioError`]).
+//!
+//! * [`Scenario::read`] and [`Scenario::parse`]: one file.
+//! * [`load_dir`]: all of them; [`resolve`]: what a user named on the command line.
+//! * [`write`]: a program back into a file; [`step_text`]: one step as a scenario spells it.
+//! * [`schema`]: the format as a JSON Schema.
+//!
+//! The text of a step is parsed against [`uapi::call::SIGNATURES`]: nothing here knows a call.
+//! How to write a file is in `scenarios/README.md`.
+
+mod error;
+mod file;
+mod load;
+mod schema;
+mod step;
+mod verdict_text;
+mod write;
+
+pub use error::{Location, Problem, ScenarioError};
+pub use load::{directory, load_dir, resolve, Loaded, FILE_SIZE_MAX};
+pub use schema::schema;
+pub use write::{call_table, step_text, write};
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use uapi::errno::Ret;
+use uapi::pick::RevisionInfo;
+use uapi::program::{Program, Timers};
+use uapi::verdict::Expected;
+
+/// One question: a program with the verdict that is recorded for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Scenario {
+    /// File stem; unique over all directories.
+    pub name: String,
+    /// The file, if it was read from one.
+    pub path: Option<PathBuf>,
+    /// The whole text of the file.
+    pub text: String,
+    /// What is asked, one sentence.
+    pub question: String,
+    /// Who asked or where the behaviour comes from: Message-ID, commit, selftest, R-number.
+    pub source: String,
+    /// Why the answer is what it is.
+    pub notes: Option<String>,
+    /// Rows to run, by their canonical names, in the order of the file.
+    pub revisions: Vec<String>,
+    /// The recorded verdict of each of them.
+    pub expected: BTreeMap<String, Expected>,
+    /// How far the explorers go.
+    pub bounds: Bounds,
+    /// Whether every explorer has to find the failure of every row that is not `Never`.
+    pub canary: bool,
+    /// The program without the expectations that differ by row.
+    program: Program,
+    /// For each step of setup, CPUs and finally in that order: what it may answer.
+    answers: Vec<Answers>,
+    /// The rows that the reader was given.
+    rows: Vec<RevisionInfo>,
+}
+
+/// Whether a scenario races.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// One CPU.
+    Story,
+    /// Two or more CPUs.
+    Race,
+}
+
+/// What a step may answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Answers {
+    /// Anything.
+    #[default]
+    Any,
+    /// One of these on every row.
+    Same(Vec<Ret>),
+    /// One of these on the row; a twin that is not named answers as the row it is a twin of.
+    PerRow(BTreeMap<String, Vec<Ret>>),
+}
+
+/// `[bounds]`. `None`: the explorer's default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Bounds {
+    /// Steps after which one execution is given up.
+    pub steps: Option<u32>,
+    /// Executions after which the deciding explorer gives up.
+    pub executions: Option<u64>,
+    /// Preemptions per execution.
+    pub preemptions: Option<u32>,
+    /// Executions per random sampler.
+    pub samples: Option<u64>,
+    /// Whether freed addresses are handed out again.
+    pub heap: Heap,
+    /// Which explorers run; `None`: every one that suits.
+    pub explorers: Option<Vec<Explorer>>,
+}
+
+/// Whether freed addresses are handed out again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Heap {
+    /// Both ways, the second only if the first has compared a stale pointer.
+    #[default]
+    Auto,
+    /// At once, the address freed last first.
+    Recycle,
+    /// Never.
+    Fresh,
+}
+
+/// An explorer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Explorer {
+    /// Dynamic partial-order reduction: decides.
+    Dpor,
+    /// Shuttle's random schedulers.
+    Shuttle,
+    /// Loom, in a child process.
+    Loom,
+}
+
+impl Explorer {
+    /// Every explorer.
+    pub const ALL: &'static [Explorer] = &[Explorer::Dpor, Explorer::Shuttle, Explorer::Loom];
+
+    /// Its name in a scenario and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Explorer::Dpor => "dpor",
+            Explorer::Shuttle => "shuttle",
+            Explorer::Loom => "loom",
+        }
+    }
+}
+
+/// CPUs that loom can run: it has five threads, one of them starts the others.
+pub const LOOM_CPUS_MAX: usize = 4;
+
+impl Scenario {
+    /// Reads one file. `revisions` are the rows that exist (`model_native::revisions()`).
+    pub fn read(path: &Path, revisions: &[RevisionInfo]) -> Result<Scenario, ScenarioError> {
+        load::read(path, revisions)
+    }
+
+    /// Reads a scenario from text; `name` becomes its name and stands in error messages.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        revisions: &[RevisionInfo],
+    ) -> Result<Scenario, ScenarioError> {
+        file::parse(name, name, text, revisions)
+    }
+
+    /// The program for one row, by its name or an alias of it.
+    ///
+    /// A step whose answers are given per row has no expectation on a row that the file says
+    /// nothing about.
+    pub fn program(&self, revision: &str) -> Program {
+        let mut program = self.program.clone();
+        let steps = program
+            .setup
+            .iter_mut()
+            .chain(program.cpus.iter_mut().flatten())
+            .chain(program.finally.iter_mut());
+        for (step, answers) in steps.zip(&self.answers) {
+            step.expect = match answers {
+                Answers::Any => Vec::new(),
+                Answers::Same(rets) => rets.clone(),
+                Answers::PerRow(rows) => self.row_of(revision, rows).cloned().unwrap_or_default(),
+            };
+        }
+        program
+    }
+
+    /// The recorded verdict of a row, by its name or an alias of it.
+    pub fn expected(&self, revision: &str) -> Option<&Expected> {
+        self.expected.get(canonical(&self.rows, revision).map_or(revision, |r| r.name))
+    }
+
+    /// Whether it races.
+    pub fn kind(&self) -> Kind {
+        if self.program.cpus.len() > 1 {
+            Kind::Race
+        } else {
+            Kind::Story
+        }
+    }
+
+    /// How many CPUs it has.
+    pub fn cpus(&self) -> usize {
+        self.program.cpus.len()
+    }
+
+    /// Whether the explorer runs this scenario: it was not left out, and has enough threads.
+    pub fn suits(&self, explorer: Explorer) -> bool {
+        let wanted = self.bounds.explorers.as_ref().is_none_or(|list| list.contains(&explorer));
+        wanted && (explorer != Explorer::Loom || self.cpus() <= LOOM_CPUS_MAX)
+    }
+
+    /// When timers fire.
+    pub fn timers(&self) -> Timers {
+        self.program.timers
+    }
+
+    /// The answers for a row: its own, or those of the row that it is a twin of.
+    fn row_of<'a>(
+        &self,
+        revision: &str,
+        rows: &'a BTreeMap<String, Vec<Ret>>,
+    ) -> Option<&'a Vec<Ret>> {
+        let row = canonical(&self.rows, revision)?;
+        rows.get(row.name).or_else(|| rows.get(row.twin_of?))
+    }
+}
+
+/// The row with this name or alias.
+pub(crate) fn canonical<'a>(rows: &'a [RevisionInfo], name: &str) -> Option<&'a RevisionInfo> {
+    rows.iter().find(|r| r.name == name || r.aliases.contains(&name))
+}

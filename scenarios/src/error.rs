@@ -1,0 +1,183 @@
+//! What is wrong with a scenario file, in a form that points at the line.
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use std::fmt;
+use std::ops::Range;
+
+/// Everything that is wrong with one file.
+///
+/// Printed with miette, it shows file, line and column, the line with the place underlined, and
+/// what would be right.
+#[derive(Clone, Debug)]
+pub struct ScenarioError {
+    file: String,
+    source: Option<NamedSource<String>>,
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// What is wrong, without the place.
+    pub message: String,
+    /// What would be right.
+    pub help: String,
+    /// The places: byte ranges in the file with a word on each. Empty if the file as a whole is
+    /// wrong.
+    pub labels: Vec<(Range<usize>, String)>,
+}
+
+/// A place in a file, both from 1; columns count characters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Location {
+    /// Line.
+    pub line: usize,
+    /// Column.
+    pub column: usize,
+}
+
+impl Problem {
+    /// A problem with the file as a whole.
+    pub(crate) fn whole(message: impl Into<String>, help: impl Into<String>) -> Problem {
+        Problem { message: message.into(), help: help.into(), labels: Vec::new() }
+    }
+
+    /// A problem at a place.
+    pub(crate) fn at(
+        span: Range<usize>,
+        label: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Problem {
+        Problem { message: message.into(), help: help.into(), labels: vec![(span, label.into())] }
+    }
+
+    /// The same with a second place.
+    pub(crate) fn and(mut self, span: Range<usize>, label: impl Into<String>) -> Problem {
+        self.labels.push((span, label.into()));
+        self
+    }
+}
+
+impl ScenarioError {
+    /// Problems found in `text`; `file` is how the user knows it.
+    pub(crate) fn new(file: &str, text: Option<&str>, problems: Vec<Problem>) -> ScenarioError {
+        let source = text.map(|t| NamedSource::new(file, t.to_string()).with_language("TOML"));
+        ScenarioError { file: file.to_string(), source, problems }
+    }
+
+    /// The file, as the user named it.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Everything that is wrong, in the order of the file.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Where a problem is, if it has a place.
+    pub fn location(&self, problem: &Problem) -> Option<Location> {
+        let (span, _) = problem.labels.first()?;
+        let text = self.source.as_ref()?.inner();
+        let before = text.get(..span.start.min(text.len()))?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        Some(Location { line, column })
+    }
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.as_slice() {
+            [one] if one.labels.is_empty() => write!(f, "{}: {}", self.file, one.message),
+            [one] => f.write_str(&one.message),
+            many => write!(f, "{}: {} errors", self.file, many.len()),
+        }
+    }
+}
+
+impl std::error::Error for ScenarioError {}
+
+impl Diagnostic for ScenarioError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        match self.problems.as_slice() {
+            [one] => one.help(),
+            _ => None,
+        }
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|s| s as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        match self.problems.as_slice() {
+            [one] => one.labels(),
+            _ => None,
+        }
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        match self.problems.as_slice() {
+            [_] => None,
+            many => Some(Box::new(many.iter().map(|p| p as &dyn Diagnostic))),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Diagnostic for Problem {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(&self.help))
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        if self.labels.is_empty() {
+            return None;
+        }
+        Some(Box::new(self.labels.iter().enumerate().map(|(i, (span, label))| {
+            let label = (!label.is_empty()).then(|| label.clone());
+            if i == 0 {
+                LabeledSpan::new_primary_with_span(label, span.clone())
+            } else {
+                LabeledSpan::new_with_span(label, span.clone())
+            }
+        })))
+    }
+}
+
+/// The nearest of `names` to what was written, for "did you mean".
+pub(crate) fn nearest<'a>(
+    written: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // Anything further away than this is another word, not a slip; the cut keeps the comparison
+    // of a hostile, very long name cheap.
+    let written: String = written.chars().take(64).collect();
+    let distance_max = 2 + written.chars().count() / 4;
+    names
+        .into_iter()
+        .map(|n| {
+            let (a, b) = (written.to_lowercase(), n.to_lowercase());
+            (strsim::damerau_levenshtein(&a, &b), n)
+        })
+        .filter(|(d, _)| *d <= distance_max)
+        .min()
+        .map(|(_, n)| n)
+}
+
+/// "did you mean `x`?" if there is one, and otherwise the list.
+pub(crate) fn suggest(written: &str, names: &[&str], what: &str) -> String {
+    match nearest(written, names.iter().copied()) {
+        Some(n) => format!("did you mean `{n}`?"),
+        None => format!("{what}: {}", names.join(", ")),
+    }
+}

@@ -1,0 +1,178 @@
+//! Finding and reading scenario files.
+
+use crate::error::{nearest, Problem};
+use crate::{file, Scenario, ScenarioError};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use uapi::pick::RevisionInfo;
+
+/// Files that are larger are refused before they are parsed.
+pub const FILE_SIZE_MAX: u64 = 1 << 20;
+
+/// How deep below the directory files are looked for: a link that points upwards must not loop.
+const DEPTH_MAX: u32 = 4;
+
+/// Where the scenarios of the checkout are: `scenarios/` of the current directory, and otherwise
+/// of the checkout that this binary was built from.
+pub fn directory() -> PathBuf {
+    let here = PathBuf::from("scenarios");
+    if here.join("races").is_dir() {
+        return here;
+    }
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What a directory holds.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The good ones, by name.
+    pub scenarios: Vec<Scenario>,
+    /// The files that are wrong.
+    pub errors: Vec<ScenarioError>,
+}
+
+/// Reads every `*.toml` of the subdirectories of `dir` (`races/`, `stories/`, `canary/`, …), in
+/// order of their names.
+pub fn load_dir(dir: &Path, revisions: &[RevisionInfo]) -> Loaded {
+    let mut loaded = Loaded::default();
+    let files = match files(dir) {
+        Ok(files) => files,
+        Err(e) => {
+            loaded.errors.push(e);
+            return loaded;
+        }
+    };
+    let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for path in files {
+        match read(&path, revisions) {
+            Ok(scenario) => match seen.get(&scenario.name) {
+                Some(other) => loaded.errors.push(whole(
+                    &path,
+                    format!("the name `{}` is taken by {}", scenario.name, other.display()),
+                    "a scenario is named after its file; rename one of the two",
+                )),
+                None => {
+                    seen.insert(scenario.name.clone(), path);
+                    loaded.scenarios.push(scenario);
+                }
+            },
+            Err(e) => loaded.errors.push(e),
+        }
+    }
+    loaded.scenarios.sort_by(|a, b| a.name.cmp(&b.name));
+    loaded
+}
+
+/// The file that a user means: a path, or the name of a scenario below `dir`.
+pub fn resolve(name_or_path: &str, dir: &Path) -> Result<PathBuf, ScenarioError> {
+    let path = PathBuf::from(name_or_path);
+    if path.exists() || name_or_path.ends_with(".toml") || name_or_path.contains('/') {
+        // A path that does not exist gets its error from `Scenario::read`.
+        return Ok(path);
+    }
+    let files = files(dir)?;
+    if let Some(found) = files.iter().find(|f| stem(f) == name_or_path) {
+        return Ok(found.clone());
+    }
+    let names: Vec<String> = files.iter().map(|f| stem(f)).collect();
+    let help = match nearest(name_or_path, names.iter().map(String::as_str)) {
+        Some(n) => format!("did you mean `{n}`? `iommufd-testbed list` shows all of them"),
+        None => "`iommufd-testbed list` shows the names; a path ends in .toml".to_string(),
+    };
+    Err(whole(&path, "there is no scenario of this name", help))
+}
+
+/// Reads one file.
+pub(crate) fn read(path: &Path, revisions: &[RevisionInfo]) -> Result<Scenario, ScenarioError> {
+    let bytes = bytes(path)?;
+    let shown = path.display().to_string();
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(e) => {
+            let bad = e.utf8_error().valid_up_to();
+            // Every byte before the first bad one stands unchanged in the lossy text, so its
+            // position holds there, too.
+            let lossy = String::from_utf8_lossy(e.as_bytes()).into_owned();
+            let end = bad + char::REPLACEMENT_CHARACTER.len_utf8();
+            let problem = Problem::at(
+                bad..end.min(lossy.len()),
+                "this byte",
+                "the file is not UTF-8",
+                "a scenario is a text file; save it as UTF-8",
+            );
+            return Err(ScenarioError::new(&shown, Some(&lossy), vec![problem]));
+        }
+    };
+    let mut scenario = file::parse(&stem(path), &shown, &text, revisions)?;
+    scenario.path = Some(path.to_path_buf());
+    Ok(scenario)
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, ScenarioError> {
+    let meta = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+    if meta.is_dir() {
+        return Err(whole(
+            path,
+            "this is a directory",
+            "name a file in it; without a name, all scenarios of the checkout run",
+        ));
+    }
+    if !meta.is_file() {
+        return Err(whole(path, "this is not a regular file", "name a *.toml file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|f| f.take(FILE_SIZE_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|e| unreadable(path, &e))?;
+    if bytes.len() as u64 > FILE_SIZE_MAX {
+        return Err(whole(
+            path,
+            format!("the file has more than {FILE_SIZE_MAX} bytes"),
+            "a scenario fits on a screen; is this the file you meant?",
+        ));
+    }
+    Ok(bytes)
+}
+
+fn unreadable(path: &Path, e: &std::io::Error) -> ScenarioError {
+    match e.kind() {
+        ErrorKind::NotFound => whole(
+            path,
+            "there is no such file",
+            "a scenario of the checkout is named without directory and .toml; \
+             `iommufd-testbed list` shows them",
+        ),
+        _ => whole(path, format!("the file cannot be read: {e}"), "check its permissions"),
+    }
+}
+
+fn whole(path: &Path, message: impl Into<String>, help: impl Into<String>) -> ScenarioError {
+    ScenarioError::new(&path.display().to_string(), None, vec![Problem::whole(message, help)])
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Every scenario file below `dir`, sorted by path. `Cargo.toml` is not one.
+fn files(dir: &Path) -> Result<Vec<PathBuf>, ScenarioError> {
+    let mut found = Vec::new();
+    let mut todo = vec![(dir.to_path_buf(), 0)];
+    while let Some((dir, depth)) = todo.pop() {
+        let entries = std::fs::read_dir(&dir).map_err(|e| unreadable(&dir, &e))?;
+        for entry in entries {
+            let path = entry.map_err(|e| unreadable(&dir, &e))?.path();
+            if path.is_dir() {
+                let skipped = matches!(stem(&path).as_str(), "src" | "tests" | "target");
+                if !skipped && depth < DEPTH_MAX {
+                    todo.push((path, depth + 1));
+                }
+            } else if path.extension().is_some_and(|e| e == "toml") && stem(&path) != "Cargo" {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,1 @@
+//! Which texts of a verdict can be printed at all.
