@@ -51,7 +51,8 @@ pub struct Step {
     pub call: Call,
     /// One operand per argument of the call's signature, defaults filled in.
     pub args: Vec<Operand>,
-    /// The iommufd file it goes to.
+    /// The iommufd file it goes to: a name bound by `open`, or `Num(0)` for `fd`, the one that is
+    /// open from the start.
     pub file: Operand,
     /// Names bound to the call's outputs, in order; may be shorter than the outputs.
     pub binds: Vec<Sym>,

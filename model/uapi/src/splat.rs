@@ -72,6 +72,19 @@ pub enum Kind {
     Assertion,
 }
 
+/// The texts of [`Kind::Invariant`], with `{}` for what is named in them: a scenario's verdict is
+/// checked against these, so an invariant that the model learns to print is a line here, too.
+pub const INVARIANTS: &[&str] = &[
+    // I11: the slot is empty or somebody else's while a vDEVICE that is fully set up has its id.
+    "viommu->vdevs[{}] lost a live vDEVICE",
+    // R-C15: a vDEVICE that outlives its bound device still leads to it.
+    "invalidation reached {} after its DMA ownership was released",
+    // I9: something is left when the file has been released.
+    "{} is not balanced after the file was released",
+    // I8: an id was given out again that user space believes it still owns.
+    "id {} was given out again after a forced destroy",
+];
+
 impl Kind {
     /// Every kind, for checks of verdict texts.
     pub const ALL: &'static [Kind] = &[
