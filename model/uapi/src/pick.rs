@@ -24,7 +24,8 @@ pub trait Pick {
 
     /// No CPU can run: `pending` are the steps still blocked. Afterwards the earliest timer fires
     /// (then `pick` is called again with that timer as the only enabled entry), or the execution
-    /// ends in a deadlock.
+    /// ends in a deadlock. A timer that fires so happens after everything before it: it could not
+    /// have fired earlier, so no step after it can be moved in front of a step before it.
     fn stuck(&mut self, _pending: &[Pending]) {}
 
     /// The execution is over.

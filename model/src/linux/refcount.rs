@@ -1,0 +1,241 @@
+//! refcount_t.
+//!
+//! Source: include/linux/refcount.h and lib/refcount.c (top comments and WARN texts);
+//! reference/iommufd.md 6.1. The memory orders of the original are for the loom backend of the
+//! command queue; the lifetime model is sequentially consistent.
+
+use std::panic::Location;
+
+use uapi::splat::Kind;
+use uapi::step::{Access, Mode, Site};
+use uapi::trace::Val;
+
+use crate::linux::slab::Field;
+use crate::sync::{self, Cell, Effect};
+
+/// The value of a counter that went wrong: halfway between the smallest and zero, so that no
+/// number of further changes brings it back.
+pub const REFCOUNT_SATURATED: i32 = i32::MIN / 2;
+
+/// A reference counter.
+pub struct Refcount {
+    field: Field,
+    obj: u32,
+    value: Cell<i32>,
+}
+
+impl Refcount {
+    /// A counter with its first value, as refcount_set() before the object is visible.
+    pub fn new(field: Field, value: i32) -> Refcount {
+        Refcount { field, obj: sync::object(), value: Cell::new(value) }
+    }
+
+    /// Reads it without a step: for conditions of sleepers, the testbed's checks and the graph.
+    pub fn peek(&self) -> i32 {
+        self.value.get()
+    }
+
+    /// The access of somebody whose condition reads the counter.
+    pub fn read_access(&self) -> Access {
+        Access::all(self.obj, Mode::Read)
+    }
+
+    /// The field that it is.
+    pub fn field(&self) -> Field {
+        self.field
+    }
+}
+
+/// One step on a counter: `f` gets the old value and gives the new one with the result.
+fn change<R>(
+    op: &'static str,
+    at: Site,
+    r: &Refcount,
+    mode: Mode,
+    f: impl FnOnce(&mut Effect, i32) -> (i32, R),
+    show: impl FnOnce(&R) -> (Vec<Val>, Val),
+) -> R {
+    sync::step(op, at, r.field.accesses(Access::all(r.obj, mode)), |effect| {
+        if effect.tracing() {
+            effect.log(|| (vec![r.field.val()], Val::Void));
+        }
+        r.field.check(at);
+        let before = r.value.get();
+        let (after, result) = f(effect, before);
+        r.value.set(after);
+        effect.counter(r.obj, before, after);
+        if effect.tracing() {
+            let (mut more, shown) = show(&result);
+            effect.log(|| {
+                let mut args = vec![r.field.val()];
+                args.append(&mut more);
+                (args, shown)
+            });
+            effect.log_change(i64::from(before), i64::from(after));
+        }
+        result
+    })
+}
+
+fn warn(kind: Kind, at: Site, r: &Refcount) -> i32 {
+    sync::splat(kind, at, r.field.text());
+    REFCOUNT_SATURATED
+}
+
+/// refcount_set()
+#[track_caller]
+pub fn refcount_set(r: &Refcount, value: i32) {
+    let at = sync::site(Location::caller());
+    change(
+        "refcount_set",
+        at,
+        r,
+        Mode::Write,
+        |_, _| (value, ()),
+        |()| (vec![Val::Num(i64::from(value))], Val::Void),
+    );
+}
+
+/// refcount_read()
+#[track_caller]
+pub fn refcount_read(r: &Refcount) -> i32 {
+    let at = sync::site(Location::caller());
+    change(
+        "refcount_read",
+        at,
+        r,
+        Mode::Read,
+        |_, before| (before, before),
+        |v| (vec![], Val::Num(i64::from(*v))),
+    )
+}
+
+/// What an addition makes of the old value: the checks of refcount_add().
+fn added(at: Site, r: &Refcount, before: i32, value: i32) -> i32 {
+    if before == 0 {
+        warn(Kind::RefcountAddOnZero, at, r)
+    } else {
+        match before.checked_add(value) {
+            Some(after) if before > 0 && after > 0 => after,
+            _ => warn(Kind::RefcountSaturated, at, r),
+        }
+    }
+}
+
+/// refcount_add()
+#[track_caller]
+pub fn refcount_add(value: i32, r: &Refcount) {
+    let at = sync::site(Location::caller());
+    change(
+        "refcount_add",
+        at,
+        r,
+        Mode::Add(value),
+        |_, before| (added(at, r, before, value), ()),
+        |()| (vec![Val::Num(i64::from(value))], Val::Void),
+    );
+}
+
+/// refcount_inc()
+#[track_caller]
+pub fn refcount_inc(r: &Refcount) {
+    let at = sync::site(Location::caller());
+    change(
+        "refcount_inc",
+        at,
+        r,
+        Mode::Add(1),
+        |_, before| (added(at, r, before, 1), ()),
+        |()| (vec![], Val::Void),
+    );
+}
+
+/// refcount_dec(): the caller knows that it does not hold the last reference.
+#[track_caller]
+pub fn refcount_dec(r: &Refcount) {
+    let at = sync::site(Location::caller());
+    change(
+        "refcount_dec",
+        at,
+        r,
+        Mode::Add(-1),
+        |_, before| {
+            let after =
+                if before <= 1 { warn(Kind::RefcountDecHitZero, at, r) } else { before - 1 };
+            (after, ())
+        },
+        |()| (vec![], Val::Void),
+    );
+}
+
+/// refcount_inc_not_zero()
+#[track_caller]
+pub fn refcount_inc_not_zero(r: &Refcount) -> bool {
+    let at = sync::site(Location::caller());
+    change(
+        "refcount_inc_not_zero",
+        at,
+        r,
+        Mode::AddTest(1),
+        |_, before| {
+            if before == 0 {
+                (0, false)
+            } else {
+                (added(at, r, before, 1), true)
+            }
+        },
+        |ok| (vec![], Val::Bool(*ok)),
+    )
+}
+
+/// refcount_sub_and_test()
+#[track_caller]
+pub fn refcount_sub_and_test(value: i32, r: &Refcount) -> bool {
+    let at = sync::site(Location::caller());
+    sub_and_test("refcount_sub_and_test", at, r, value)
+}
+
+/// refcount_dec_and_test()
+#[track_caller]
+pub fn refcount_dec_and_test(r: &Refcount) -> bool {
+    let at = sync::site(Location::caller());
+    sub_and_test("refcount_dec_and_test", at, r, 1)
+}
+
+fn sub_and_test(op: &'static str, at: Site, r: &Refcount, value: i32) -> bool {
+    change(
+        op,
+        at,
+        r,
+        Mode::AddTest(-value),
+        |_, before| {
+            if before < value || before <= 0 {
+                (warn(Kind::RefcountUnderflow, at, r), false)
+            } else {
+                (before - value, before == value)
+            }
+        },
+        |zero| (vec![], Val::Bool(*zero)),
+    )
+}
+
+/// refcount_dec_if_one()
+#[track_caller]
+pub fn refcount_dec_if_one(r: &Refcount) -> bool {
+    let at = sync::site(Location::caller());
+    change(
+        "refcount_dec_if_one",
+        at,
+        r,
+        Mode::Write,
+        |effect, before| {
+            if before == 1 {
+                (0, true)
+            } else {
+                effect.only_read(0);
+                (before, false)
+            }
+        },
+        |ok| (vec![], Val::Bool(*ok)),
+    )
+}

@@ -1,0 +1,425 @@
+//! kzalloc(), kfree(), and a heap that remembers.
+//!
+//! Every allocation has an ordinal, a type and an address. A pointer carries all three, so an
+//! access to a freed object is seen even after the address was handed out again, and a comparison
+//! of pointers compares addresses, as the kernel's does: with `Limits::recycle` a freed address
+//! is handed out again at once, last freed first, and a stale pointer meets its double.
+//!
+//! Source: mm/slub.c (per-CPU freelist, last in first out), mm/kasan/report.c;
+//! reference/iommufd.md 6.6.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::panic::Location;
+use std::ptr::NonNull;
+
+use uapi::splat::Kind;
+use uapi::step::{Access, Accesses, Mode, Site};
+use uapi::trace::Val;
+use uapi::Errno;
+
+use crate::linux::fault;
+use crate::sync::{self, Cell};
+
+/// A struct that lives on the heap.
+pub trait Struct: Any {
+    /// Its C name without the `iommufd_` prefix: `vdevice`.
+    const NAME: &'static str;
+}
+
+/// Whose field a primitive is: the allocation that it lies in.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// Ordinal of the allocation within the execution.
+    pub alloc: u32,
+    /// Type of the allocation.
+    pub ty: &'static str,
+    /// What explorers call the allocation: every access reads it, kfree() writes it.
+    obj: u32,
+}
+
+/// A field of an allocation: its owner and its path.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// The allocation.
+    pub owner: Owner,
+    /// Path as C spells it: `obj.users`.
+    pub path: &'static str,
+}
+
+impl Owner {
+    /// One of its fields.
+    pub fn field(self, path: &'static str) -> Field {
+        Field { owner: self, path }
+    }
+}
+
+impl Field {
+    /// The field in a trace line: `vdevice#7->obj.users`.
+    pub fn val(&self) -> Val {
+        Val::Field {
+            ty: self.owner.ty.to_string(),
+            alloc: self.owner.alloc,
+            field: self.path.to_string(),
+        }
+    }
+
+    /// The field in a splat.
+    pub fn text(&self) -> String {
+        format!("{}#{}->{}", self.owner.ty, self.owner.alloc, self.path)
+    }
+
+    /// The accesses of a step on this field: the field itself as `obj`, and the memory it is in.
+    pub fn accesses(&self, access: Access) -> Accesses {
+        let mut accesses = Accesses::new();
+        accesses.push(access);
+        accesses.push(Access::all(self.owner.obj, Mode::Read));
+        accesses
+    }
+
+    /// Stops the execution if the memory was freed. Every step on a field calls it first.
+    pub fn check(&self, at: Site) {
+        heap().with(|h| h.check(self.owner.alloc, at, self.path));
+    }
+}
+
+/// A pointer to a heap object. Copying and dereferencing it is no step: only what is done with
+/// the fields is.
+pub struct Ptr<T: ?Sized> {
+    owner: Owner,
+    addr: u32,
+    raw: NonNull<T>,
+    _not_send: PhantomData<*const T>,
+}
+
+impl<T: ?Sized> Clone for Ptr<T> {
+    fn clone(&self) -> Ptr<T> {
+        *self
+    }
+}
+
+impl<T: ?Sized> Copy for Ptr<T> {}
+
+impl<T: ?Sized> Deref for Ptr<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the arena keeps every object of an execution, freed ones too, until the
+        // execution ends, and a pointer does not leave its execution.
+        unsafe { self.raw.as_ref() }
+    }
+}
+
+impl<T: ?Sized> Ptr<T> {
+    /// The allocation that it points to.
+    pub fn owner(self) -> Owner {
+        self.owner
+    }
+
+    /// `vdevice#7`
+    pub fn val(self) -> Val {
+        Val::Ptr { ty: self.owner.ty.to_string(), alloc: self.owner.alloc }
+    }
+
+    /// A pointer to a part of the object: `&vdev->obj`.
+    pub fn project<U: ?Sized>(self, part: impl FnOnce(&T) -> &U) -> Ptr<U> {
+        // SAFETY: as in `deref`.
+        let part = part(unsafe { self.raw.as_ref() });
+        Ptr { owner: self.owner, addr: self.addr, raw: NonNull::from(part), _not_send: PhantomData }
+    }
+
+    /// Whether two pointers have the same address: C's `==`. The objects may be different ones
+    /// if one of them was freed.
+    pub fn same(self, other: Ptr<T>) -> bool {
+        heap().with(|h| {
+            if !h.allocs[self.owner.alloc as usize].live
+                || !h.allocs[other.owner.alloc as usize].live
+            {
+                sync::saw_stale_compare();
+            }
+        });
+        self.addr == other.addr
+    }
+
+    /// Whether this is the very same allocation: a check of the testbed, not of the kernel.
+    pub fn is(self, other: Ptr<T>) -> bool {
+        self.owner.alloc == other.owner.alloc
+    }
+
+    /// Whether the object has not been freed: a check of the testbed, not of the kernel.
+    pub fn is_live(self) -> bool {
+        heap().with(|h| h.allocs[self.owner.alloc as usize].live)
+    }
+}
+
+/// The object around a part of it, `container_of()`. `None` if it has another type.
+pub fn container_of<T: Struct, U: ?Sized>(part: Ptr<U>) -> Option<Ptr<T>> {
+    heap().with(|h| {
+        let whole = h.arena[part.owner.alloc as usize].downcast_ref::<T>()?;
+        Some(Ptr {
+            owner: part.owner,
+            addr: part.addr,
+            raw: NonNull::from(whole),
+            _not_send: PhantomData,
+        })
+    })
+}
+
+struct Alloc {
+    ty: &'static str,
+    obj: u32,
+    addr: u32,
+    live: bool,
+    /// Locks inside it that are held now.
+    held: u32,
+    /// Whether its memory is expected to go away with the execution (mock hardware).
+    immortal: bool,
+}
+
+/// The heap of one execution.
+#[derive(Default)]
+struct Heap {
+    allocs: Vec<Alloc>,
+    arena: Vec<Box<dyn Any>>,
+    /// Freed addresses by type, last freed last.
+    free: BTreeMap<&'static str, Vec<u32>>,
+    /// What explorers call the free list of a type.
+    slabs: BTreeMap<&'static str, u32>,
+    addrs: u32,
+}
+
+impl Heap {
+    fn check(&self, alloc: u32, at: Site, field: &str) {
+        let a = &self.allocs[alloc as usize];
+        if !a.live {
+            let detail = format!("{}#{}->{}", a.ty, alloc, field);
+            sync::stop(Kind::KasanUseAfterFree, at, detail);
+        }
+    }
+
+    fn slab(&mut self, ty: &'static str) -> u32 {
+        *self.slabs.entry(ty).or_insert_with(sync::object)
+    }
+}
+
+fn heap() -> &'static Cell<Heap> {
+    sync::local::<Cell<Heap>>()
+}
+
+/// Allocates `T` with GFP_KERNEL_ACCOUNT: may sleep, may be made to fail.
+///
+/// # Errors
+///
+/// -ENOMEM if fail_nth says so.
+#[track_caller]
+pub fn kzalloc<T: Struct>(make: impl FnOnce(Owner) -> T) -> Result<Ptr<T>, Errno> {
+    let at = sync::site(Location::caller());
+    crate::linux::spinlock::might_sleep(at);
+    let recycle = sync::limits().recycle;
+    let mut accesses = Accesses::new();
+    if recycle {
+        // Who allocates first gets the address that was freed last.
+        accesses.push(Access::all(heap().with(|h| h.slab(T::NAME)), Mode::Write));
+    }
+    sync::step("kzalloc", at, accesses, |effect| {
+        if fault::should_fail() {
+            effect.log(|| (vec![Val::Text(T::NAME.to_string())], Val::Null));
+            return Err(Errno::ENOMEM);
+        }
+        let ptr = allocate(recycle, false, make);
+        effect.log(|| (vec![Val::Text(T::NAME.to_string())], ptr.val()));
+        Ok(ptr)
+    })
+}
+
+/// An object of the world outside iommufd, which is there from the start and is no leak.
+pub fn immortal<T: Struct>(make: impl FnOnce(Owner) -> T) -> Ptr<T> {
+    allocate(false, true, make)
+}
+
+fn allocate<T: Struct>(
+    recycle: bool,
+    immortal: bool,
+    make: impl FnOnce(Owner) -> T,
+) -> Ptr<T> {
+    let obj = sync::object();
+    let (alloc, addr) = heap().with(|h| {
+        let recycled = if recycle { h.free.entry(T::NAME).or_default().pop() } else { None };
+        let addr = recycled.unwrap_or(h.addrs);
+        h.addrs += u32::from(recycled.is_none());
+        let alloc = h.allocs.len() as u32;
+        h.allocs.push(Alloc { ty: T::NAME, obj, addr, live: true, held: 0, immortal });
+        h.arena.push(Box::new(()));
+        (alloc, addr)
+    });
+    let owner = Owner { alloc, ty: T::NAME, obj };
+    let object: Box<dyn Any> = Box::new(make(owner));
+    heap().with(|h| {
+        h.arena[alloc as usize] = object;
+        let whole = h.arena[alloc as usize].downcast_ref::<T>().expect("just stored");
+        Ptr { owner, addr, raw: NonNull::from(whole), _not_send: PhantomData }
+    })
+}
+
+/// Frees an object.
+#[track_caller]
+pub fn kfree<T: ?Sized>(ptr: Ptr<T>) {
+    let at = sync::site(Location::caller());
+    let mut accesses = Accesses::new();
+    accesses.push(Access::all(ptr.owner.obj, Mode::Write));
+    if sync::limits().recycle {
+        accesses.push(Access::all(heap().with(|h| h.slab(ptr.owner.ty)), Mode::Write));
+    }
+    sync::step("kfree", at, accesses, |effect| {
+        effect.log(|| (vec![ptr.val()], Val::Void));
+        let detail = || format!("{}#{}", ptr.owner.ty, ptr.owner.alloc);
+        let (live, held) = heap().with(|h| {
+            let a = &h.allocs[ptr.owner.alloc as usize];
+            (a.live, a.held)
+        });
+        if !live {
+            sync::stop(Kind::KasanDoubleFree, at, detail());
+        }
+        if held > 0 {
+            sync::stop(Kind::HeldLockFreed, at, detail());
+        }
+        if sync::blocked_on(ptr.owner.obj) {
+            sync::stop(Kind::WaitedLockFreed, at, format!("{}, a task waits in it", detail()));
+        }
+        heap().with(|h| {
+            let a = &mut h.allocs[ptr.owner.alloc as usize];
+            a.live = false;
+            let (ty, addr) = (a.ty, a.addr);
+            h.free.entry(ty).or_default().push(addr);
+        });
+    });
+}
+
+/// A lock inside the allocation was taken (+1) or given back (-1).
+pub(super) fn count_held(owner: Owner, change: i32) {
+    heap().with(|h| {
+        let a = &mut h.allocs[owner.alloc as usize];
+        a.held = a.held.wrapping_add_signed(change);
+    });
+}
+
+/// What kmemleak would say when nothing runs any more: every object that is still allocated.
+pub fn report_leaks() {
+    let leaks: Vec<String> = heap().with(|h| {
+        let left = h.allocs.iter().enumerate().filter(|(_, a)| a.live && !a.immortal);
+        left.map(|(i, a)| format!("{}#{i}", a.ty)).collect()
+    });
+    for leak in leaks {
+        sync::splat_at_exit(Kind::Leak, leak);
+    }
+}
+
+/// The live allocations: ordinal and type.
+pub fn live() -> Vec<(u32, &'static str)> {
+    heap().with(|h| {
+        let live = h.allocs.iter().enumerate().filter(|(_, a)| a.live);
+        live.map(|(i, a)| (i as u32, a.ty)).collect()
+    })
+}
+
+/// The object with this ordinal, if it has this type.
+pub fn by_ordinal<T: Struct>(alloc: u32) -> Option<Ptr<T>> {
+    heap().with(|h| {
+        let a = h.allocs.get(alloc as usize)?;
+        let whole = h.arena[alloc as usize].downcast_ref::<T>()?;
+        let owner = Owner { alloc, ty: a.ty, obj: a.obj };
+        Some(Ptr { owner, addr: a.addr, raw: NonNull::from(whole), _not_send: PhantomData })
+    })
+}
+
+/// A plain field: read and written without any ordering. Each access is a step, since the memory
+/// may be freed at that very moment.
+pub struct Plain<T> {
+    field: Field,
+    obj: u32,
+    value: Cell<T>,
+}
+
+/// What a plain field can hold.
+pub trait Value: Copy {
+    /// How a trace line shows it.
+    fn val(self) -> Val;
+}
+
+impl Value for bool {
+    fn val(self) -> Val {
+        Val::Bool(self)
+    }
+}
+
+impl Value for u32 {
+    fn val(self) -> Val {
+        Val::Num(i64::from(self))
+    }
+}
+
+impl Value for i64 {
+    fn val(self) -> Val {
+        Val::Num(self)
+    }
+}
+
+impl Value for u64 {
+    fn val(self) -> Val {
+        Val::Hex(self)
+    }
+}
+
+impl<T> Value for Ptr<T> {
+    fn val(self) -> Val {
+        Ptr::val(self)
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    fn val(self) -> Val {
+        self.map_or(Val::Null, T::val)
+    }
+}
+
+impl<T: Value> Plain<T> {
+    /// A field with its first value.
+    pub fn new(field: Field, value: T) -> Plain<T> {
+        Plain { field, obj: sync::object(), value: Cell::new(value) }
+    }
+
+    /// Reads it.
+    #[track_caller]
+    pub fn load(&self) -> T {
+        let at = sync::site(Location::caller());
+        sync::step("load", at, self.field.accesses(Access::all(self.obj, Mode::Read)), |effect| {
+            let value = self.value.get();
+            effect.log(|| (vec![self.field.val()], value.val()));
+            self.field.check(at);
+            value
+        })
+    }
+
+    /// Writes it.
+    #[track_caller]
+    pub fn store(&self, value: T) {
+        let at = sync::site(Location::caller());
+        sync::step("store", at, self.field.accesses(Access::all(self.obj, Mode::Write)), |effect| {
+            effect.log(|| (vec![self.field.val(), value.val()], Val::Void));
+            self.field.check(at);
+            self.value.set(value);
+        });
+    }
+
+    /// Reads it without a step: for the testbed's checks and for the object graph.
+    pub fn peek(&self) -> T {
+        self.value.get()
+    }
+
+    /// Gives it a value before the object is visible to anybody: no step.
+    pub fn init(&self, value: T) {
+        self.value.set(value);
+    }
+}
