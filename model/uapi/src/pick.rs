@@ -28,6 +28,10 @@ pub trait Pick {
     /// have fired earlier, so no step after it can be moved in front of a step before it.
     fn stuck(&mut self, _pending: &[Pending]) {}
 
+    /// Every CPU has finished without a splat that ends the kernel. What still runs (`finally`,
+    /// the checks) is not concurrent: if it stops the execution, no step of a CPU did.
+    fn quiescent(&mut self) {}
+
     /// The execution is over.
     fn finished(&mut self, _ending: Ending) {}
 }
