@@ -1,14 +1,782 @@
 //! From the text of a file to a [`Scenario`].
+//!
+//! The reader goes on after an error where it can, so that a file with three slips is corrected
+//! in one round and not in three.
 
-use crate::{Scenario, ScenarioError};
+use crate::error::{nearest, suggest, Problem};
+use crate::step::{self, List, Scope, Shape, Text};
+use crate::verdict_text;
+use crate::{canonical, Answers, Bounds, Explorer, Heap, Scenario, ScenarioError, LOOM_CPUS_MAX};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use toml::de::{DeArray, DeTable, DeValue};
+use toml::Spanned;
 use uapi::pick::RevisionInfo;
+use uapi::program::{Pdev, Program, Timers};
+use uapi::step::CPUS_MAX;
+use uapi::verdict::Expected;
 
+/// Steps of one file: it is to be read by people, and a `Sym` has 16 bits.
+pub(crate) const STEPS_MAX: usize = 1_000;
+
+/// Problems that are shown of one file.
+const PROBLEMS_MAX: usize = 20;
+
+/// Keys of a file, in the order in which they are best written.
+pub(crate) const KEYS: &[&str] = &[
+    "question",
+    "source",
+    "notes",
+    "canary",
+    "timers",
+    "revisions",
+    "devices",
+    "setup",
+    "cpu",
+    "finally",
+    "verdict",
+    "bounds",
+];
+/// Keys of a `[[cpu]]`.
+pub(crate) const CPU_KEYS: &[&str] = &["name", "steps"];
+/// Keys of `[bounds]`.
+pub(crate) const BOUNDS_KEYS: &[&str] =
+    &["steps", "executions", "preemptions", "samples", "heap", "explorers"];
+/// Keys of one entry of `[devices]`.
+pub(crate) const DEVICE_KEYS: &[&str] = &["group", "iommu"];
+
+type Value<'a> = Spanned<DeValue<'a>>;
+
+/// Reads a scenario. `shown` is the file as the user knows it.
 pub(crate) fn parse(
-    _name: &str,
+    name: &str,
     shown: &str,
     text: &str,
-    _rows: &[RevisionInfo],
+    rows: &[RevisionInfo],
 ) -> Result<Scenario, ScenarioError> {
-    let p = crate::Problem::whole("the reader is being written", "come back in an hour");
-    Err(ScenarioError::new(shown, Some(text), vec![p]))
+    let fail = |mut problems: Vec<Problem>| {
+        // Whole-file problems have no place and come first.
+        problems.sort_by_key(|p| p.labels.first().map(|(at, _)| at.start));
+        let more = problems.len().saturating_sub(PROBLEMS_MAX);
+        problems.truncate(PROBLEMS_MAX);
+        if more > 0 {
+            let help = "correct those above first";
+            problems.push(Problem::whole(format!("and {more} more errors"), help));
+        }
+        ScenarioError::new(shown, Some(text), problems)
+    };
+    if let Some(problem) = before_toml(text) {
+        return Err(fail(vec![problem]));
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        // What a broken table holds is a guess: its contents are not looked at.
+        return Err(fail(errors.iter().map(|e| toml_problem(e, text)).collect()));
+    }
+    let mut reader = Reader { text, rows, problems: Vec::new() };
+    let scenario = reader.scenario(name, table.get_ref());
+    match scenario {
+        Some(scenario) if reader.problems.is_empty() => Ok(scenario),
+        _ => Err(fail(reader.problems)),
+    }
+}
+
+/// What is wrong before TOML is even looked at.
+fn before_toml(text: &str) -> Option<Problem> {
+    if text.len() as u64 > crate::FILE_SIZE_MAX {
+        return Some(Problem::whole(
+            format!("the text has more than {} bytes", crate::FILE_SIZE_MAX),
+            "a scenario fits on a screen; is this the file you meant?",
+        ));
+    }
+    if text.trim().is_empty() {
+        return Some(Problem::at(
+            0..0,
+            "nothing here",
+            "the file is empty",
+            "a scenario has at least question, source, one [[cpu]] and [verdict]; \
+             scenarios/README.md shows one",
+        ));
+    }
+    let at = text.find('\0')?;
+    Some(Problem::at(
+        at..at + 1,
+        "NUL",
+        "the file holds a NUL byte",
+        "a scenario is a text file; is this the file you meant?",
+    ))
+}
+
+fn toml_problem(error: &toml::de::Error, text: &str) -> Problem {
+    let message = error.message().replace('\n', "; ");
+    let span = error.span().unwrap_or(0..0);
+    let help = match message.as_str() {
+        m if m.contains("duplicate key") => "a key stands once; more CPUs are more [[cpu]] tables",
+        _ => {
+            "this is not TOML; texts stand in \"quotes\", lists in [brackets], see https://toml.io"
+        }
+    };
+    Problem::at(on_boundaries(span, text), "here", message, help)
+}
+
+/// A span that starts and ends between two characters of the text.
+fn on_boundaries(span: Range<usize>, text: &str) -> Range<usize> {
+    let down = |mut i: usize| {
+        i = i.min(text.len());
+        while !text.is_char_boundary(i) {
+            i -= 1;
+        }
+        i
+    };
+    let start = down(span.start);
+    start..down(span.end).max(start)
+}
+
+struct Reader<'t, 'r> {
+    text: &'t str,
+    rows: &'r [RevisionInfo],
+    problems: Vec<Problem>,
+}
+
+/// A step that has its shape, with where it stands.
+struct Placed<'a> {
+    list: List,
+    index: usize,
+    shape: Shape<'a>,
+}
+
+impl Reader<'_, '_> {
+    fn report(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    fn scenario(&mut self, name: &str, table: &DeTable<'_>) -> Option<Scenario> {
+        self.unknown_keys(table, KEYS, "a scenario");
+        let question = self.prose(table, "question", "what is asked, as one sentence");
+        let source = self.prose(
+            table,
+            "source",
+            "who asked, in a form that a machine finds: Message-ID, commit, selftest, R-number",
+        );
+        let notes = table.get("notes").and_then(|v| self.string(v, "notes"));
+        let canary = table.get("canary").and_then(|v| self.boolean(v, "canary")).unwrap_or(false);
+        let timers = self.timers(table);
+        let bounds = self.bounds(table);
+        let (revisions, expected) = self.verdicts(table);
+        let devices = self.devices(table);
+
+        let lists = self.lists(table);
+        let cpus = lists.iter().filter(|(list, _)| matches!(list, List::Cpu(_))).count();
+        self.explorers_suit(table, &bounds, cpus);
+        let mut scope = Scope::new(self.rows);
+        let (mut program, answers) = self.program(&lists, cpus, &revisions, &mut scope);
+        program.timers = timers;
+        program.syms = std::mem::take(&mut scope.syms);
+        program.pdevs = pdevs(&scope, &devices);
+
+        if canary && !expected.is_empty() && expected.values().all(|e| *e == Expected::Never) {
+            let at = key_span(table, "canary").unwrap_or(0..0);
+            self.report(Problem::at(
+                at,
+                "claimed here",
+                "a canary that no revision is expected to fail",
+                "a canary shows that the explorers can find something: give one row `sometimes` \
+                 or `always`",
+            ));
+        }
+        Some(Scenario {
+            name: name.to_string(),
+            path: None,
+            text: self.text.to_string(),
+            question: question?,
+            source: source?,
+            notes,
+            revisions,
+            expected,
+            bounds,
+            canary,
+            program,
+            answers,
+            rows: self.rows.to_vec(),
+        })
+    }
+
+    // ---- keys and plain values ----
+
+    fn unknown_keys(&mut self, table: &DeTable<'_>, known: &[&str], what: &str) {
+        for (key, _) in table.iter() {
+            let name: &str = key.get_ref();
+            if !known.contains(&name) {
+                // In TOML, what stands below a [table] belongs to it.
+                let help = if KEYS.contains(&name) {
+                    format!("`{name}` is a key of the file: write it above the first [table]")
+                } else {
+                    suggest(name, known, "its keys are")
+                };
+                self.report(Problem::at(
+                    key.span(),
+                    "unknown key",
+                    format!("{what} has no key `{name}`"),
+                    help,
+                ));
+            }
+        }
+    }
+
+    fn wrong_type(&mut self, value: &Value<'_>, key: &str, wanted: &str) {
+        let found = value.get_ref().type_str();
+        self.report(Problem::at(
+            value.span(),
+            format!("a TOML {found}"),
+            format!("`{key}` is {wanted}"),
+            format!("write {wanted} here"),
+        ));
+    }
+
+    fn string(&mut self, value: &Value<'_>, key: &str) -> Option<String> {
+        match value.get_ref() {
+            DeValue::String(s) => Some(s.to_string()),
+            _ => {
+                self.wrong_type(value, key, "a text in \"quotes\"");
+                None
+            }
+        }
+    }
+
+    fn boolean(&mut self, value: &Value<'_>, key: &str) -> Option<bool> {
+        match value.get_ref() {
+            DeValue::Boolean(b) => Some(*b),
+            _ => {
+                self.wrong_type(value, key, "true or false");
+                None
+            }
+        }
+    }
+
+    fn array<'v, 'a>(&mut self, value: &'v Value<'a>, key: &str) -> Option<&'v DeArray<'a>> {
+        match value.get_ref() {
+            DeValue::Array(a) => Some(a),
+            _ => {
+                self.wrong_type(value, key, "a list of texts, [\"…\", \"…\"]");
+                None
+            }
+        }
+    }
+
+    fn table<'v, 'a>(&mut self, value: &'v Value<'a>, key: &str) -> Option<&'v DeTable<'a>> {
+        match value.get_ref() {
+            DeValue::Table(t) => Some(t),
+            _ => {
+                self.wrong_type(value, key, "a table");
+                None
+            }
+        }
+    }
+
+    /// A number from `min` to `max`.
+    fn integer(&mut self, value: &Value<'_>, key: &str, min: u64, max: u64) -> Option<u64> {
+        let DeValue::Integer(int) = value.get_ref() else {
+            self.wrong_type(value, key, "a whole number");
+            return None;
+        };
+        let number = u64::from_str_radix(int.as_str(), int.radix()).ok();
+        let number = number.filter(|n| (min..=max).contains(n));
+        if number.is_none() {
+            self.report(Problem::at(
+                value.span(),
+                "out of range",
+                format!("`{key}` is a number from {min} to {max}"),
+                "write a number in that range",
+            ));
+        }
+        number
+    }
+
+    /// A text that has to be there.
+    fn prose(&mut self, table: &DeTable<'_>, key: &str, what: &str) -> Option<String> {
+        let Some(value) = table.get(key) else {
+            self.report(Problem::at(
+                0..0,
+                format!("`{key}` is missing"),
+                format!("the scenario has no `{key}`"),
+                format!("add `{key} = \"…\"`: {what}"),
+            ));
+            return None;
+        };
+        let text = self.string(value, key)?;
+        if text.trim().is_empty() {
+            self.report(Problem::at(
+                value.span(),
+                "nothing here",
+                format!("`{key}` is empty"),
+                format!("write {what}"),
+            ));
+            return None;
+        }
+        Some(text)
+    }
+
+    fn timers(&mut self, table: &DeTable<'_>) -> Timers {
+        let Some(value) = table.get("timers") else { return Timers::Idle };
+        match self.string(value, "timers").as_deref() {
+            Some("idle") | None => Timers::Idle,
+            Some("any") => Timers::Any,
+            Some(other) => {
+                self.report(Problem::at(
+                    value.span(),
+                    "unknown",
+                    format!("`timers` cannot be \"{other}\""),
+                    "\"idle\": a timer fires only when no CPU can run; \"any\": every expiry is a \
+                     branch",
+                ));
+                Timers::Idle
+            }
+        }
+    }
+
+    fn devices(&mut self, table: &DeTable<'_>) -> BTreeMap<u64, Pdev> {
+        let mut devices = BTreeMap::new();
+        let Some(value) = table.get("devices") else { return devices };
+        let Some(list) = self.table(value, "devices") else { return devices };
+        for (key, value) in list.iter() {
+            let Some(n) = step::pdev(key.get_ref()) else {
+                self.report(Problem::at(
+                    key.span(),
+                    "not a device",
+                    format!("there is no device `{}`", key.get_ref()),
+                    "the devices are `pdev0` to `pdev7`",
+                ));
+                continue;
+            };
+            let Some(fields) = self.table(value, key.get_ref()) else { continue };
+            self.unknown_keys(fields, DEVICE_KEYS, "a device");
+            let mut field = |name: &str, default: u32| match fields.get(name) {
+                None => default,
+                Some(v) => {
+                    let n = self.integer(v, name, 0, u64::from(u32::MAX)).unwrap_or(0);
+                    u32::try_from(n).unwrap_or(0)
+                }
+            };
+            let pdev = Pdev { group: field("group", n as u32), iommu: field("iommu", 0) };
+            devices.insert(n, pdev);
+        }
+        devices
+    }
+
+    fn bounds(&mut self, table: &DeTable<'_>) -> Bounds {
+        let mut bounds = Bounds::default();
+        let Some(value) = table.get("bounds") else { return bounds };
+        let Some(fields) = self.table(value, "bounds") else { return bounds };
+        self.unknown_keys(fields, BOUNDS_KEYS, "[bounds]");
+        let u32_max = u64::from(u32::MAX);
+        if let Some(v) = fields.get("steps") {
+            bounds.steps = self.integer(v, "steps", 1, u32_max).map(|n| n as u32);
+        }
+        if let Some(v) = fields.get("executions") {
+            bounds.executions = self.integer(v, "executions", 1, u64::MAX);
+        }
+        if let Some(v) = fields.get("preemptions") {
+            bounds.preemptions = self.integer(v, "preemptions", 0, u32_max).map(|n| n as u32);
+        }
+        if let Some(v) = fields.get("samples") {
+            bounds.samples = self.integer(v, "samples", 1, u64::MAX);
+        }
+        if let Some(v) = fields.get("heap") {
+            match self.string(v, "heap").as_deref() {
+                None | Some("auto") => {}
+                Some("recycle") => bounds.heap = Heap::Recycle,
+                Some("fresh") => bounds.heap = Heap::Fresh,
+                Some(other) => self.report(Problem::at(
+                    v.span(),
+                    "unknown",
+                    format!("`heap` cannot be \"{other}\""),
+                    "\"recycle\" hands a freed address out again at once, \"fresh\" never, \
+                     \"auto\" tries both where it matters",
+                )),
+            }
+        }
+        bounds.explorers = fields.get("explorers").and_then(|v| self.explorers(v));
+        bounds
+    }
+
+    fn explorers(&mut self, value: &Value<'_>) -> Option<Vec<Explorer>> {
+        let mut explorers = Vec::new();
+        for item in self.array(value, "explorers")?.iter() {
+            let Some(name) = self.string(item, "explorers") else { continue };
+            match Explorer::ALL.iter().find(|e| e.name() == name) {
+                Some(e) if explorers.contains(e) => {}
+                Some(e) => explorers.push(*e),
+                None => {
+                    let names: Vec<&str> = Explorer::ALL.iter().map(|e| e.name()).collect();
+                    self.report(Problem::at(
+                        item.span(),
+                        "unknown",
+                        format!("there is no explorer `{name}`"),
+                        suggest(&name, &names, "the explorers are"),
+                    ));
+                }
+            }
+        }
+        if explorers.is_empty() {
+            self.report(Problem::at(
+                value.span(),
+                "nobody explores",
+                "`explorers` names no explorer",
+                "leave the key out: every explorer that suits runs",
+            ));
+        }
+        Some(explorers)
+    }
+
+    fn explorers_suit(&mut self, table: &DeTable<'_>, bounds: &Bounds, cpus: usize) {
+        let named = bounds.explorers.iter().flatten().any(|e| *e == Explorer::Loom);
+        if named && cpus > LOOM_CPUS_MAX {
+            let at = table
+                .get("bounds")
+                .and_then(|b| b.get_ref().get("explorers"))
+                .map_or(0..0, |e| e.span());
+            self.report(Problem::at(
+                at,
+                "loom is named here",
+                format!("{cpus} CPUs are too many for loom"),
+                format!("loom runs at most {LOOM_CPUS_MAX} CPUs; name `dpor` and `shuttle` only"),
+            ));
+        }
+    }
+
+    // ---- verdicts ----
+
+    fn verdicts(&mut self, table: &DeTable<'_>) -> (Vec<String>, BTreeMap<String, Expected>) {
+        let mut expected: BTreeMap<String, (Expected, Range<usize>)> = BTreeMap::new();
+        let mut order: Vec<(usize, &'static str)> = Vec::new();
+        let listed = self.listed_revisions(table);
+        let Some(value) = table.get("verdict") else {
+            self.report(Problem::at(
+                0..0,
+                "`[verdict]` is missing",
+                "the scenario has no verdict",
+                "add `[verdict]` with a line per revision: `linux_6_13 = \"Never\"`",
+            ));
+            return (Vec::new(), BTreeMap::new());
+        };
+        let Some(verdicts) = self.table(value, "verdict") else {
+            return (Vec::new(), BTreeMap::new());
+        };
+        if verdicts.is_empty() {
+            self.report(Problem::at(
+                value.span(),
+                "nothing here",
+                "[verdict] names no revision",
+                "a line per revision: `linux_6_13 = \"Never\"`",
+            ));
+        }
+        for (key, value) in verdicts.iter() {
+            let verdict = self.verdict(key.get_ref(), value);
+            let Some(row) = canonical(self.rows, key.get_ref()) else {
+                self.report(step::unknown_row(key.get_ref(), key.span(), self.rows));
+                continue;
+            };
+            if let Some((_, first)) = expected.get(row.name) {
+                let problem = Problem::at(
+                    key.span(),
+                    "and again here",
+                    format!("the revision `{}` has two verdicts", row.name),
+                    "an alias is the same revision; keep one line",
+                );
+                let first = first.clone();
+                self.report(problem.and(first, "first here"));
+                continue;
+            }
+            if let Some(listed) = &listed {
+                if !listed.iter().any(|(r, _)| *r == row.name) {
+                    self.report(Problem::at(
+                        key.span(),
+                        "not run",
+                        format!("a verdict for `{}`, which is not run", key.get_ref()),
+                        "add it to `revisions`, or leave `revisions` out: then every row of \
+                         [verdict] runs",
+                    ));
+                }
+            }
+            order.push((key.span().start, row.name));
+            if let Some(verdict) = verdict {
+                expected.insert(row.name.to_string(), (verdict, key.span()));
+            }
+        }
+        order.sort_unstable();
+        let revisions: Vec<&str> = match &listed {
+            Some(listed) => listed.iter().map(|(r, _)| *r).collect(),
+            None => order.iter().map(|(_, r)| *r).collect(),
+        };
+        for (row, at) in listed.iter().flatten() {
+            if !order.iter().any(|(_, r)| r == row) {
+                self.report(Problem::at(
+                    at.clone(),
+                    "run without a verdict",
+                    format!("`{row}` is run and has no verdict"),
+                    format!("add a line to [verdict]: `{row} = \"Never\"`"),
+                ));
+            }
+        }
+        (
+            revisions.into_iter().map(str::to_string).collect(),
+            expected.into_iter().map(|(row, (verdict, _))| (row, verdict)).collect(),
+        )
+    }
+
+    /// The key `revisions`, by canonical names.
+    fn listed_revisions(
+        &mut self,
+        table: &DeTable<'_>,
+    ) -> Option<Vec<(&'static str, Range<usize>)>> {
+        let value = table.get("revisions")?;
+        let mut listed: Vec<(&'static str, Range<usize>)> = Vec::new();
+        for item in self.array(value, "revisions")?.iter() {
+            let Some(name) = self.string(item, "revisions") else { continue };
+            match canonical(self.rows, &name) {
+                None => self.report(step::unknown_row(&name, item.span(), self.rows)),
+                Some(row) if listed.iter().any(|(r, _)| *r == row.name) => {
+                    self.report(Problem::at(
+                        item.span(),
+                        "again here",
+                        format!("the revision `{}` is listed twice", row.name),
+                        "an alias is the same revision; keep one",
+                    ));
+                }
+                Some(row) => listed.push((row.name, item.span())),
+            }
+        }
+        Some(listed)
+    }
+
+    fn verdict(&mut self, row: &str, value: &Value<'_>) -> Option<Expected> {
+        let form = "\"Never\", { sometimes = \"splat\" } or { always = \"splat\" }";
+        match value.get_ref() {
+            DeValue::String(s) if s == "Never" => Some(Expected::Never),
+            DeValue::String(s) => {
+                let help = match nearest(s, ["Never"]) {
+                    Some(n) => format!("did you mean \"{n}\"?"),
+                    None => format!("a verdict is {form}; one that fails names the splat"),
+                };
+                self.report(Problem::at(
+                    value.span(),
+                    "not a verdict",
+                    format!("\"{s}\" is not a verdict"),
+                    help,
+                ));
+                None
+            }
+            DeValue::Table(t) if t.len() == 1 => {
+                let (key, splat) = t.iter().next()?;
+                let text = self.string(splat, key.get_ref())?;
+                let verdict = match key.get_ref().as_ref() {
+                    "sometimes" => Expected::Sometimes(text.clone()),
+                    "always" => Expected::Always(text.clone()),
+                    other => {
+                        self.report(Problem::at(
+                            key.span(),
+                            "unknown",
+                            format!("a verdict has no key `{other}`"),
+                            suggest(other, &["sometimes", "always"], "its keys are"),
+                        ));
+                        return None;
+                    }
+                };
+                if let Err(help) = verdict_text::can_be_printed(&text) {
+                    self.report(Problem::at(
+                        splat.span(),
+                        "nothing prints this",
+                        format!("the verdict of `{row}` is impossible"),
+                        help,
+                    ));
+                    return None;
+                }
+                Some(verdict)
+            }
+            _ => {
+                self.wrong_type(value, row, form);
+                None
+            }
+        }
+    }
+
+    // ---- steps ----
+
+    /// setup, the CPUs and finally, in this order.
+    fn lists<'a>(&mut self, table: &'a DeTable<'_>) -> Vec<(List, Vec<&'a Value<'a>>)> {
+        let mut lists = Vec::new();
+        let setup = self.steps(table, "setup").unwrap_or_default();
+        lists.push((List::Setup, setup));
+        self.cpus(table, &mut lists);
+        let finally = self.steps(table, "finally").unwrap_or_default();
+        lists.push((List::Finally, finally));
+
+        let total: usize = lists.iter().map(|(_, steps)| steps.len()).sum();
+        if total > STEPS_MAX {
+            self.report(Problem::whole(
+                format!("the scenario has {total} steps"),
+                format!("{STEPS_MAX} are allowed; a question is asked with a dozen"),
+            ));
+            lists.clear();
+        }
+        lists
+    }
+
+    fn steps<'a>(&mut self, table: &'a DeTable<'_>, key: &str) -> Option<Vec<&'a Value<'a>>> {
+        let value = table.get(key)?;
+        Some(self.array(value, key)?.iter().collect())
+    }
+
+    fn cpus<'a>(&mut self, table: &'a DeTable<'_>, lists: &mut Vec<(List, Vec<&'a Value<'a>>)>) {
+        let Some(value) = table.get("cpu") else {
+            self.report(Problem::at(
+                0..0,
+                "`[[cpu]]` is missing",
+                "the scenario has no CPU",
+                "add `[[cpu]]` with `steps = [\"…\"]`: one makes a story, two or more a race",
+            ));
+            return;
+        };
+        let DeValue::Array(cpus) = value.get_ref() else {
+            self.wrong_type(value, "cpu", "a list of tables: write [[cpu]] with two brackets");
+            return;
+        };
+        if cpus.is_empty() {
+            self.report(Problem::at(
+                value.span(),
+                "nothing here",
+                "the scenario has no CPU",
+                "add `[[cpu]]` with `steps = [\"…\"]`",
+            ));
+        }
+        for (n, value) in cpus.iter().enumerate() {
+            if n == CPUS_MAX {
+                self.report(Problem::at(
+                    value.span(),
+                    "one too many",
+                    format!("the scenario has {} CPUs", cpus.len()),
+                    format!("{CPUS_MAX} are the most; races show with 2 or 3"),
+                ));
+                return;
+            }
+            let Some(cpu) = self.table(value, "cpu") else { continue };
+            self.unknown_keys(cpu, CPU_KEYS, "a [[cpu]]");
+            if let Some(name) = cpu.get("name") {
+                self.string(name, "name");
+            }
+            let steps = self.steps(cpu, "steps");
+            if steps.as_ref().is_none_or(|s| s.is_empty()) {
+                let at = cpu.get("steps").map_or(value.span(), |v| v.span());
+                self.report(Problem::at(
+                    at,
+                    "no steps",
+                    format!("CPU {n} has nothing to do"),
+                    "give it a step, `steps = [\"IOMMU_DESTROY(a)\"]`, or leave the [[cpu]] out",
+                ));
+            }
+            lists.push((List::Cpu(n), steps.unwrap_or_default()));
+        }
+    }
+
+    fn program(
+        &mut self,
+        lists: &[(List, Vec<&Value<'_>>)],
+        cpus: usize,
+        revisions: &[String],
+        scope: &mut Scope<'_>,
+    ) -> (Program, Vec<Answers>) {
+        let mut placed = Vec::new();
+        for (list, values) in lists {
+            for (index, value) in values.iter().enumerate() {
+                if let Some(text) = self.step_text(value) {
+                    match step::parse(&text) {
+                        Ok(shape) => placed.push(Placed { list: *list, index, shape }),
+                        Err(problem) => self.report(problem),
+                    }
+                }
+            }
+        }
+        for p in &placed {
+            scope.declare(&p.shape, p.list, p.index, &mut self.problems);
+        }
+        let mut program = Program { cpus: vec![Vec::new(); cpus], ..Program::default() };
+        let mut answers = Vec::new();
+        for p in &placed {
+            let Some(resolved) = scope.resolve(&p.shape, p.list, p.index, &mut self.problems)
+            else {
+                continue;
+            };
+            self.rows_cover(&resolved, revisions);
+            answers.push(resolved.answers);
+            match p.list {
+                List::Setup => program.setup.push(resolved.step),
+                List::Cpu(n) => program.cpus[n].push(resolved.step),
+                List::Finally => program.finally.push(resolved.step),
+            }
+        }
+        (program, answers)
+    }
+
+    fn step_text<'a>(&mut self, value: &'a Value<'_>) -> Option<Text<'a>> {
+        let DeValue::String(s) = value.get_ref() else {
+            self.wrong_type(value, "a step", "a text, \"CALL(argument) -> 0\"");
+            return None;
+        };
+        // A string without escapes is a piece of the file itself; one with escapes was copied and
+        // can only be pointed at as a whole.
+        let start = (s.as_ptr() as usize)
+            .checked_sub(self.text.as_ptr() as usize)
+            .filter(|start| self.text.get(*start..start + s.len()) == Some(s));
+        Some(Text { text: s, start, whole: value.span() })
+    }
+
+    /// Answers per revision: those that are named must run, those that run must be named.
+    fn rows_cover(&mut self, resolved: &step::Resolved, revisions: &[String]) {
+        if resolved.rows_named.is_empty() {
+            return;
+        }
+        let bases: BTreeSet<&str> = revisions
+            .iter()
+            .filter_map(|r| canonical(self.rows, r))
+            .flat_map(|r| std::iter::once(r.name).chain(r.twin_of))
+            .collect();
+        for (row, at) in &resolved.rows_named {
+            if !bases.contains(row) && !revisions.is_empty() {
+                self.report(Problem::at(
+                    at.clone(),
+                    "not run",
+                    format!("answers for `{row}`, which is not run"),
+                    "add a verdict for it, or leave its answers out",
+                ));
+            }
+        }
+        let named = |row: &str| resolved.rows_named.iter().any(|(r, _)| *r == row);
+        for row in revisions {
+            let twin_of = canonical(self.rows, row).and_then(|r| r.twin_of);
+            if !named(row) && !twin_of.is_some_and(named) {
+                let at = resolved.rows_named[0].1.clone();
+                self.report(Problem::at(
+                    at,
+                    "these revisions have answers",
+                    format!("the step does not say what `{row}` answers"),
+                    format!("add `{row} = 0`, or write the answers once for all revisions"),
+                ));
+            }
+        }
+    }
+}
+
+/// Where a key stands.
+fn key_span(table: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
+    table.get_key_value(key).map(|(k, _)| k.span())
+}
+
+/// The devices that the program needs. One that nobody describes sits in a group of its own,
+/// behind the one IOMMU.
+fn pdevs(scope: &Scope<'_>, devices: &BTreeMap<u64, Pdev>) -> Vec<Pdev> {
+    let described = devices.keys().next_back().map_or(0, |n| n + 1);
+    let needed = scope.pdevs_named.max(described) + scope.pdevs_auto;
+    (0..needed.min(step::PDEVS_MAX))
+        .map(|n| devices.get(&n).copied().unwrap_or(Pdev { group: n as u32, iommu: 0 }))
+        .collect()
 }

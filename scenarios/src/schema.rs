@@ -1,6 +1,202 @@
-//! The format as a JSON Schema.
+//! The format as a JSON Schema, for editors.
+//!
+//! The structs are the schema's only: the reader (`file.rs`) walks the TOML itself, so that it can
+//! say more than serde would. A test holds the two together: every scenario of the checkout has to
+//! deserialize into [`File`], and the keys have to be those of the reader.
+
+// The fields are read by the derives only.
+#![allow(dead_code)]
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use uapi::call::SIGNATURES;
+
+/// A scenario of iommufd-testbed: one question, the program that asks it, and the answer per
+/// revision.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "iommufd-testbed scenario")]
+pub(crate) struct File {
+    /// What is asked, one sentence.
+    #[schemars(length(min = 1))]
+    pub question: String,
+    /// Who asked, or where the behaviour comes from: Message-ID, commit, selftest, R-number.
+    #[schemars(length(min = 1))]
+    pub source: String,
+    /// Why the answer is what it is.
+    pub notes: Option<String>,
+    /// Every explorer has to find the failure of every row that is not `Never`.
+    #[serde(default)]
+    pub canary: bool,
+    /// When timers fire: only when no CPU can run, or at any moment (every expiry is a branch).
+    pub timers: Option<Timers>,
+    /// Rows to run; without it, those of `verdict`.
+    pub revisions: Option<Vec<String>>,
+    /// Physical devices that are not in a group of their own behind the first IOMMU.
+    #[serde(default)]
+    pub devices: BTreeMap<Pdev, Device>,
+    /// Steps that run first, on one CPU.
+    #[serde(default)]
+    pub setup: Vec<Step>,
+    /// One CPU makes a story, two or more a race.
+    #[schemars(length(min = 1, max = 8))]
+    pub cpu: Vec<Cpu>,
+    /// Steps that run after all CPUs have finished, on one CPU.
+    #[serde(default)]
+    pub finally: Vec<Step>,
+    /// The recorded verdict of each revision (name or alias).
+    pub verdict: BTreeMap<String, Verdict>,
+    /// How far the explorers go.
+    pub bounds: Option<Bounds>,
+}
+
+/// One step: `name = CALL(argument, …) [option] -> 0 | -EEXIST`.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Step(pub String);
+
+impl JsonSchema for Step {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Step".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let calls: Vec<&str> = SIGNATURES.iter().map(|s| s.name).collect();
+        let pattern = format!(
+            r"^\s*(\w+(\s*,\s*\w+)*\s*=\s*)?({})\s*(\(.*\))?\s*(\[.*\])?\s*(->.+)?$",
+            calls.join("|")
+        );
+        schemars::json_schema!({
+            "type": "string",
+            "description": "`name, name = CALL(argument, name = value, …) [option, …] -> 0 | -EEXIST`; \
+                            all but CALL can be left out. Answers per revision: \
+                            `-> { linux_6_13 = 0, linux_6_17 = -ENOENT }`.",
+            "pattern": pattern,
+        })
+    }
+}
+
+/// `pdev0` to `pdev7`
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+pub(crate) struct Pdev(pub String);
+
+impl JsonSchema for Pdev {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Pdev".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^pdev[0-7]$" })
+    }
+}
+
+/// A physical device.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Device {
+    /// Number of its IOMMU group; without it, a group of its own.
+    pub group: Option<u32>,
+    /// Number of the IOMMU that it sits behind; without it, 0.
+    pub iommu: Option<u32>,
+}
+
+/// One CPU.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cpu {
+    /// What it does, for the reader.
+    pub name: Option<String>,
+    /// Its steps, in order.
+    #[schemars(length(min = 1))]
+    pub steps: Vec<Step>,
+}
+
+/// When timers fire.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Timers {
+    /// Only when no CPU can run.
+    Idle,
+    /// At any moment.
+    Any,
+}
+
+/// What is recorded for a revision.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Verdict {
+    /// No execution fails.
+    Never(Never),
+    /// Some or all do.
+    Fails(Fails),
+}
+
+/// The word.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) enum Never {
+    /// No execution fails.
+    Never,
+}
+
+/// The first splat of the failing executions contains the text.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fails {
+    /// Some executions fail.
+    Sometimes(String),
+    /// All executions fail.
+    Always(String),
+}
+
+/// How far the explorers go; what is left out has the default of the explorer.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bounds {
+    /// Steps after which one execution is given up.
+    #[schemars(range(min = 1))]
+    pub steps: Option<u32>,
+    /// Executions after which the deciding explorer gives up.
+    #[schemars(range(min = 1))]
+    pub executions: Option<u64>,
+    /// Preemptions per execution.
+    pub preemptions: Option<u32>,
+    /// Executions per random sampler.
+    #[schemars(range(min = 1))]
+    pub samples: Option<u64>,
+    /// Whether freed addresses are handed out again.
+    pub heap: Option<Heap>,
+    /// Which explorers run; without it, every one that suits.
+    #[schemars(length(min = 1))]
+    pub explorers: Option<Vec<Explorer>>,
+}
+
+/// Whether freed addresses are handed out again.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Heap {
+    /// Both ways, where it matters.
+    Auto,
+    /// At once.
+    Recycle,
+    /// Never.
+    Fresh,
+}
+
+/// An explorer.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Explorer {
+    /// Dynamic partial-order reduction: decides.
+    Dpor,
+    /// Shuttle's random schedulers.
+    Shuttle,
+    /// Loom; at most 4 CPUs.
+    Loom,
+}
 
 /// The JSON Schema of a scenario file.
 pub fn schema() -> serde_json::Value {
-    serde_json::Value::Null
+    schemars::schema_for!(File).to_value()
 }

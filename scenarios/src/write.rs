@@ -1,25 +1,217 @@
-//! From a program back to the text of a file.
+//! From a program back to the text of a file, and the table of calls for the README.
 
-use uapi::program::{Program, Step};
+use crate::step::{default_operand, long_kind};
+use std::fmt::Write;
+use uapi::call::{self, Arg, ArgKind, SIGNATURES};
+use uapi::program::{Entry, FailNth, Operand, Pdev, Program, Step, Timers};
 use uapi::verdict::Expected;
 
 /// A program as the text of a scenario file. `verdicts`: (row, verdict), in the order in which
 /// they are written.
+///
+/// [`crate::Scenario::parse`] makes the same program of it; only the texts of the steps become
+/// those of [`step_text`].
 pub fn write(
-    _program: &Program,
+    program: &Program,
     question: &str,
     source: &str,
-    _verdicts: &[(String, Expected)],
+    verdicts: &[(String, Expected)],
 ) -> String {
-    format!("question = {question:?}\nsource = {source:?}\n")
+    let mut out = String::new();
+    let _ = writeln!(out, "question = {}", quoted(question));
+    let _ = writeln!(out, "source   = {}", quoted(source));
+    if program.timers == Timers::Any {
+        let _ = writeln!(out, "timers   = \"any\"");
+    }
+    steps(&mut out, "\nsetup", &program.setup, &program.syms);
+    // Keys of the file stand before its first table.
+    steps(&mut out, "\nfinally", &program.finally, &program.syms);
+    let described: Vec<(usize, &Pdev)> = program.pdevs.iter().enumerate().collect();
+    if !described.is_empty() {
+        let _ = writeln!(out, "\n[devices]");
+        for (n, pdev) in described {
+            let Pdev { group, iommu } = pdev;
+            let _ = writeln!(out, "pdev{n} = {{ group = {group}, iommu = {iommu} }}");
+        }
+    }
+    for cpu in &program.cpus {
+        let _ = writeln!(out, "\n[[cpu]]");
+        steps(&mut out, "steps", cpu, &program.syms);
+    }
+    let _ = writeln!(out, "\n[verdict]");
+    for (row, verdict) in verdicts {
+        let verdict = match verdict {
+            Expected::Never => "\"Never\"".to_string(),
+            Expected::Sometimes(splat) => format!("{{ sometimes = {} }}", quoted(splat)),
+            Expected::Always(splat) => format!("{{ always = {} }}", quoted(splat)),
+        };
+        let _ = writeln!(out, "{row} = {verdict}");
+    }
+    out
+}
+
+fn steps(out: &mut String, key: &str, steps: &[Step], syms: &[String]) {
+    if steps.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "{key} = [");
+    for step in steps {
+        let _ =
+            writeln!(out, "  {},", quoted(&format!("{}{}", step_text(step, syms), answers(step))));
+    }
+    let _ = writeln!(out, "]");
+}
+
+fn answers(step: &Step) -> String {
+    if step.expect.is_empty() {
+        return String::new();
+    }
+    let answers: Vec<String> = step.expect.iter().map(ToString::to_string).collect();
+    let entry_num = step.expect_entry_num.map_or(String::new(), |n| format!(", entry_num = {n}"));
+    format!(" -> {}{entry_num}", answers.join(" | "))
 }
 
 /// A step as a scenario spells it, without its expectation; `syms` are the names of the program.
-pub fn step_text(step: &Step, _syms: &[String]) -> String {
-    step.text.clone()
+pub fn step_text(step: &Step, syms: &[String]) -> String {
+    let name = |sym: u16| syms.get(usize::from(sym)).map_or("?", String::as_str);
+    let signature = call::signature(step.call);
+    let mut text = String::new();
+    let binds: Vec<&str> = step.binds.iter().map(|s| name(*s)).collect();
+    if !binds.is_empty() {
+        let _ = write!(text, "{} = ", binds.join(", "));
+    }
+    text.push_str(signature.name);
+    let mut args = Vec::new();
+    for (arg, operand) in signature.args.iter().zip(&step.args) {
+        let left_out =
+            arg.default.is_some_and(|default| *operand == default_operand(arg.kind, default));
+        if left_out {
+            continue;
+        }
+        let value = operand_text(operand, arg, &name);
+        // Those without default come first, so that they stand at their positions.
+        args.push(if arg.default.is_none() { value } else { format!("{} = {value}", arg.name) });
+    }
+    if !args.is_empty() {
+        let _ = write!(text, "({})", args.join(", "));
+    }
+    let mut options = Vec::new();
+    match step.fail_nth {
+        FailNth::None => {}
+        FailNth::Nth(n) => options.push(format!("fail_nth = {n}")),
+        FailNth::Any => options.push("fail_nth = any".to_string()),
+    }
+    options.extend(step.read_only.then(|| "ro".to_string()));
+    options.extend(step.bad_pointer.then(|| "badptr".to_string()));
+    options.extend(step.usize_.map(|n| format!("usize = {n}")));
+    options.extend(step.trail.map(|n| format!("trail = {n}")));
+    if let Operand::Sym(sym) = step.file {
+        options.push(format!("fd = {}", name(sym)));
+    }
+    if !options.is_empty() {
+        let _ = write!(text, " [{}]", options.join(", "));
+    }
+    text
+}
+
+fn operand_text<'a>(operand: &Operand, arg: &Arg, name: &impl Fn(u16) -> &'a str) -> String {
+    match operand {
+        Operand::Sym(sym) => name(*sym).to_string(),
+        Operand::Entries(entries) => {
+            let entries: Vec<String> = entries.iter().map(entry_text).collect();
+            format!("[{}]", entries.join(", "))
+        }
+        Operand::Num(n) => match arg.kind {
+            ArgKind::Pdev => format!("pdev{n}"),
+            ArgKind::File => "fd".to_string(),
+            ArgKind::Flags | ArgKind::Num => {
+                let known = call::FLAG_NAMES.iter().find(|(a, _, v)| *a == arg.name && v == n);
+                match known {
+                    Some((_, flag, _)) => (*flag).to_string(),
+                    None => number(*n),
+                }
+            }
+            ArgKind::Id | ArgKind::Device | ArgKind::Entries => n.to_string(),
+        },
+    }
+}
+
+/// Small numbers read better in decimal, IDs of devices and flags in hexadecimal.
+fn number(n: u64) -> String {
+    if n < 16 {
+        n.to_string()
+    } else {
+        format!("{n:#x}")
+    }
+}
+
+fn entry_text(entry: &Entry) -> String {
+    let Entry { flags, vdev_id, cache_id } = entry;
+    let flags = match flags {
+        0 => String::new(),
+        1 => "flags = ALL, ".to_string(),
+        n => format!("flags = {n:#x}, "),
+    };
+    format!("{{{flags}vdev_id = {vdev_id:#x}, cache_id = {cache_id}}}")
+}
+
+/// A TOML basic string.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// The calls as a Markdown table, from `uapi::call::SIGNATURES`.
 pub fn call_table() -> String {
-    String::new()
+    let mut out = String::from("| call | gives out | what it does |\n|---|---|---|\n");
+    for s in SIGNATURES {
+        let args: Vec<String> = s
+            .args
+            .iter()
+            .map(|a| match a.default {
+                None => a.name.to_string(),
+                Some(_) => format!("[{}]", a.name),
+            })
+            .collect();
+        let args = if args.is_empty() { String::new() } else { format!("({})", args.join(", ")) };
+        let outs: Vec<&str> = s.outs.iter().map(|o| o.name).collect();
+        let _ = writeln!(out, "| `{}{args}` | {} | {} |", s.name, outs.join(", "), s.doc);
+    }
+    out.push_str("\n| argument | is |\n|---|---|\n");
+    let mut seen: Vec<&str> = Vec::new();
+    for arg in SIGNATURES.iter().flat_map(|s| s.args) {
+        if seen.contains(&arg.name) {
+            continue;
+        }
+        seen.push(arg.name);
+        let flags: Vec<String> = call::FLAG_NAMES
+            .iter()
+            .filter(|(a, _, _)| *a == arg.name)
+            .map(|(_, n, _)| format!("`{n}`"))
+            .collect();
+        let flags = match flags.as_slice() {
+            [] => String::new(),
+            some => format!("; names: {}", some.join(", ")),
+        };
+        let _ = writeln!(
+            out,
+            "| `{}` | {}{flags} |",
+            arg.name,
+            long_kind(arg.kind).replace('|', "\\|")
+        );
+    }
+    out
 }
