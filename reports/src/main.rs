@@ -1,2 +1,7 @@
-//! The binary.
-fn main() {}
+//! The binary `iommufd-testbed`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(reports::cli::main())
+}

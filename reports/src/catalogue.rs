@@ -1,0 +1,272 @@
+//! The commands `list` and `explain`: what there is.
+
+use crate::check::{Question, Settings};
+use crate::cli::{Failed, Text};
+use crate::commands::scenarios_named;
+use crate::judge::spelt;
+use crate::output::{answer, width, wrap};
+use crate::record::json;
+use crate::rows::revisions;
+use crate::run::Exit;
+use crate::values::grouped;
+use scenarios::{Explorer, Kind, Scenario};
+use serde::Serialize;
+use std::fmt::Write;
+use uapi::pick::{Pick, Subject};
+use uapi::program::{Limits, Step, Timers};
+use uapi::step::{Cpu, Pending};
+
+#[derive(Serialize)]
+struct List {
+    scenarios: Vec<Entry>,
+    revisions: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    kind: &'static str,
+    cpus: usize,
+    revisions: Vec<String>,
+    question: String,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    twin_of: Option<&'static str>,
+    doc: &'static str,
+    source: &'static str,
+}
+
+fn kind(scenario: &Scenario) -> &'static str {
+    match (scenario.canary, scenario.kind()) {
+        (true, _) => "canary",
+        (false, Kind::Story) => "story",
+        (false, Kind::Race) => "race",
+    }
+}
+
+/// `list`
+///
+/// # Errors
+///
+/// Scenario files that cannot be read.
+pub fn list(format: Text) -> Result<Exit, Failed> {
+    let entries: Vec<Entry> = scenarios_named(&[])?
+        .into_iter()
+        .map(|(s, _)| Entry {
+            kind: kind(&s),
+            cpus: s.cpus(),
+            name: s.name,
+            revisions: s.revisions,
+            question: s.question,
+        })
+        .collect();
+    let rows: Vec<Row> = revisions()
+        .iter()
+        .map(|r| Row {
+            name: r.name,
+            aliases: r.aliases,
+            twin_of: r.twin_of,
+            doc: r.doc,
+            source: r.source,
+        })
+        .collect();
+    let list = List { scenarios: entries, revisions: rows };
+    answer(&match format {
+        Text::Json => json(&list).map_err(Failed::usage)?,
+        Text::Human => list_text(&list, width()),
+    });
+    Ok(Exit::AsRecorded)
+}
+
+fn list_text(list: &List, width: usize) -> String {
+    let mut text = String::new();
+    let name = list.scenarios.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
+    let indent = name + 2;
+    for s in &list.scenarios {
+        let cpus = match s.cpus {
+            1 => "1 CPU".to_owned(),
+            n => format!("{n} CPUs"),
+        };
+        let _ =
+            writeln!(text, "{:name$}  {:6}  {cpus:6}  {}", s.name, s.kind, s.revisions.join(", "));
+        for line in wrap(s.question.trim(), indent, indent, width) {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    text.push('\n');
+    let name = list.revisions.iter().map(|r| r.name.len()).max().unwrap_or(0);
+    for r in &list.revisions {
+        let also = match r.aliases {
+            [] => String::new(),
+            aliases => format!(" (also {})", aliases.join(", ")),
+        };
+        let line = format!("{:name$}  {}{also}", r.name, r.doc.trim());
+        for line in wrap(&line, 0, name + 2, width) {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    name: String,
+    kind: &'static str,
+    question: String,
+    source: String,
+    notes: Option<String>,
+    setup: Vec<String>,
+    cpus: Vec<Vec<String>>,
+    finally: Vec<String>,
+    verdicts: Vec<(String, String)>,
+    bounds: String,
+    explorers: Vec<&'static str>,
+    /// Kernel functions by row, in order of their first step.
+    functions: Vec<(String, Vec<String>)>,
+    limits: Vec<&'static str>,
+}
+
+/// `explain`
+///
+/// # Errors
+///
+/// A scenario that cannot be read or run.
+pub fn explain(name: &str, format: Text) -> Result<Exit, Failed> {
+    for (scenario, called) in scenarios_named(&[name.to_owned()])? {
+        let explanation = explanation(scenario, called)?;
+        answer(&match format {
+            Text::Json => json(&explanation).map_err(Failed::usage)?,
+            Text::Human => explanation_text(&explanation, width()),
+        });
+    }
+    Ok(Exit::AsRecorded)
+}
+
+fn explanation(scenario: Scenario, called: String) -> Result<Explanation, Failed> {
+    let texts = |steps: &[Step]| steps.iter().map(|s| s.text.clone()).collect::<Vec<_>>();
+    let questions = Question::all(scenario.clone(), called);
+    let program = scenario.program(scenario.revisions.first().map_or("", String::as_str));
+    let mut functions: Vec<(String, Vec<String>)> = Vec::new();
+    for question in &questions {
+        functions.push((question.revision.clone(), functions_of(&question.subject())?));
+    }
+    let settings = Settings::default();
+    let bounds = questions.first().map(|q| bounds_text(q, &settings)).unwrap_or_default();
+    let mut limits = vec![
+        "The kernel is modelled: what a call does is taken from the sources that each function \
+         names, not from a running kernel.",
+        "dpor is exhaustive under sequential consistency; only loom sees missing barriers.",
+        "One call of a primitive (an xarray operation, a refcount change, a lock) is one step; \
+         what happens inside it cannot be interrupted.",
+    ];
+    if !scenario.suits(Explorer::Loom) {
+        limits.push("Loom does not run it: it has at most 4 CPUs, or the file leaves it out.");
+    }
+    Ok(Explanation {
+        kind: kind(&scenario),
+        verdicts: scenario
+            .revisions
+            .iter()
+            .filter_map(|r| Some((r.clone(), spelt(scenario.expected(r)?))))
+            .collect(),
+        setup: texts(&program.setup),
+        cpus: program.cpus.iter().map(|c| texts(c)).collect(),
+        finally: texts(&program.finally),
+        bounds,
+        explorers: Explorer::ALL.iter().filter(|e| scenario.suits(**e)).map(|e| e.name()).collect(),
+        functions,
+        limits,
+        name: scenario.name,
+        question: scenario.question,
+        source: scenario.source,
+        notes: scenario.notes,
+    })
+}
+
+fn bounds_text(question: &Question, settings: &Settings) -> String {
+    let bounds = question.bounds(settings);
+    let preemptions = match bounds.preemptions_max {
+        None => "any number of preemptions".to_owned(),
+        Some(n) => format!("at most {n} preemptions"),
+    };
+    let timers = match question.scenario.timers() {
+        Timers::Idle => "timers fire only when no CPU can run",
+        Timers::Any => "timers fire at any moment",
+    };
+    format!(
+        "{} steps per execution, {} executions, {preemptions}; {} executions per sampler, seed \
+         {}; loom {} permutations; {timers}",
+        grouped(bounds.steps_max.into()),
+        grouped(bounds.executions_max),
+        grouped(bounds.samples),
+        bounds.seed,
+        grouped(bounds.loom_permutations),
+    )
+}
+
+/// Runs the CPU with the highest number first: the opposite of [`uapi::pick::FirstEnabled`].
+struct LastEnabled;
+
+impl Pick for LastEnabled {
+    fn pick(&mut self, pending: &[Pending], _current: Option<Cpu>) -> Option<Cpu> {
+        pending.iter().rev().find(|p| p.enabled).map(|p| p.cpu)
+    }
+}
+
+/// The kernel functions of the two extreme interleavings, in order of their first step.
+fn functions_of(subject: &Subject) -> Result<Vec<String>, Failed> {
+    let limits = Limits { trace: true, ..Limits::default() };
+    let mut functions: Vec<String> = Vec::new();
+    let picks: [&mut dyn Pick; 2] = [&mut uapi::pick::FirstEnabled, &mut LastEnabled];
+    for pick in picks {
+        let outcome = run_stub(subject, pick, &limits)
+            .map_err(|e| Failed::Because(e.to_string(), Exit::BadUsage))?;
+        for step in outcome.and_then(|o| o.trace).map(|t| t.steps).unwrap_or_default() {
+            if !step.function.is_empty() && !functions.contains(&step.function) {
+                functions.push(step.function);
+            }
+        }
+    }
+    Ok(functions)
+}
+
+fn explanation_text(e: &Explanation, width: usize) -> String {
+    let mut text = format!("{} ({})\n\n", e.name, e.kind);
+    let mut item = |head: &str, body: &str| {
+        for (i, line) in body.trim().lines().enumerate() {
+            let head = if i == 0 { head } else { "" };
+            for line in wrap(&format!("{head:11} {line}"), 0, 14, width) {
+                let _ = writeln!(text, "{}", line.trim_end());
+            }
+        }
+    };
+    item("question", &e.question);
+    item("source", &e.source);
+    item("notes", e.notes.as_deref().unwrap_or(""));
+    item("setup", &e.setup.join("\n"));
+    for (i, cpu) in e.cpus.iter().enumerate() {
+        item(&format!("CPU {i}"), &cpu.join("\n"));
+    }
+    item("finally", &e.finally.join("\n"));
+    let name = e.verdicts.iter().map(|(r, _)| r.len()).max().unwrap_or(0);
+    let verdicts: Vec<String> = e.verdicts.iter().map(|(r, v)| format!("{r:name$}  {v}")).collect();
+    item("recorded", &verdicts.join("\n"));
+    item("bounds", &e.bounds);
+    item("explorers", &e.explorers.join(", "));
+    for (row, functions) in &e.functions {
+        item("functions", &format!("on {row}: {}", functions.join(", ")));
+    }
+    item("limits", &e.limits.join("\n"));
+    text
+}
+fn run_stub(
+    _: &Subject,
+    _: &mut dyn Pick,
+    _: &Limits,
+) -> Result<Option<uapi::outcome::Outcome>, uapi::pick::ModelError> {
+    Ok(None)
+}

@@ -1,0 +1,305 @@
+//! The command line.
+
+use crate::catalogue;
+use crate::check::{Settings, BUDGET};
+use crate::commands;
+use crate::output::complain;
+use crate::run::Exit;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use scenarios::{Explorer, ScenarioError};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    every verdict is the recorded one (replay: the interleaving ran)
+  1    a verdict differs (replay: the execution goes another way than the token says)
+  2    bad usage or a bad file
+  3    out of budget before a verdict
+  130  interrupted by Ctrl-C; what was finished is written out";
+
+/// Settles race claims about iommufd: runs small programs of iommufd calls on a model of the
+/// kernel, in every interleaving, and holds what it finds against the recorded verdicts.
+///
+/// Without a command it runs `check` on all scenarios.
+#[derive(Parser, Debug)]
+#[command(name = "iommufd-testbed", version, after_help = EXIT_CODES)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    check: CheckOptions,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run scenarios on every revision they name, and compare the verdicts with the recorded
+    /// ones. This is the default.
+    #[command(after_help = EXIT_CODES)]
+    Check {
+        /// Scenario files, or names of scenarios of the checkout. None: all of the checkout.
+        #[arg(value_name = "FILE or NAME")]
+        what: Vec<String>,
+        #[command(flatten)]
+        options: CheckOptions,
+    },
+    /// Show the scenarios and the revisions of the kernel model.
+    List {
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = Text::Human)]
+        format: Text,
+    },
+    /// Show what one scenario asks, what it runs, and which kernel functions it goes through.
+    Explain {
+        /// Name of a scenario of the checkout, or a file.
+        name: String,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = Text::Human)]
+        format: Text,
+    },
+    /// Run one recorded interleaving again and draw it in columns.
+    #[command(after_help = EXIT_CODES)]
+    Replay {
+        /// What `check` printed behind `replay:`, or a failure file that `check -o DIR` wrote.
+        #[arg(value_name = "TOKEN or FILE")]
+        what: String,
+        /// Show the object graph (ids, counters, pointers) after each step.
+        #[arg(long)]
+        graph: bool,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = Text::Human)]
+        format: Text,
+    },
+    /// Print the JSON Schema of the scenario format.
+    Schema,
+    /// Print the completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// What a loom run starts: reads a subject from stdin, writes findings to stdout.
+    #[command(hide = true)]
+    LoomChild,
+}
+
+/// How `check` prints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Format {
+    /// Observation lines, and pictures of what differs.
+    Human,
+    /// `verdicts.json` on stdout.
+    Json,
+    /// JUnit XML on stdout.
+    Junit,
+}
+
+/// How the other commands print.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Text {
+    /// For people.
+    Human,
+    /// JSON.
+    Json,
+}
+
+/// Options of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckOptions {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// Only this revision (name or alias). Can be repeated.
+    #[arg(long, value_name = "R")]
+    pub revision: Vec<String>,
+    /// Only this explorer: dpor, which decides, shuttle or loom. Can be repeated.
+    #[arg(long, value_name = "E", value_parser = explorer)]
+    pub explorer: Vec<Explorer>,
+    /// Time after which one explorer gives up on one question: a safety net, such as 90s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    pub budget: Duration,
+    /// Executions after which dpor gives up on one question.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub executions: Option<u64>,
+    /// Executions of each random sampler on one question.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub samples: Option<u64>,
+    /// Seed of the random samplers.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Only the K-th of N parts of the questions, to spread a run over machines.
+    #[arg(long, value_name = "K/N", value_parser = shard)]
+    pub shard: Option<Shard>,
+    /// Questions that are explored at the same time. Default: one per CPU of the machine.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Write verdicts.json, junit.xml and one file per failure into this directory.
+    #[arg(short = 'o', value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Only what differs, and the summary.
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Draw the expected failures, too.
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+impl CheckOptions {
+    /// As the runner wants them.
+    pub fn settings(&self) -> Settings {
+        let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        Settings {
+            explorers: match self.explorer.is_empty() {
+                true => Explorer::ALL.to_vec(),
+                false => self.explorer.clone(),
+            },
+            executions: self.executions,
+            samples: self.samples,
+            seed: self.seed,
+            budget: self.budget,
+            jobs: self.jobs.map_or_else(cpus, usize::from),
+            loom_exe: std::env::current_exe().ok(),
+        }
+    }
+}
+
+/// One part of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shard {
+    /// Which part, from 1.
+    pub part: usize,
+    /// How many parts.
+    pub parts: usize,
+}
+
+impl Shard {
+    /// Whether the question at this place of the list belongs to it.
+    pub fn holds(&self, index: usize) -> bool {
+        index % self.parts == self.part - 1
+    }
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let form = || format!("`{text}` is no part of a run: write K/N with 1 <= K <= N, such as 2/3");
+    let (part, parts) = text.split_once('/').ok_or_else(form)?;
+    let part: usize = part.parse().map_err(|_| form())?;
+    let parts: usize = parts.parse().map_err(|_| form())?;
+    if part == 0 || part > parts {
+        return Err(form());
+    }
+    Ok(Shard { part, parts })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let form = || format!("`{text}` is no time: write a number and a unit, such as 90s or 5m");
+    let number: u64 = text[..digits].parse().map_err(|_| form())?;
+    let milliseconds = match &text[digits..] {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(form()),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(form)
+}
+
+fn explorer(text: &str) -> Result<Explorer, String> {
+    Explorer::ALL.iter().copied().find(|e| e.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = Explorer::ALL.iter().map(|e| e.name()).collect();
+        format!("there is no explorer `{text}`; there are {}", names.join(", "))
+    })
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub enum Failed {
+    /// A message with the next step for the user, and the exit code.
+    Because(String, Exit),
+    /// Scenario files that cannot be read.
+    Scenarios(Vec<ScenarioError>),
+}
+
+impl Failed {
+    /// Bad usage.
+    pub fn usage(message: impl Into<String>) -> Failed {
+        Failed::Because(message.into(), Exit::BadUsage)
+    }
+}
+
+impl From<ScenarioError> for Failed {
+    fn from(e: ScenarioError) -> Failed {
+        Failed::Scenarios(vec![e])
+    }
+}
+
+/// Runs the command line and returns the exit code.
+pub fn main() -> u8 {
+    debug_assert_eq!(BUDGET, Duration::from_secs(60), "the default of --budget");
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => commands::check(&[], &cli.check),
+        Some(Command::Check { what, options }) => commands::check(&what, &options),
+        Some(Command::List { format }) => catalogue::list(format),
+        Some(Command::Explain { name, format }) => catalogue::explain(&name, format),
+        Some(Command::Replay { what, graph, format }) => commands::replay(&what, graph, format),
+        Some(Command::Schema) => commands::schema(),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "iommufd-testbed", &mut script);
+            crate::output::answer(&String::from_utf8_lossy(&script));
+            Ok(Exit::AsRecorded)
+        }
+        Some(Command::LoomChild) => {
+            // The child reports through its pipe; its own code is only for the parent.
+            return u8::try_from(races::loom_child()).unwrap_or(u8::MAX);
+        }
+    };
+    match result {
+        Ok(exit) => exit.code(),
+        Err(Failed::Because(message, exit)) => {
+            complain(&format!("error: {message}"));
+            exit.code()
+        }
+        Err(Failed::Scenarios(errors)) => {
+            for error in errors {
+                complain(&format!("{:?}", miette::Report::new(error)));
+            }
+            Exit::BadUsage.code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        for bad in ["", "s", "-1s", "1 s", "1d", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_shards_of_a_run_are_the_run() {
+        for bad in ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "-1/2"] {
+            assert!(shard(bad).is_err(), "{bad}");
+        }
+        let shards: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|s| shard(s).expect(s)).to_vec();
+        for index in 0..10 {
+            assert_eq!(shards.iter().filter(|s| s.holds(index)).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The commands `check`, `replay` and `schema`.
+
+use crate::check::{self, Answered, Question};
+use crate::cli::{CheckOptions, Failed, Format, Text};
+use crate::files::{safe, Directory};
+use crate::interrupt;
+use crate::judge::Judgement;
+use crate::junit;
+use crate::observation::{self, Widths};
+use crate::output::{answer, complain, width};
+use crate::picture::Page;
+use crate::progress::Screen;
+use crate::record::{json, FailureFile, Verdicts};
+use crate::rows::{canonical, revisions};
+use crate::run::{Exit, Summary};
+use crate::token::Token;
+use races::Backend;
+use scenarios::Scenario;
+use std::path::Path;
+use uapi::pick::Subject;
+use uapi::program::{Limits, Program};
+
+/// Reads the scenarios that the user named, or all of the checkout.
+///
+/// # Errors
+///
+/// Every file that cannot be read.
+pub fn scenarios_named(what: &[String]) -> Result<Vec<(Scenario, String)>, Failed> {
+    let dir = scenarios::directory();
+    if what.is_empty() {
+        let loaded = scenarios::load_dir(&dir, revisions());
+        if !loaded.errors.is_empty() {
+            return Err(Failed::Scenarios(loaded.errors));
+        }
+        if loaded.scenarios.is_empty() {
+            return Err(Failed::usage(format!(
+                "there are no scenarios in {}; run it from a checkout, or name a file",
+                dir.display()
+            )));
+        }
+        return Ok(loaded.scenarios.into_iter().map(|s| (s.name.clone(), s)).map(swap).collect());
+    }
+    let mut found = Vec::new();
+    let mut errors = Vec::new();
+    for name in what {
+        let read = scenarios::resolve(name, &dir).and_then(|p| Scenario::read(&p, revisions()));
+        match read {
+            Ok(scenario) => found.push((scenario, name.clone())),
+            Err(e) => errors.push(e),
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(found),
+        false => Err(Failed::Scenarios(errors)),
+    }
+}
+
+fn swap<A, B>((a, b): (A, B)) -> (B, A) {
+    (b, a)
+}
+
+/// The questions of a run: every row of every scenario that the options leave in.
+fn questions(what: &[String], options: &CheckOptions) -> Result<Vec<Question>, Failed> {
+    let mut rows = Vec::new();
+    for name in &options.revision {
+        rows.push(canonical(name).map_err(Failed::usage)?);
+    }
+    let mut all: Vec<Question> = scenarios_named(what)?
+        .into_iter()
+        .flat_map(|(scenario, called)| Question::all(scenario, called))
+        .collect();
+    if !rows.is_empty() {
+        all.retain(|q| rows.contains(&q.revision.as_str()));
+    }
+    if all.is_empty() {
+        return Err(Failed::usage(format!(
+            "none of the scenarios has a verdict for {}; `iommufd-testbed list` shows which \
+             scenario runs on which revision",
+            options.revision.join(", ")
+        )));
+    }
+    let shard = options.shard;
+    let mut index = 0..;
+    all.retain(|_| index.next().is_some_and(|i: usize| shard.is_none_or(|s| s.holds(i))));
+    Ok(all)
+}
+
+/// `check`
+///
+/// # Errors
+///
+/// Bad files, bad usage, and files that cannot be written.
+pub fn check(what: &[String], options: &CheckOptions) -> Result<Exit, Failed> {
+    let questions = questions(what, options)?;
+    let output = options.output.as_deref().map(Directory::open).transpose();
+    let output = output.map_err(Failed::usage)?;
+    interrupt::listen().map_err(Failed::usage)?;
+
+    let settings = options.settings();
+    let screen = if options.quiet { Screen::hidden() } else { Screen::new() };
+    let widths = Widths::of(&questions);
+    let human = options.format == Format::Human;
+    let answered = check::run(&questions, &settings, &screen, &mut |answered| {
+        if human {
+            screen.suspend(|| answer(&shown(answered, widths, options)));
+        }
+    });
+    let summary = Summary::of(&answered, questions.len(), interrupt::requested());
+
+    match options.format {
+        Format::Human => answer(&format!("\n{}", summary.text())),
+        Format::Json => answer(&json(&Verdicts::of(&answered, &summary)).map_err(broken)?),
+        Format::Junit => answer(&junit::xml(&answered).map_err(broken)?),
+    }
+    if let Some(directory) = output {
+        leave(&directory, &answered, &summary).map_err(Failed::usage)?;
+    }
+    if !human && summary.exit() != Exit::AsRecorded {
+        complain(&summary.text());
+    }
+    Ok(summary.exit())
+}
+
+/// A bug of the testbed, not of the user.
+fn broken(message: String) -> Failed {
+    Failed::Because(message, Exit::Differs)
+}
+
+/// What a run prints about one question.
+fn shown(answered: &Answered, widths: Widths, options: &CheckOptions) -> String {
+    let differs = matches!(answered.judgement, Judgement::Differs(_));
+    let mut text = String::new();
+    if differs || !options.quiet {
+        text.push_str(&observation::lines(answered, widths));
+    }
+    if let (Judgement::Differs(reason), true) = (&answered.judgement, differs) {
+        text.push_str(&format!("  differs: {reason}\n"));
+    }
+    if differs || options.verbose {
+        if let Some(failure) = answered.failure() {
+            text.push('\n');
+            for line in page_of(answered, failure).lines() {
+                text.push_str(match line.is_empty() {
+                    true => "",
+                    false => "  ",
+                });
+                text.push_str(line);
+                text.push('\n');
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn page_of(answered: &Answered, failure: &races::Failure) -> String {
+    let question = &answered.question;
+    let page = Page {
+        question: &question.scenario.question,
+        token: &question.token(&failure.schedule),
+        program: &question.program(),
+        outcome: &failure.outcome,
+        context_switches: failure.context_switches,
+        point_of_no_return: failure.point_of_no_return,
+    };
+    page.text(width())
+}
+
+/// Writes what a run leaves.
+fn leave(directory: &Directory, answered: &[Answered], summary: &Summary) -> Result<(), String> {
+    directory.write("verdicts.json", &json(&Verdicts::of(answered, summary))?)?;
+    directory.write("junit.xml", &junit::xml(answered)?)?;
+    for a in answered {
+        if let Some(failure) = a.failure() {
+            let name = safe(&format!("{}@{}", a.question.scenario.name, a.question.revision));
+            let file = FailureFile::of(&a.question, failure);
+            directory.write(&format!("{name}.json"), &json(&file)?)?;
+            directory.write(&format!("{name}.txt"), &page_of(a, failure))?;
+        }
+    }
+    Ok(())
+}
+
+/// What `replay` runs.
+struct Recorded {
+    token: Token,
+    question: String,
+    subject: Subject,
+    point_of_no_return: Option<usize>,
+    /// The first splat that the failure file recorded.
+    splat: Option<String>,
+}
+
+/// `replay`
+///
+/// # Errors
+///
+/// What is neither a token nor a failure file, and an execution that goes another way.
+pub fn replay(what: &str, graph: bool, format: Text) -> Result<Exit, Failed> {
+    let recorded = match what.ends_with(".json") || Path::new(what).is_file() {
+        true => from_file(Path::new(what))?,
+        false => from_token(what)?,
+    };
+    let limits = Limits { trace: true, graph, ..Limits::default() };
+    let schedule = &recorded.token.schedule;
+    let replayed = races::replay(&recorded.subject, schedule, Backend::Native, &limits)
+        .map_err(|e| Failed::Because(e.to_string(), replay_exit(&e)))?;
+    let outcome = &replayed.outcome;
+    match format {
+        Text::Json => answer(&json(outcome).map_err(broken)?),
+        Text::Human => {
+            let nothing = Program::default();
+            let program = match &recorded.subject {
+                Subject::Program { program, .. } => program,
+                Subject::Litmus(_) => &nothing,
+            };
+            let page = Page {
+                question: &recorded.question,
+                token: &recorded.token,
+                program,
+                outcome,
+                context_switches: replayed.context_switches,
+                point_of_no_return: recorded.point_of_no_return,
+            };
+            answer(&page.text(width()));
+        }
+    }
+    let now = outcome.splats.first().map(ToString::to_string);
+    match recorded.splat {
+        Some(then) if now.as_ref() != Some(&then) => Err(Failed::Because(
+            format!(
+                "the interleaving runs, but the file recorded \"{then}\" and now it is {}",
+                now.map_or("no splat at all".to_owned(), |s| format!("\"{s}\""))
+            ),
+            Exit::Differs,
+        )),
+        _ => Ok(Exit::AsRecorded),
+    }
+}
+
+/// A token that fits no more is a difference; one that never fitted is bad usage.
+fn replay_exit(e: &races::ReplayError) -> Exit {
+    match e {
+        races::ReplayError::Differs { .. } => Exit::Differs,
+        races::ReplayError::Model(_) | races::ReplayError::Foreign(_) => Exit::BadUsage,
+    }
+}
+
+fn from_token(text: &str) -> Result<Recorded, Failed> {
+    let token: Token = text.parse().map_err(Failed::usage)?;
+    let row = canonical(&token.revision).map_err(Failed::usage)?;
+    let path = scenarios::resolve(&token.scenario, &scenarios::directory())?;
+    let scenario = Scenario::read(&path, revisions())?;
+    Ok(Recorded {
+        question: scenario.question.clone(),
+        subject: Subject::Program { program: scenario.program(row), revision: row.to_owned() },
+        token,
+        point_of_no_return: None,
+        splat: None,
+    })
+}
+
+fn from_file(path: &Path) -> Result<Recorded, Failed> {
+    let bad = |e: &dyn std::fmt::Display| {
+        Failed::usage(format!(
+            "cannot read the failure file {}: {e}; `check -o DIR` writes such files",
+            path.display()
+        ))
+    };
+    let meta = std::fs::metadata(path).map_err(|e| bad(&e))?;
+    if meta.len() > FAILURE_FILE_MAX {
+        return Err(bad(&format!("it has more than {FAILURE_FILE_MAX} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| bad(&e))?;
+    let file: FailureFile = serde_json::from_str(&text).map_err(|e| bad(&e))?;
+    if file.format != crate::record::FORMAT {
+        return Err(bad(&format!(
+            "it has format {}, this testbed reads {}",
+            file.format,
+            crate::record::FORMAT
+        )));
+    }
+    let schedule = file.schedule.parse().map_err(|e: races::ScheduleError| bad(&e))?;
+    Ok(Recorded {
+        token: Token { scenario: file.scenario, revision: file.revision, schedule },
+        question: file.question,
+        subject: file.subject,
+        point_of_no_return: file.point_of_no_return,
+        splat: Some(file.splat),
+    })
+}
+
+/// A failure file is a trace of at most some thousand steps; anything larger is another file.
+const FAILURE_FILE_MAX: u64 = 64 << 20;
+
+/// `schema`
+///
+/// # Errors
+///
+/// None that a user could cause.
+pub fn schema() -> Result<Exit, Failed> {
+    answer(&json(&scenarios::schema()).map_err(broken)?);
+    Ok(Exit::AsRecorded)
+}

@@ -1,0 +1,32 @@
+//! What the testbed renders, and the command line in front of it.
+//!
+//! * [`check`] puts every question to the explorers, [`judge`] says what the answers are worth;
+//! * [`observation`], [`columns`] and [`picture`] are what people read, [`record`] and [`junit`]
+//!   what machines read;
+//! * [`cli`] is the command line, [`commands`] and [`catalogue`] are what it calls;
+//!
+//!
+//! This is the highest floor: it may use every crate below it, and nothing uses it. The later
+//! commands `simulate`, `sweep`, `answers`, `mutate` and `report` get their modules beside
+//! [`commands`] and their variants in [`cli`].
+
+pub mod catalogue;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod columns;
+pub mod commands;
+pub mod files;
+pub mod graph;
+pub mod interrupt;
+pub mod judge;
+pub mod junit;
+pub mod observation;
+pub mod output;
+pub mod picture;
+pub mod progress;
+pub mod record;
+pub mod rows;
+pub mod run;
+pub mod token;
+pub mod values;

@@ -1,0 +1,53 @@
+//! A failing interleaving as a page: what was asked, what was set up, the columns, how to see it
+//! again. Plain text, to be pasted into a mail.
+
+use crate::columns::Picture;
+use crate::token::Token;
+use std::fmt::Write;
+use uapi::outcome::Outcome;
+use uapi::program::Program;
+
+/// What the page shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// The question of the scenario.
+    pub question: &'a str,
+    /// Scenario, row and interleaving.
+    pub token: &'a Token,
+    /// What ran.
+    pub program: &'a Program,
+    /// What it gave, with its trace.
+    pub outcome: &'a Outcome,
+    /// How often the CPU changed.
+    pub context_switches: u32,
+    /// Index of the step after which no passing completion exists.
+    pub point_of_no_return: Option<usize>,
+}
+
+impl Page<'_> {
+    /// The text, `width` columns wide at most (the token and the question are not broken).
+    pub fn text(&self, width: usize) -> String {
+        let mut page = String::new();
+        let _ = writeln!(page, "{}", self.question);
+        let _ = writeln!(page, "{} on {}", self.token.scenario, self.token.revision);
+        page.push('\n');
+        for (i, step) in self.program.setup.iter().enumerate() {
+            let _ = writeln!(page, "{} {}", if i == 0 { "setup:" } else { "      " }, step.text);
+        }
+        if !self.program.setup.is_empty() {
+            page.push('\n');
+        }
+        let picture = Picture {
+            program: self.program,
+            outcome: self.outcome,
+            point_of_no_return: self.point_of_no_return,
+        };
+        page.push_str(&picture.draw(width));
+        let switches = match self.context_switches {
+            1 => "1 context switch".to_owned(),
+            n => format!("{n} context switches"),
+        };
+        let _ = write!(page, "\n{switches}; replay: {}\n", self.token.command());
+        page
+    }
+}
