@@ -18,7 +18,16 @@ use uapi::splat::Splat;
 use uapi::verdict::Verdict;
 
 mod api;
+mod brute;
+mod counters;
+mod dpor;
+#[cfg(test)]
+mod dpor_tests;
+pub mod golden;
 mod schedule;
+mod touch;
+#[cfg(test)]
+mod toy;
 
 pub use api::{dpor, loom, loom_child, portfolio, replay};
 pub use schedule::{FailAt, Schedule, ScheduleError, Segment, Until};
