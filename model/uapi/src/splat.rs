@@ -77,10 +77,14 @@ pub enum Kind {
 pub const INVARIANTS: &[&str] = &[
     // I11: the slot is empty or somebody else's while a vDEVICE that is fully set up has its id.
     "viommu->vdevs[{}] lost a live vDEVICE",
+    // I11: the vDEVICE is past its destroy and still in the slot.
+    "viommu->vdevs[{}] holds a freed vDEVICE",
     // R-C15: a vDEVICE that outlives its bound device still leads to it.
     "invalidation reached {} after its DMA ownership was released",
-    // I9: something is left when the file has been released.
-    "{} is not balanced after the file was released",
+    // I9: a counter is not the sum of its holders.
+    "{} is {}, its ledger says {}",
+    "{} is {} after the files are closed, its ledger says {}",
+    "{} is still owned after the files are closed",
     // I8: an id was given out again that user space believes it still owns.
     "id {} was given out again after a forced destroy",
 ];
