@@ -18,7 +18,9 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe, Location};
 use std::rc::Rc;
 
 use uapi::outcome::{Ending, Outcome};
-use uapi::pick::{Explore, ModelError, Pick};
+use uapi::pick::ModelError;
+#[cfg(not(feature = "backend-loom"))]
+use uapi::pick::{Explore, Pick};
 use uapi::program::{Dependence, Limits, Timers};
 use uapi::splat::{Kind, Splat};
 use uapi::step::{
@@ -101,7 +103,6 @@ struct Unwind;
 /// A sleeper's timer.
 #[derive(Clone, Copy)]
 struct Timer {
-    obj: u32,
     deadline: u64,
     site: Site,
 }
@@ -150,6 +151,7 @@ enum Phase {
 /// One execution.
 struct Exec {
     limits: Limits,
+    #[cfg_attr(feature = "backend-loom", expect(dead_code, reason = "see `explore_loom`"))]
     timers: Timers,
     phase: StdCell<Phase>,
     current: StdCell<Cpu>,
@@ -169,6 +171,7 @@ struct Exec {
     trace: RefCell<Vec<TraceStep>>,
     graphs: RefCell<Vec<Graph>>,
     stale_compare: StdCell<bool>,
+    late_wakeups: StdCell<u32>,
     guest: RefCell<Option<Rc<dyn Guest>>>,
     locals: UnsafeCell<Vec<Box<dyn Any>>>,
     /// What the backend needs to hand over control.
@@ -229,6 +232,7 @@ impl Exec {
             trace: RefCell::new(Vec::new()),
             graphs: RefCell::new(Vec::new()),
             stale_compare: StdCell::new(false),
+            late_wakeups: StdCell::new(0),
             guest: RefCell::new(None),
             locals: UnsafeCell::new(Vec::new()),
             #[cfg(any(feature = "backend-std", feature = "backend-loom"))]
@@ -307,6 +311,7 @@ impl Exec {
         }
     }
 
+    #[cfg(not(feature = "backend-loom"))]
     fn tell(&self, pick: &mut dyn Pick) {
         // SAFETY: as in `view`.
         let (done, unlocked) = unsafe { (&mut *self.done.get(), &mut *self.unlocked.get()) };
@@ -315,6 +320,15 @@ impl Exec {
         }
         for (cpu, obj, key) in unlocked.drain(..) {
             pick.unlocked(cpu, obj, key);
+        }
+    }
+
+    /// Tells what the last step did, and that no CPU has a further one.
+    #[cfg(not(feature = "backend-loom"))]
+    fn tell_last(&self, pick: &mut dyn Pick) {
+        self.tell(pick);
+        if !self.stopped() {
+            pick.quiescent();
         }
     }
 
@@ -387,6 +401,13 @@ pub fn now_ms() -> u64 {
     exec().now_ms.get()
 }
 
+/// A sleeper's timer fired although what it waited for had already happened: counted in the
+/// outcome, no splat.
+pub fn late_wakeup() {
+    let exec = exec();
+    exec.late_wakeups.set(exec.late_wakeups.get() + 1);
+}
+
 /// A freed pointer was compared: whether addresses are re-used can matter to this program.
 pub fn saw_stale_compare() {
     exec().stale_compare.set(true);
@@ -443,6 +464,16 @@ impl Effect {
     /// The i-th announced access turned out to only read (a compare that failed).
     pub fn only_read(&mut self, i: usize) {
         self.accesses[i].mode = Mode::Read;
+    }
+
+    /// The i-th announced access turned out to be a weaker one.
+    pub fn set_mode(&mut self, i: usize, mode: Mode) {
+        self.accesses[i].mode = mode;
+    }
+
+    /// The i-th announced access turned out to touch only a part of what was announced.
+    pub fn set_access(&mut self, i: usize, access: Access) {
+        self.accesses[i] = access;
     }
 
     /// The counter that this step changed, or would have changed.
@@ -511,7 +542,7 @@ pub fn sleep_step<R>(
     slot.fired.set(false);
     if let Some((obj, ms)) = timer {
         accesses.push(Access::all(obj, Mode::Write));
-        slot.timer.set(Some(Timer { obj, deadline: exec.now_ms.get() + ms, site: at }));
+        slot.timer.set(Some(Timer { deadline: exec.now_ms.get() + ms, site: at }));
     }
     let fired_or_ready = || slot.fired.get() || ready();
     let result = blocking_step(op, at, accesses, Some(&fired_or_ready), true, |effect| {
@@ -578,12 +609,31 @@ pub fn unlocked(op: &'static str, at: Site, obj: u32, key: u64, args: impl FnOnc
         }
     }
     exec.push_graph();
+    released(obj, key);
+}
+
+/// As [`unlocked`] without a line in the log: the lock was taken and given back within the last
+/// step, or its unlock was a step.
+pub fn released(obj: u32, key: u64) {
+    let exec = exec();
     if exec.concurrent() {
         // SAFETY: as in `Exec::view`.
-        unsafe { (*exec.unlocked.get()).push((me, obj, key)) };
+        unsafe { (*exec.unlocked.get()).push((exec.current.get(), obj, key)) };
         #[cfg(feature = "backend-loom")]
         backend::unlocked(exec, obj, key);
     }
+}
+
+/// A part of the step before it: logged, and not announced. For a load inside the section of the
+/// lock that protects it: the step that took the lock announced the load.
+pub fn local_step<R>(op: &'static str, at: Site, body: impl FnOnce(&mut Effect) -> R) -> R {
+    let exec = exec();
+    exec.push_trace(exec.current.get(), op, at, false);
+    let mut effect =
+        Effect { accesses: Accesses::new(), counter: None, tracing: exec.limits.trace };
+    let result = body(&mut effect);
+    exec.push_graph();
+    result
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -629,8 +679,8 @@ fn announce(
     exec.steps.set(exec.steps.get() + 1);
 }
 
-/// What the scheduler does next.
-#[cfg_attr(feature = "backend-loom", allow(dead_code))] // loom chooses by itself
+/// What the scheduler does next. (Loom chooses by itself, here and in `refresh` and `choose`.)
+#[cfg(not(feature = "backend-loom"))]
 enum Choice {
     /// Let this CPU make its step.
     Run(Cpu),
@@ -639,6 +689,7 @@ enum Choice {
 }
 
 /// Which timers may fire now, as entries of the view. Returns whether any CPU is enabled.
+#[cfg(not(feature = "backend-loom"))]
 fn refresh(exec: &Exec) -> bool {
     let view = exec.view();
     view.truncate(exec.cpus_in_view.get());
@@ -651,7 +702,8 @@ fn refresh(exec: &Exec) -> bool {
         for i in 0..exec.cpus_in_view.get() {
             let cpu = view[i].cpu;
             if let (false, Some(timer)) = (view[i].enabled, exec.slot(cpu).timer.get()) {
-                view.push(timer_pending(cpu, timer));
+                let pending = timer_pending(&view[i], timer);
+                view.push(pending);
                 any = true;
             }
         }
@@ -659,16 +711,17 @@ fn refresh(exec: &Exec) -> bool {
     any
 }
 
-fn timer_pending(cpu: Cpu, timer: Timer) -> Pending {
-    let mut accesses = Accesses::new();
-    accesses.push(Access::all(timer.obj, Mode::Write));
+/// The step of the timer that `sleeper` sleeps on. Whether it is enabled depends on what the
+/// sleeper's condition reads, so it touches what the sleeper announced, the timer included.
+#[cfg(not(feature = "backend-loom"))]
+fn timer_pending(sleeper: &Pending, timer: Timer) -> Pending {
     Pending {
-        cpu: timer_of(cpu),
+        cpu: timer_of(sleeper.cpu),
         enabled: true,
         awaits: false,
         op: "timer_expire",
         site: timer.site,
-        accesses,
+        accesses: sleeper.accesses.clone(),
     }
 }
 
@@ -692,8 +745,9 @@ fn fire(exec: &Exec, sleeper: Cpu) {
     exec.steps.set(exec.steps.get() + 1);
     exec.push_trace(timer_of(sleeper), "timer_expire", timer.site, true);
     exec.push_graph();
-    let done =
-        Done { cpu: timer_of(sleeper), accesses: timer_pending(sleeper, timer).accesses, counter: None };
+    let asleep = exec.view().iter().find(|p| p.cpu == sleeper);
+    let accesses = asleep.map_or_else(Accesses::new, |p| p.accesses.clone());
+    let done = Done { cpu: timer_of(sleeper), accesses, counter: None };
     // SAFETY: as in `Exec::view`.
     unsafe { *exec.done.get() = Some(done) };
 }
@@ -715,7 +769,7 @@ fn hung(exec: &Exec) {
 
 /// Asks the explorer which CPU makes the next step. All CPUs have announced or finished, and at
 /// least one has announced.
-#[cfg_attr(feature = "backend-loom", allow(dead_code))] // loom chooses by itself
+#[cfg(not(feature = "backend-loom"))]
 fn choose(exec: &Exec, pick: &mut dyn Pick) -> Choice {
     loop {
         exec.tell(pick);
@@ -732,8 +786,11 @@ fn choose(exec: &Exec, pick: &mut dyn Pick) -> Choice {
                 hung(exec);
                 return Choice::End;
             };
-            if let Some(timer) = exec.slot(sleeper).timer.get() {
-                exec.view().push(timer_pending(sleeper, timer));
+            let view = exec.view();
+            let asleep = view.iter().find(|p| p.cpu == sleeper);
+            if let (Some(asleep), Some(timer)) = (asleep, exec.slot(sleeper).timer.get()) {
+                let pending = timer_pending(asleep, timer);
+                view.push(pending);
             }
         }
         match pick.pick(exec.view(), exec.last.get()) {
@@ -810,6 +867,7 @@ fn execute(
         splats: exec.splats.take(),
         steps: exec.steps.get(),
         stale_compare: exec.stale_compare.get(),
+        late_wakeups: exec.late_wakeups.get(),
         state: Vec::new(),
         trace: None,
     };
@@ -918,7 +976,7 @@ mod backend {
                 Choice::End => break,
             }
         }
-        exec.tell(explorer);
+        exec.tell_last(explorer);
         for mut coroutine in coroutines {
             // An execution that ended early: every CPU unwinds from the step it announced.
             while !coroutine.done() {
@@ -927,6 +985,895 @@ mod backend {
                 }
             }
             stacks.push(coroutine.into_stack());
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Operating system threads: for debuggers and sanitizers, and to check the other backends
+// ---------------------------------------------------------------------------------------------
+
+/// Each CPU is an operating system thread. A baton goes from the thread of the explorer to the
+/// CPU that it picked and back, so exactly one of them runs at any time.
+#[cfg(feature = "backend-std")]
+mod backend {
+    use super::*;
+    use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+    /// Who holds the baton.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Turn {
+        /// The thread that runs the explorer, the setup and `finally`.
+        Explorer,
+        /// The thread of a CPU.
+        Cpu(Cpu),
+        /// Nobody: there is no further execution, the threads end.
+        Over,
+    }
+
+    /// What a CPU's thread works for until its body has ended.
+    #[derive(Clone, Copy)]
+    struct Job {
+        exec: *const Exec,
+        guest: *const Rc<dyn Guest>,
+    }
+
+    struct Shared {
+        turn: Turn,
+        job: Option<Job>,
+        /// A panic of the model on a CPU's thread, on its way to the explorer's.
+        panic: Option<Box<dyn Any + Send>>,
+    }
+
+    // SAFETY: the pointers of a job are used by the holder of the baton only. The baton changes
+    // hands under a mutex, so what they point to (cells and reference counts without atomics) is
+    // never touched by two threads at a time, and each sees what the one before it wrote.
+    unsafe impl Send for Shared {}
+
+    /// The baton, with one place to wait for each who can hold it, so that a hand-over wakes one
+    /// thread.
+    struct Baton {
+        shared: Mutex<Shared>,
+        explorer: Condvar,
+        cpus: [Condvar; CPUS_MAX],
+    }
+
+    impl Baton {
+        fn new() -> Baton {
+            let shared = Shared { turn: Turn::Explorer, job: None, panic: None };
+            Baton {
+                shared: Mutex::new(shared),
+                explorer: Condvar::new(),
+                cpus: std::array::from_fn(|_| Condvar::new()),
+            }
+        }
+
+        fn lock(&self) -> MutexGuard<'_, Shared> {
+            // Nothing panics while it holds the mutex.
+            self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        fn place(&self, turn: Turn) -> &Condvar {
+            match turn {
+                Turn::Cpu(cpu) => &self.cpus[cpu as usize],
+                Turn::Explorer | Turn::Over => &self.explorer,
+            }
+        }
+
+        /// Waits until `me` holds the baton. `None` if there will be no further turn.
+        fn wait(&self, mut shared: MutexGuard<'_, Shared>, me: Turn) -> Option<Job> {
+            while shared.turn != me && shared.turn != Turn::Over {
+                shared = self.place(me).wait(shared).unwrap_or_else(PoisonError::into_inner);
+            }
+            if shared.turn == me {
+                shared.job
+            } else {
+                None
+            }
+        }
+
+        /// Hands the baton from `me` to `to` and waits until it comes back.
+        fn hand_over(&self, me: Turn, to: Turn) {
+            let mut shared = self.lock();
+            shared.turn = to;
+            self.place(to).notify_one();
+            self.wait(shared, me);
+        }
+
+        /// Hands the baton back at the end of a CPU's body, with the panic that ended it, if any.
+        fn give_back(&self, panic: Option<Box<dyn Any + Send>>) {
+            let mut shared = self.lock();
+            shared.turn = Turn::Explorer;
+            shared.panic = panic;
+            self.explorer.notify_one();
+        }
+    }
+
+    /// What an execution needs to hand over control.
+    pub(super) struct State(StdCell<*const Baton>);
+
+    impl State {
+        pub(super) fn new() -> State {
+            State(StdCell::new(std::ptr::null()))
+        }
+
+        fn baton(&self) -> &Baton {
+            // SAFETY: `drive` sets it before the first CPU starts, and its baton outlives every
+            // execution.
+            unsafe { &*self.0.get() }
+        }
+    }
+
+    /// Gives control back to the explorer's thread until it lets `me` go on.
+    pub(super) fn switch(exec: &Exec, me: Cpu) {
+        exec.backend.baton().hand_over(Turn::Cpu(me), Turn::Explorer);
+    }
+
+    /// Runs executions until the explorer wants no more.
+    ///
+    /// # Errors
+    ///
+    /// More CPUs than [`CPUS_MAX`].
+    pub fn drive(
+        maker: &GuestMaker<'_>,
+        explorer: &mut dyn Explore,
+        limits: &Limits,
+    ) -> Result<(), ModelError> {
+        check_cpus(maker, CPUS_MAX)?;
+        let baton = Baton::new();
+        std::thread::scope(|scope| {
+            // Also if the explorer panics: the scope waits for the threads.
+            let _over = Over(&baton);
+            for cpu in 0..maker.cpus {
+                let baton = &baton;
+                scope.spawn(move || cpu_thread(baton, cpu as Cpu));
+            }
+            while explorer.next_execution() {
+                let exec = Exec::new(limits, maker.timers);
+                exec.backend.0.set(&baton);
+                let _entered = Entered::new(&exec);
+                let outcome = execute(&exec, maker, |exec, guest| {
+                    run_cpus(exec, guest, maker.cpus, &baton, explorer);
+                });
+                explorer.finished(exec.ending.get().unwrap_or(Ending::Complete));
+                explorer.outcome(outcome);
+            }
+        });
+        Ok(())
+    }
+
+    /// Ends the threads of the CPUs when it is dropped.
+    struct Over<'a>(&'a Baton);
+
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.lock().turn = Turn::Over;
+            for place in &self.0.cpus {
+                place.notify_one();
+            }
+        }
+    }
+
+    /// The thread of one CPU: the CPU's body in every execution.
+    fn cpu_thread(baton: &Baton, cpu: Cpu) {
+        while let Some(job) = baton.wait(baton.lock(), Turn::Cpu(cpu)) {
+            // SAFETY: `Shared` is the reason why this thread may use them, and `run_cpus`, whose
+            // arguments they are, returns only after the body of each CPU has ended.
+            let (exec, guest) = unsafe { (&*job.exec, &*job.guest) };
+            let entered = Entered::new(exec);
+            let body = catch_unwind(AssertUnwindSafe(|| cpu_body(exec, guest, cpu)));
+            if body.is_err() {
+                // A panic of the model itself. The other CPUs unwind, then it goes on.
+                exec.end(Ending::Stopped);
+                exec.finish_cpu(cpu);
+            }
+            drop(entered);
+            baton.give_back(body.err());
+        }
+    }
+
+    fn run_cpus(
+        exec: &Exec,
+        guest: &Rc<dyn Guest>,
+        cpus: usize,
+        baton: &Baton,
+        explorer: &mut dyn Explore,
+    ) {
+        baton.lock().job = Some(Job { exec, guest });
+        let unwinder = Unwinder { exec, cpus, baton };
+        // Up to the first step of each CPU nothing is visible to the others.
+        for cpu in 0..cpus {
+            baton.hand_over(Turn::Explorer, Turn::Cpu(cpu as Cpu));
+        }
+        while exec.cpus_in_view.get() > 0 {
+            match choose(exec, explorer) {
+                Choice::Run(cpu) => baton.hand_over(Turn::Explorer, Turn::Cpu(cpu)),
+                Choice::End => break,
+            }
+        }
+        exec.tell_last(explorer);
+        drop(unwinder);
+        let panic = baton.lock().panic.take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+
+    /// Lets every CPU end its body when it is dropped. After an execution that ended early, each
+    /// unwinds from the step that it announced; so it does when the explorer panics, since `Exec`
+    /// must not go away under the threads.
+    struct Unwinder<'a> {
+        exec: &'a Exec,
+        cpus: usize,
+        baton: &'a Baton,
+    }
+
+    impl Drop for Unwinder<'_> {
+        fn drop(&mut self) {
+            for cpu in 0..self.cpus as Cpu {
+                while !self.exec.slot(cpu).finished.get() {
+                    self.exec.end(Ending::Stopped);
+                    self.baton.hand_over(Turn::Explorer, Turn::Cpu(cpu));
+                }
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Shuttle: its random schedulers, and the explorers as schedulers of it
+// ---------------------------------------------------------------------------------------------
+
+#[cfg(feature = "backend-shuttle")]
+pub use backend::sample;
+
+/// Each CPU is a task of shuttle. Shuttle asks its scheduler at each announced step which task
+/// goes on; the scheduler here ([`Adapter`](backend)) lets tasks run until all CPUs have announced
+/// and then asks the explorer, or one of shuttle's own schedulers.
+#[cfg(feature = "backend-shuttle")]
+mod backend {
+    use super::*;
+    use shuttle::scheduler::{
+        DfsScheduler, PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId,
+        UrwRandomScheduler,
+    };
+    use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+    use std::time::Duration;
+    use uapi::pick::Sampler;
+
+    /// Stack of one CPU, and of the setup, in bytes.
+    const STACK_BYTES: usize = 256 * 1024;
+
+    /// Gives control to the scheduler until it lets `me` go on.
+    pub(super) fn switch(_exec: &Exec, _me: Cpu) {
+        // Shuttle knows no time: this is its bare scheduling point, without the hint to prefer
+        // others that a yield carries and without the bookkeeping of an atomic.
+        shuttle::thread::sleep(Duration::ZERO);
+    }
+
+    /// Runs executions until the explorer wants no more.
+    ///
+    /// # Errors
+    ///
+    /// More CPUs than [`CPUS_MAX`].
+    pub fn drive(
+        maker: &GuestMaker<'_>,
+        explorer: &mut dyn Explore,
+        limits: &Limits,
+    ) -> Result<(), ModelError> {
+        run(maker, Source::Explorer(explorer), limits).map(|_| ())
+    }
+
+    /// Runs at most `iterations` executions under one of shuttle's own schedulers, which chooses
+    /// among the CPUs that can make their step and the timers that can fire. Ends early if
+    /// `on_outcome` returns false, or if a depth-first search has seen everything.
+    ///
+    /// # Errors
+    ///
+    /// More CPUs than [`CPUS_MAX`].
+    pub fn sample(
+        maker: &GuestMaker<'_>,
+        sampler: Sampler,
+        seed: u64,
+        iterations: u64,
+        limits: &Limits,
+        on_outcome: &mut dyn FnMut(Outcome) -> bool,
+    ) -> Result<(), ModelError> {
+        let max = usize::try_from(iterations).unwrap_or(usize::MAX);
+        let scheduler: Box<dyn Scheduler> = match sampler {
+            Sampler::Random => Box::new(RandomScheduler::new_from_seed(seed, max)),
+            Sampler::Urw => Box::new(UrwRandomScheduler::new_from_seed(seed, max)),
+            // PCT counts the parts of an execution, one more than its priority changes.
+            Sampler::Pct(changes) => {
+                Box::new(PctScheduler::new_from_seed(seed, changes as usize + 1, max))
+            }
+            Sampler::Dfs => Box::new(DfsScheduler::new(Some(max), false)),
+        };
+        let samples = Samples {
+            scheduler,
+            on_outcome,
+            left: iterations,
+            pct: matches!(sampler, Sampler::Pct(_)),
+            started: false,
+            had_choice: false,
+        };
+        let source = run(maker, Source::Samples(samples), limits)?;
+        if let (Source::Samples(mut samples), Sampler::Random) = (source, sampler) {
+            // A random scheduler that is dropped before its end prints its seed as a failing one.
+            while samples.scheduler.new_execution().is_some() {}
+        }
+        Ok(())
+    }
+
+    /// Executions under a scheduler of shuttle.
+    struct Samples<'a> {
+        scheduler: Box<dyn Scheduler>,
+        on_outcome: &'a mut dyn FnMut(Outcome) -> bool,
+        left: u64,
+        pct: bool,
+        started: bool,
+        /// Whether two CPUs could run at some step.
+        had_choice: bool,
+    }
+
+    impl Samples<'_> {
+        fn next_execution(&mut self) -> bool {
+            if self.left == 0 {
+                return false;
+            }
+            self.left -= 1;
+            // PCT draws its priority changes among the choices of the execution before, and panics
+            // if there was none. Such a program has one interleaving, whatever the scheduler.
+            let keep = self.pct && self.started && !self.had_choice;
+            self.started = true;
+            keep || self.scheduler.new_execution().is_some()
+        }
+    }
+
+    /// Who chooses.
+    enum Source<'a> {
+        Explorer(&'a mut dyn Explore),
+        Samples(Samples<'a>),
+    }
+
+    /// All executions of one call of [`drive`] or [`sample`].
+    struct Drive<'a> {
+        maker: &'a GuestMaker<'a>,
+        limits: Limits,
+        source: RefCell<Source<'a>>,
+        /// The execution whose CPUs run now, null during its setup and `finally`.
+        exec: StdCell<*const Exec>,
+    }
+
+    /// The drive as shuttle wants it: something that lives for ever and may be sent.
+    #[derive(Clone, Copy)]
+    struct DrivePtr(*const ());
+
+    // SAFETY: a `Runner` runs everything on the thread that calls it and has let go of the
+    // function and the scheduler when it returns, and `run` keeps the drive until then.
+    unsafe impl Send for DrivePtr {}
+    unsafe impl Sync for DrivePtr {}
+
+    impl DrivePtr {
+        fn get(&self) -> &Drive<'_> {
+            // SAFETY: as above; the lifetime is that of the borrow, so it does not get out.
+            unsafe { &*self.0.cast() }
+        }
+    }
+
+    /// A value that stays on its thread although shuttle asks for more.
+    struct OnThisThread<T>(T);
+
+    // SAFETY: tasks of shuttle are coroutines of the thread that runs the `Runner`.
+    unsafe impl<T> Send for OnThisThread<T> {}
+
+    impl<T> OnThisThread<T> {
+        /// A method, so that a closure captures the whole and not its field.
+        fn take(self) -> T {
+            self.0
+        }
+    }
+
+    fn run<'a>(
+        maker: &'a GuestMaker<'a>,
+        source: Source<'a>,
+        limits: &Limits,
+    ) -> Result<Source<'a>, ModelError> {
+        check_cpus(maker, CPUS_MAX)?;
+        let drive = Drive {
+            maker,
+            limits: *limits,
+            source: RefCell::new(source),
+            exec: StdCell::new(std::ptr::null()),
+        };
+        let mut config = Config::new();
+        config.stack_size = STACK_BYTES;
+        config.failure_persistence = FailurePersistence::None;
+        // `Limits::steps_max` bounds the steps.
+        config.max_steps = MaxSteps::None;
+        config.silence_warnings = true;
+        let ptr = DrivePtr((&raw const drive).cast());
+        Runner::new(Adapter(ptr), config).run(move || one_execution(ptr.get()));
+        Ok(drive.source.into_inner())
+    }
+
+    /// Task 0 of an execution.
+    fn one_execution(drive: &Drive<'_>) {
+        let exec = Exec::new(&drive.limits, drive.maker.timers);
+        let _entered = Entered::new(&exec);
+        let outcome = execute(&exec, drive.maker, |exec, guest| {
+            drive.exec.set(exec);
+            let cpus: Vec<_> = (0..drive.maker.cpus as Cpu)
+                .map(|cpu| {
+                    let body = OnThisThread((exec as *const Exec, guest.clone()));
+                    shuttle::thread::spawn(move || {
+                        let (exec, guest) = body.take();
+                        // SAFETY: the execution outlives its tasks, which are joined below.
+                        cpu_body(unsafe { &*exec }, &guest, cpu);
+                    })
+                })
+                .collect();
+            for cpu in cpus {
+                // A panic of a task never gets here: shuttle lets it go on to our caller.
+                drop(cpu.join());
+            }
+            drive.exec.set(std::ptr::null());
+            if let Source::Explorer(explorer) = &mut *drive.source.borrow_mut() {
+                exec.tell_last(*explorer);
+            }
+        });
+        match &mut *drive.source.borrow_mut() {
+            Source::Explorer(explorer) => {
+                explorer.finished(exec.ending.get().unwrap_or(Ending::Complete));
+                explorer.outcome(outcome);
+            }
+            Source::Samples(samples) => {
+                if !outcome.is_none_or(|outcome| (samples.on_outcome)(outcome)) {
+                    samples.left = 0;
+                }
+            }
+        }
+    }
+
+    /// The task of a CPU: task 0 is the setup, and starts them in order.
+    fn task_of(cpu: Cpu) -> TaskId {
+        TaskId::from(usize::from(cpu) + 1)
+    }
+
+    /// What shuttle asks.
+    struct Adapter(DrivePtr);
+
+    impl Scheduler for Adapter {
+        fn new_execution(&mut self) -> Option<Schedule> {
+            let more = match &mut *self.0.get().source.borrow_mut() {
+                Source::Explorer(explorer) => explorer.next_execution(),
+                Source::Samples(samples) => samples.next_execution(),
+            };
+            more.then(|| Schedule::new(0))
+        }
+
+        fn next_task(
+            &mut self,
+            runnable: &[&Task],
+            _current: Option<TaskId>,
+            _is_yielding: bool,
+        ) -> Option<TaskId> {
+            let drive = self.0.get();
+            let source = &mut *drive.source.borrow_mut();
+            // SAFETY: set for as long as the tasks of the CPUs live, all below `execute`.
+            let exec = unsafe { drive.exec.get().as_ref() };
+            // A task that has not announced runs at once: nobody sees what it does. Task 0 comes
+            // first, so that all CPUs are there before one of them starts.
+            let free = |task: &&&Task| match (exec, usize::from(task.id()).checked_sub(1)) {
+                (Some(exec), Some(cpu)) => exec.stopped() || !exec.slots[cpu].announced.get(),
+                _ => true,
+            };
+            if let Some(task) = runnable.iter().find(free) {
+                // Some schedulers want to have seen each task once, in order of creation.
+                if let Source::Samples(samples) = source {
+                    samples.scheduler.next_task(&[*task], None, false);
+                }
+                return Some(task.id());
+            }
+            let exec = exec?;
+            let choice = match source {
+                Source::Explorer(explorer) => choose(exec, *explorer),
+                Source::Samples(samples) => choose(exec, &mut Sampled { samples, runnable }),
+            };
+            match choice {
+                Choice::Run(cpu) => Some(task_of(cpu)),
+                // Any task: each unwinds when it is let go on.
+                Choice::End => runnable.first().map(|task| task.id()),
+            }
+        }
+
+        fn next_u64(&mut self) -> u64 {
+            // Nothing in the model asks for random data.
+            0
+        }
+    }
+
+    /// A scheduler of shuttle as an explorer of one step.
+    struct Sampled<'a, 'b> {
+        samples: &'a mut Samples<'b>,
+        runnable: &'a [&'a Task],
+    }
+
+    impl Pick for Sampled<'_, '_> {
+        fn pick(&mut self, pending: &[Pending], current: Option<Cpu>) -> Option<Cpu> {
+            let mut cpus: Vec<Cpu> = Vec::with_capacity(pending.len());
+            let mut tasks: Vec<&Task> = Vec::with_capacity(pending.len());
+            for p in pending.iter().filter(|p| p.enabled) {
+                // A timer stands for its sleeper, which cannot run itself.
+                let id = task_of(sleeper_of(p.cpu).unwrap_or(p.cpu));
+                if let Some(task) = self.runnable.iter().find(|t| t.id() == id) {
+                    cpus.push(p.cpu);
+                    tasks.push(task);
+                }
+            }
+            self.samples.had_choice |= tasks.len() > 1;
+            let current = current.map_or(TaskId::from(0), |c| task_of(sleeper_of(c).unwrap_or(c)));
+            let next = self.samples.scheduler.next_task(&tasks, Some(current), false)?;
+            let i = tasks.iter().position(|t| t.id() == next)?;
+            Some(cpus[i])
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Loom: an exploration of its own
+// ---------------------------------------------------------------------------------------------
+
+#[cfg(feature = "backend-loom")]
+pub use backend::explore_loom;
+
+/// Each CPU is a thread of loom, and loom chooses. It learns of a step by operations on loom
+/// objects that stand for what the step touches: two steps conflict if and only if they share
+/// such a [`Point`](backend).
+#[cfg(feature = "backend-loom")]
+mod backend {
+    use super::*;
+    use std::collections::BTreeMap;
+    use uapi::pick::LoomBounds;
+
+    /// A loom object whose only use is that operations on it conflict: a condition variable that
+    /// nobody waits on. Loom keeps only the *last* access to an object, so it loses the first of
+    /// two reads when a write follows; therefore two accesses that do not conflict never meet in
+    /// one point, instead of both reading it. (An atomic would also branch over the values that
+    /// it can read, which nobody looks at.)
+    type Point = loom::sync::Condvar;
+
+    /// Which pairs of accesses meet in a point. Points belong to an object.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    enum Meet {
+        /// A read of anything by this CPU, and a write of the whole object.
+        Whole(Cpu),
+        /// A read of this key by this CPU, and a write of the key.
+        Key(u64, Cpu),
+        /// A read of the whole object by the first CPU, and a write of any key by the second.
+        Mixed(Cpu, Cpu),
+    }
+
+    /// Stack of one CPU, which of CPU 0 also carries setup and `finally`, in words.
+    const STACK_WORDS: usize = 32 * 1024;
+
+    /// What an execution needs to hand over control.
+    pub(super) struct State {
+        cpus: StdCell<Cpu>,
+        /// The CPUs whose step cannot be made yet: parked, or about to be.
+        waiting: [StdCell<bool>; CPUS_MAX],
+        threads: RefCell<Vec<loom::thread::Thread>>,
+        points: RefCell<BTreeMap<(u32, Meet), Rc<Point>>>,
+    }
+
+    impl State {
+        pub(super) fn new() -> State {
+            State {
+                cpus: StdCell::new(0),
+                waiting: std::array::from_fn(|_| StdCell::new(false)),
+                threads: RefCell::new(Vec::new()),
+                points: RefCell::new(BTreeMap::new()),
+            }
+        }
+
+        fn point(&self, obj: u32, meet: Meet) -> Rc<Point> {
+            let mut points = self.points.borrow_mut();
+            points.entry((obj, meet)).or_insert_with(|| Rc::new(Point::new())).clone()
+        }
+
+        /// The points of one access by `me`.
+        fn meets(&self, me: Cpu, access: &Access, out: &mut Vec<(u32, Meet)>) {
+            let whole = access.len != 1;
+            let others = || (0..self.cpus.get()).filter(move |c| *c != me);
+            let mut push = |meet| out.push((access.obj, meet));
+            match (access.mode == Mode::Read, whole) {
+                (true, true) => {
+                    push(Meet::Whole(me));
+                    others().for_each(|c| push(Meet::Mixed(me, c)));
+                }
+                (true, false) => {
+                    push(Meet::Key(access.key, me));
+                    push(Meet::Whole(me));
+                }
+                (false, true) => {
+                    (0..self.cpus.get()).for_each(|c| push(Meet::Whole(c)));
+                    // A read of the whole object meets this in `Whole`, a write of a key, too.
+                }
+                (false, false) => {
+                    (0..self.cpus.get()).for_each(|c| push(Meet::Key(access.key, c)));
+                    push(Meet::Whole(me));
+                    others().for_each(|c| push(Meet::Mixed(c, me)));
+                }
+            }
+        }
+    }
+
+    /// Shows loom the accesses as one operation. With `can_switch` other CPUs may run before it.
+    fn touch(exec: &Exec, me: Cpu, accesses: &[Access], can_switch: bool) {
+        let mut meets = Vec::new();
+        for access in accesses {
+            exec.backend.meets(me, access, &mut meets);
+        }
+        meets.sort_unstable();
+        meets.dedup();
+        let mut meets = meets.into_iter();
+        if can_switch {
+            // Loom switches at the first point only: the step is one operation. At the others it
+            // must look for conflicts, but a switch there would multiply the executions.
+            if let Some((obj, meet)) = meets.next() {
+                exec.backend.point(obj, meet).notify_one();
+            }
+        }
+        if meets.len() > 0 {
+            loom::stop_exploring();
+            for (obj, meet) in meets {
+                exec.backend.point(obj, meet).notify_one();
+            }
+            loom::explore();
+        }
+    }
+
+    /// Lets loom choose who runs, until the step of `me` can be made.
+    pub(super) fn switch(exec: &Exec, me: Cpu) {
+        let i = exec.view().iter().position(|p| p.cpu == me);
+        let accesses = i.map_or_else(Accesses::new, |i| exec.view()[i].accesses.clone());
+        while !exec.stopped() {
+            touch(exec, me, &accesses, true);
+            if exec.stopped() {
+                return;
+            }
+            if exec.steps.get() >= exec.limits.steps_max {
+                exec.end(Ending::StepLimit);
+                wake_all(exec);
+                return;
+            }
+            if exec.slot(me).is_ready() {
+                return;
+            }
+            let waiting = &exec.backend.waiting[me as usize];
+            waiting.set(true);
+            settle(exec);
+            while waiting.get() {
+                loom::thread::park();
+            }
+        }
+    }
+
+    fn wake(exec: &Exec, cpu: Cpu) {
+        exec.backend.waiting[cpu as usize].set(false);
+        // Loom remembers an unpark of a thread that has not parked yet; `switch` looks at
+        // `waiting`, so a remembered one does no harm.
+        exec.backend.threads.borrow()[cpu as usize].unpark();
+    }
+
+    fn waiting(exec: &Exec) -> impl Iterator<Item = Cpu> + '_ {
+        (0..exec.backend.cpus.get()).filter(|c| exec.backend.waiting[*c as usize].get())
+    }
+
+    fn wake_all(exec: &Exec) {
+        waiting(exec).for_each(|cpu| wake(exec, cpu));
+    }
+
+    /// Wakes the CPUs whose step can be made now. Called after everything that changes the state.
+    pub(super) fn wake_ready(exec: &Exec) {
+        if exec.concurrent() {
+            waiting(exec).filter(|c| exec.slot(*c).is_ready()).for_each(|cpu| wake(exec, cpu));
+        }
+    }
+
+    /// A lock was given back. Loom need not see it: which CPU takes the lock first is decided by
+    /// the steps that take it, and these conflict.
+    pub(super) fn unlocked(exec: &Exec, _obj: u32, _key: u64) {
+        // SAFETY: as in `Exec::view`. Nobody is told.
+        unsafe { (*exec.unlocked.get()).clear() };
+        wake_ready(exec);
+    }
+
+    /// If no CPU can run any more, lets time pass or ends the execution, as `choose` does for the
+    /// other backends. Called before a CPU parks and when it has finished.
+    fn settle(exec: &Exec) {
+        wake_ready(exec);
+        if exec.stopped() {
+            return wake_all(exec);
+        }
+        let state = &exec.backend;
+        let cpus = 0..state.cpus.get();
+        let blocked = |c: &Cpu| state.waiting[*c as usize].get();
+        let unfinished = |c: &Cpu| !exec.slot(*c).finished.get();
+        if cpus.clone().filter(unfinished).any(|c| !blocked(&c)) || !cpus.clone().any(|c| blocked(&c))
+        {
+            return;
+        }
+        match earliest_timer(exec) {
+            Some(sleeper) => {
+                fire(exec, sleeper);
+                wake_ready(exec);
+            }
+            None => {
+                hung(exec);
+                wake_all(exec);
+            }
+        }
+    }
+
+    /// All executions of one call of [`explore_loom`].
+    struct Drive<'a> {
+        maker: &'a GuestMaker<'a>,
+        limits: Limits,
+        permutations_max: u64,
+        executions: StdCell<u64>,
+        leave: StdCell<bool>,
+        on_outcome: RefCell<&'a mut dyn FnMut(Outcome) -> bool>,
+    }
+
+    /// The drive as loom wants it: something that lives for ever and may be sent.
+    #[derive(Clone, Copy)]
+    struct DrivePtr(*const ());
+
+    // SAFETY: loom runs everything on the thread that calls it and has let go of the function
+    // when it returns or unwinds, and `explore_loom` keeps the drive until then.
+    unsafe impl Send for DrivePtr {}
+    unsafe impl Sync for DrivePtr {}
+
+    impl DrivePtr {
+        fn get(&self) -> &Drive<'_> {
+            // SAFETY: as above; the lifetime is that of the borrow, so it does not get out.
+            unsafe { &*self.0.cast() }
+        }
+    }
+
+    /// A value that stays on its thread although loom asks for more.
+    struct OnThisThread<T>(T);
+
+    // SAFETY: threads of loom are coroutines of the thread that runs the model.
+    unsafe impl<T> Send for OnThisThread<T> {}
+
+    impl<T> OnThisThread<T> {
+        /// A method, so that a closure captures the whole and not its field.
+        fn take(self) -> T {
+            self.0
+        }
+    }
+
+    /// What unwinds out of loom when the budget is used up. Never leaves this file.
+    struct Leave;
+
+    /// Explores with loom's own partial-order reduction. `Ok(true)`: loom ran out of executions
+    /// before the budget did. Timers fire only when no CPU can run, whatever the program says.
+    ///
+    /// Loom panics (with the message that the model exceeded its maximum number of branches) when
+    /// one execution has more than `LoomBounds::branches_max`.
+    ///
+    /// # Errors
+    ///
+    /// More CPUs than loom has threads beside its main thread.
+    pub fn explore_loom(
+        maker: &GuestMaker<'_>,
+        bounds: &LoomBounds,
+        limits: &Limits,
+        on_outcome: &mut dyn FnMut(Outcome) -> bool,
+    ) -> Result<bool, ModelError> {
+        check_cpus(maker, loom::MAX_THREADS - 1)?;
+        let drive = Drive {
+            maker,
+            limits: *limits,
+            permutations_max: bounds.permutations_max,
+            executions: StdCell::new(0),
+            leave: StdCell::new(false),
+            on_outcome: RefCell::new(on_outcome),
+        };
+        let mut builder = loom::model::Builder::new();
+        builder.max_threads = maker.cpus.max(1) + 1;
+        builder.max_branches = bounds.branches_max as usize;
+        // Loom keeps the number of preemptions in a byte.
+        builder.preemption_bound = bounds.preemptions_max.map(|p| p.min(255) as usize);
+        // The budget is watched here. Loom looks at its own only every `checkpoint_interval`
+        // executions, and says neither whether it was that budget that ended it.
+        builder.max_permutations = None;
+        builder.max_duration = None;
+        builder.checkpoint_file = None;
+        builder.checkpoint_interval = usize::MAX;
+        builder.location = false;
+        builder.log = false;
+        let ptr = DrivePtr((&raw const drive).cast());
+        let explored =
+            catch_unwind(AssertUnwindSafe(|| builder.check(move || one_iteration(ptr))));
+        match explored {
+            Ok(()) => Ok(true),
+            Err(payload) if payload.is::<Leave>() => Ok(false),
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+
+    /// Loom's main thread, in each of its executions.
+    fn one_iteration(ptr: DrivePtr) {
+        let drive = ptr.get();
+        if drive.leave.get() || drive.executions.get() >= drive.permutations_max {
+            // Loom has something left to explore. It has no other way out, and at this moment no
+            // thread of it has anything on its stack.
+            resume_unwind(Box::new(Leave));
+        }
+        drive.executions.set(drive.executions.get() + 1);
+        // The stack of loom's main thread is small and has a fixed size, so everything happens on
+        // the thread of CPU 0.
+        let main = loom::thread::current();
+        let finished = Rc::new(StdCell::new(false));
+        let work = OnThisThread((ptr, main, finished.clone()));
+        spawn(move || {
+            let (ptr, main, finished) = work.take();
+            one_execution(ptr.get());
+            finished.set(true);
+            main.unpark();
+        });
+        while !finished.get() {
+            loom::thread::park();
+        }
+    }
+
+    fn spawn(f: impl FnOnce() + 'static) -> loom::thread::Thread {
+        let f = OnThisThread(f);
+        let builder = loom::thread::Builder::new().stack_size(STACK_WORDS);
+        let handle = builder.spawn(move || f.take()()).expect("loom's spawn has no error");
+        // Not joined: a join is an operation that loom would explore. Threads park instead.
+        handle.thread().clone()
+    }
+
+    fn one_execution(drive: &Drive<'_>) {
+        let exec = Exec::new(&drive.limits, drive.maker.timers);
+        let _entered = Entered::new(&exec);
+        let outcome = execute(&exec, drive.maker, |exec, guest| {
+            run_cpus(exec, guest, drive.maker.cpus as Cpu);
+        });
+        if let Some(outcome) = outcome {
+            if !(drive.on_outcome.borrow_mut())(outcome) {
+                drive.leave.set(true);
+            }
+        }
+    }
+
+    fn run_cpus(exec: &Exec, guest: &Rc<dyn Guest>, cpus: Cpu) {
+        let state = &exec.backend;
+        state.cpus.set(cpus);
+        let this = loom::thread::current();
+        state.threads.borrow_mut().push(this.clone());
+        for cpu in 1..cpus {
+            let (exec, guest, this) = (exec as *const Exec, guest.clone(), this.clone());
+            let thread = spawn(move || {
+                // SAFETY: CPU 0 keeps the execution until all CPUs have finished, and this thread
+                // does not give way between finishing and its last use.
+                let exec = unsafe { &*exec };
+                cpu_body(exec, &guest, cpu);
+                settle(exec);
+                this.unpark();
+            });
+            state.threads.borrow_mut().push(thread);
+        }
+        if cpus > 0 {
+            cpu_body(exec, guest, 0);
+            settle(exec);
+        }
+        while !exec.slots[..cpus as usize].iter().all(|slot| slot.finished.get()) {
+            loom::thread::park();
         }
     }
 }
