@@ -225,10 +225,11 @@ impl Reader<'_, '_> {
 
     fn wrong_type(&mut self, value: &Value<'_>, key: &str, wanted: &str) {
         let found = value.get_ref().type_str();
+        let key = if key.contains(' ') { key.to_string() } else { format!("`{key}`") };
         self.report(Problem::at(
             value.span(),
             format!("a TOML {found}"),
-            format!("`{key}` is {wanted}"),
+            format!("{key} is {wanted}"),
             format!("write {wanted} here"),
         ));
     }
@@ -417,7 +418,7 @@ impl Reader<'_, '_> {
                 }
             }
         }
-        if explorers.is_empty() {
+        if self.array(value, "explorers")?.is_empty() {
             self.report(Problem::at(
                 value.span(),
                 "nobody explores",
@@ -691,7 +692,10 @@ impl Reader<'_, '_> {
                 if let Some(text) = self.step_text(value) {
                     match step::parse(&text) {
                         Ok(shape) => placed.push(Placed { list: *list, index, shape }),
-                        Err(problem) => self.report(problem),
+                        Err(problem) => {
+                            scope.declare_broken(&text, *list, index);
+                            self.report(problem);
+                        }
                     }
                 }
             }
@@ -775,7 +779,9 @@ fn key_span(table: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
 /// behind the one IOMMU.
 fn pdevs(scope: &Scope<'_>, devices: &BTreeMap<u64, Pdev>) -> Vec<Pdev> {
     let described = devices.keys().next_back().map_or(0, |n| n + 1);
-    let needed = scope.pdevs_named.max(described) + scope.pdevs_auto;
+    let highest = scope.pdevs_named.last().map_or(0, |n| n + 1);
+    let at_once = scope.pdevs_named.len() as u64 + scope.pdevs_auto;
+    let needed = described.max(highest).max(at_once);
     (0..needed.min(step::PDEVS_MAX))
         .map(|n| devices.get(&n).copied().unwrap_or(Pdev { group: n as u32, iommu: 0 }))
         .collect()

@@ -6,12 +6,28 @@
 
 use crate::error::{nearest, suggest, Problem};
 use crate::{canonical, Answers};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use uapi::call::{self, Arg, ArgKind, Signature, FLAG_NAMES, SIGNATURES};
 use uapi::errno::{Errno, Ret};
 use uapi::pick::RevisionInfo;
 use uapi::program::{Entry, FailNth, Operand, Step, Sym};
+
+/// The names that a step binds which has no good shape otherwise: later steps may use them, and one
+/// slip should not become two errors.
+pub(crate) fn names_in_broken(text: &str) -> Vec<&str> {
+    let Some((left, _)) = text.split_once('=') else { return Vec::new() };
+    let names: Vec<&str> = left.split(',').map(str::trim).collect();
+    let word = |n: &&str| {
+        n.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && n.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if names.iter().all(word) {
+        names
+    } else {
+        Vec::new()
+    }
+}
 
 /// How many physical devices there are.
 pub(crate) const PDEVS_MAX: u64 = 8;
@@ -499,8 +515,8 @@ pub(crate) struct Scope<'r> {
     names: BTreeMap<String, Binding>,
     pub syms: Vec<String>,
     pub rows: &'r [RevisionInfo],
-    /// One past the highest `pdevN` that is named.
-    pub pdevs_named: u64,
+    /// The `pdevN` that are named.
+    pub pdevs_named: BTreeSet<u64>,
     /// Calls that take whichever device is free.
     pub pdevs_auto: u64,
 }
@@ -514,7 +530,25 @@ pub(crate) struct Resolved {
 
 impl<'r> Scope<'r> {
     pub fn new(rows: &'r [RevisionInfo]) -> Scope<'r> {
-        Scope { names: BTreeMap::new(), syms: Vec::new(), rows, pdevs_named: 0, pdevs_auto: 0 }
+        Scope {
+            names: BTreeMap::new(),
+            syms: Vec::new(),
+            rows,
+            pdevs_named: BTreeSet::new(),
+            pdevs_auto: 0,
+        }
+    }
+
+    /// Learns the names of a step that has an error of its own.
+    pub fn declare_broken(&mut self, text: &Text<'_>, list: List, step: usize) {
+        for name in names_in_broken(text.text) {
+            if !self.names.contains_key(name) {
+                let sym = self.syms.len() as Sym;
+                self.syms.push(name.to_string());
+                let at = text.whole.clone();
+                self.names.insert(name.to_string(), Binding { kind: None, list, step, at, sym });
+            }
+        }
     }
 
     /// Learns the names that a step binds.
@@ -634,6 +668,7 @@ impl<'r> Scope<'r> {
         step: usize,
         problems: &mut Vec<Problem>,
     ) -> Vec<Operand> {
+        let before = problems.len();
         let mut given: Vec<Option<(Operand, Range<usize>)>> = vec![None; signature.args.len()];
         let mut named = false;
         for (position, shape_arg) in shape.args.iter().enumerate() {
@@ -700,15 +735,18 @@ impl<'r> Scope<'r> {
                 }
             }
         }
-        self.fill(shape, signature, given, problems)
+        // What is missing beside a wrong argument is that argument, most often.
+        let complete = problems.len() == before;
+        self.fill(shape, signature, given, complete, problems)
     }
 
-    /// Puts in the defaults.
+    /// Puts in the defaults; `report`: and says what has none and is missing.
     fn fill(
         &mut self,
         shape: &Shape<'_>,
         signature: &Signature,
         given: Vec<Option<(Operand, Range<usize>)>>,
+        report: bool,
         problems: &mut Vec<Problem>,
     ) -> Vec<Operand> {
         let mut args = Vec::new();
@@ -726,7 +764,7 @@ impl<'r> Scope<'r> {
                 }
             });
         }
-        if !missing.is_empty() {
+        if report && !missing.is_empty() {
             problems.push(Problem::at(
                 shape.call.at.clone(),
                 "too few arguments",
@@ -782,7 +820,7 @@ impl<'r> Scope<'r> {
             }
             (ArgKind::Pdev, Term::Name(w)) => match pdev(w.text) {
                 Some(n) => {
-                    self.pdevs_named = self.pdevs_named.max(n + 1);
+                    self.pdevs_named.insert(n);
                     Ok(Operand::Num(n))
                 }
                 None => Err(wrong("write `pdev0`; there are `pdev0` to `pdev7`".to_string())),

@@ -5,6 +5,7 @@
 //! checked against the words that the model has.
 
 use crate::error::nearest;
+use std::collections::BTreeMap;
 use uapi::splat::{Kind, INVARIANTS};
 
 /// The least that tells one splat from another.
@@ -53,27 +54,38 @@ fn within(text: &str, words: &str) -> bool {
     })
 }
 
-/// Whether `text` is a piece of an invariant's text, in which `{}` stands for one word.
+/// Whether `text` is a piece of an invariant's text, in which each `{}` stands for one word.
+///
+/// Walks through the text with the set of places in the template that it can have reached; for
+/// each, the most characters of the template itself that were used on the way.
 fn matches(text: &str, template: &str) -> bool {
-    let Some((before, after)) = template.split_once("{}") else {
-        return template.contains(text);
-    };
-    if before.contains(text) || after.contains(text) {
-        return true;
+    let mut places: Vec<Option<char>> = Vec::new();
+    for (n, literal) in template.split("{}").enumerate() {
+        if n > 0 {
+            places.push(None);
+        }
+        places.extend(literal.chars().map(Some));
     }
-    // The whole, or a piece around the placeholder: some end of `before`, a word, some start of
-    // `after`.
-    before.char_indices().map(|(i, _)| &before[i..]).chain(std::iter::once("")).any(|b| {
-        text.strip_prefix(b).is_some_and(|rest| {
-            rest.char_indices().skip(1).map(|(i, _)| i).chain([rest.len()]).any(|i| {
-                let (word, end) = rest.split_at(i);
-                !word.is_empty()
-                    && !word.contains(' ')
-                    && b.len() + end.len() >= LENGTH_MIN
-                    && after.starts_with(end)
-            })
-        })
-    })
+    let mut reached: BTreeMap<usize, usize> = (0..places.len()).map(|p| (p, 0)).collect();
+    for c in text.chars() {
+        let mut next: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut go = |place: usize, used: usize| {
+            let best = next.entry(place).or_default();
+            *best = used.max(*best);
+        };
+        for (place, used) in reached {
+            match places.get(place) {
+                Some(Some(literal)) if *literal == c => go(place + 1, used + 1),
+                Some(None) if c != ' ' => {
+                    go(place, used);
+                    go(place + 1, used);
+                }
+                _ => {}
+            }
+        }
+        reached = next;
+    }
+    reached.values().any(|used| *used >= LENGTH_MIN)
 }
 
 #[cfg(test)]
@@ -93,6 +105,8 @@ mod tests {
             "viommu->vdevs[0x99] lost a live vDEVICE",
             "lost a live vDEVICE",
             "invalidation reached pdev0 after its DMA ownership was released",
+            "viommu#3->obj.users is 2, its ledger says 1",
+            "its ledger says 1",
             "unexpected answer: b = IOMMU_VDEVICE_ALLOC",
         ] {
             assert_eq!(can_be_printed(text), Ok(()), "{text}");
