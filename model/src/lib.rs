@@ -12,4 +12,16 @@
 //! FnMut(Outcome) -> bool) -> Result<(), ModelError>` in addition (false from the callback ends
 //! it), and `model_loom` has only `explore_loom(&Subject, &LoomBounds, &Limits, &mut dyn
 //! FnMut(Outcome) -> bool) -> Result<bool, ModelError>` (true: exhausted) and `revisions()`.
+
+pub mod iommufd;
+pub mod linux;
+pub mod litmus;
+pub mod program;
+pub mod revisions;
+mod sites;
 pub mod sync;
+
+#[cfg(not(feature = "backend-loom"))]
+mod entry;
+#[cfg(not(feature = "backend-loom"))]
+pub use entry::{explore, run};

@@ -14,7 +14,25 @@ macro_rules! sources {
     };
 }
 
-sources!["lib.rs", "litmus.rs", "program.rs",];
+sources![
+    "lib.rs",
+    "linux/device.rs",
+    "linux/fault.rs",
+    "linux/list.rs",
+    "linux/iommu.rs",
+    "linux/lock.rs",
+    "linux/lockdep.rs",
+    "linux/mutex.rs",
+    "linux/refcount.rs",
+    "linux/rwsem.rs",
+    "linux/slab.rs",
+    "linux/spinlock.rs",
+    "linux/uaccess.rs",
+    "linux/wait.rs",
+    "linux/warn.rs",
+    "linux/xarray.rs",
+    "litmus.rs",
+];
 
 /// The file below `src/` and the function of a place in the model.
 pub fn locate(site: Site) -> (&'static str, &'static str) {
@@ -22,12 +40,8 @@ pub fn locate(site: Site) -> (&'static str, &'static str) {
     let Some((_, text)) = SOURCES.iter().find(|(path, _)| *path == file) else {
         return (file, "");
     };
-    let function = text
-        .lines()
-        .take(site.line as usize)
-        .filter_map(function_name)
-        .last()
-        .unwrap_or("");
+    let function =
+        text.lines().take(site.line as usize).filter_map(function_name).last().unwrap_or("");
     (file, function)
 }
 
@@ -42,7 +56,10 @@ fn below_src(path: &'static str) -> &'static str {
 /// The name that a line defines, if it starts a function.
 fn function_name(line: &'static str) -> Option<&'static str> {
     let rest = line.trim_start();
-    let rest = rest.strip_prefix("pub(crate) ").or_else(|| rest.strip_prefix("pub(super) ")).unwrap_or(rest);
+    let rest = rest
+        .strip_prefix("pub(crate) ")
+        .or_else(|| rest.strip_prefix("pub(super) "))
+        .unwrap_or(rest);
     let rest = rest.strip_prefix("pub ").unwrap_or(rest);
     let rest = rest.strip_prefix("const ").unwrap_or(rest);
     let rest = rest.strip_prefix("fn ")?;

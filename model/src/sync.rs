@@ -415,11 +415,7 @@ pub fn saw_stale_compare() {
 
 /// Prints a splat; the kernel goes on.
 pub fn splat(kind: Kind, at: Site, detail: String) {
-    exec().log_here(Splat {
-        kind,
-        function: crate::sites::locate(at).1.to_string(),
-        detail,
-    });
+    exec().log_here(Splat { kind, function: crate::sites::locate(at).1.to_string(), detail });
 }
 
 /// Prints a splat of the testbed's checks at quiescence, which no function is to blame for.
@@ -756,8 +752,7 @@ fn fire(exec: &Exec, sleeper: Cpu) {
 fn hung(exec: &Exec) {
     let view = exec.view();
     let cpus = &view[..exec.cpus_in_view.get()];
-    let detail: Vec<String> =
-        cpus.iter().map(|p| format!("CPU {} in {}", p.cpu, p.op)).collect();
+    let detail: Vec<String> = cpus.iter().map(|p| format!("CPU {} in {}", p.cpu, p.op)).collect();
     let at = cpus[0].site;
     exec.log_here(Splat {
         kind: Kind::HungTask,
@@ -1700,7 +1695,8 @@ mod backend {
         let cpus = 0..state.cpus.get();
         let blocked = |c: &Cpu| state.waiting[*c as usize].get();
         let unfinished = |c: &Cpu| !exec.slot(*c).finished.get();
-        if cpus.clone().filter(unfinished).any(|c| !blocked(&c)) || !cpus.clone().any(|c| blocked(&c))
+        if cpus.clone().filter(unfinished).any(|c| !blocked(&c))
+            || !cpus.clone().any(|c| blocked(&c))
         {
             return;
         }
@@ -1796,8 +1792,7 @@ mod backend {
         builder.location = false;
         builder.log = false;
         let ptr = DrivePtr((&raw const drive).cast());
-        let explored =
-            catch_unwind(AssertUnwindSafe(|| builder.check(move || one_iteration(ptr))));
+        let explored = catch_unwind(AssertUnwindSafe(|| builder.check(move || one_iteration(ptr))));
         match explored {
             Ok(()) => Ok(true),
             Err(payload) if payload.is::<Leave>() => Ok(false),

@@ -8,6 +8,10 @@
 
 pub mod device;
 pub mod fault;
+pub mod iommu;
+pub mod list;
+mod lock;
+pub mod lockdep;
 pub mod mutex;
 pub mod refcount;
 pub mod rwsem;

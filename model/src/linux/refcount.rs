@@ -7,7 +7,7 @@
 use std::panic::Location;
 
 use uapi::splat::Kind;
-use uapi::step::{Access, Mode, Site};
+use uapi::step::{Access, Accesses, Mode, Site};
 use uapi::trace::Val;
 
 use crate::linux::slab::Field;
@@ -38,6 +38,11 @@ impl Refcount {
     /// The access of somebody whose condition reads the counter.
     pub fn read_access(&self) -> Access {
         Access::all(self.obj, Mode::Read)
+    }
+
+    /// The accesses of a sleeper whose condition reads the counter.
+    pub fn read_accesses(&self) -> Accesses {
+        self.field.accesses(self.read_access())
     }
 
     /// The field that it is.
@@ -139,9 +144,13 @@ pub fn refcount_add(value: i32, r: &Refcount) {
 /// refcount_inc()
 #[track_caller]
 pub fn refcount_inc(r: &Refcount) {
-    let at = sync::site(Location::caller());
+    inc_as("refcount_inc", sync::site(Location::caller()), r);
+}
+
+/// refcount_inc() under the name of what wraps it.
+pub(super) fn inc_as(op: &'static str, at: Site, r: &Refcount) {
     change(
-        "refcount_inc",
+        op,
         at,
         r,
         Mode::Add(1),
@@ -200,6 +209,11 @@ pub fn refcount_sub_and_test(value: i32, r: &Refcount) -> bool {
 pub fn refcount_dec_and_test(r: &Refcount) -> bool {
     let at = sync::site(Location::caller());
     sub_and_test("refcount_dec_and_test", at, r, 1)
+}
+
+/// refcount_dec_and_test() under the name of what wraps it.
+pub(super) fn dec_and_test_as(op: &'static str, at: Site, r: &Refcount) -> bool {
+    sub_and_test(op, at, r, 1)
 }
 
 fn sub_and_test(op: &'static str, at: Site, r: &Refcount, value: i32) -> bool {

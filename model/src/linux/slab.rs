@@ -50,6 +50,11 @@ pub struct Field {
 }
 
 impl Owner {
+    /// What explorers call the allocation.
+    pub(super) fn obj(self) -> u32 {
+        self.obj
+    }
+
     /// One of its fields.
     pub fn field(self, path: &'static str) -> Field {
         Field { owner: self, path }
@@ -239,11 +244,7 @@ pub fn immortal<T: Struct>(make: impl FnOnce(Owner) -> T) -> Ptr<T> {
     allocate(false, true, make)
 }
 
-fn allocate<T: Struct>(
-    recycle: bool,
-    immortal: bool,
-    make: impl FnOnce(Owner) -> T,
-) -> Ptr<T> {
+fn allocate<T: Struct>(recycle: bool, immortal: bool, make: impl FnOnce(Owner) -> T) -> Ptr<T> {
     let obj = sync::object();
     let (alloc, addr) = heap().with(|h| {
         let recycled = if recycle { h.free.entry(T::NAME).or_default().pop() } else { None };
@@ -322,6 +323,11 @@ pub fn live() -> Vec<(u32, &'static str)> {
         let live = h.allocs.iter().enumerate().filter(|(_, a)| a.live);
         live.map(|(i, a)| (i as u32, a.ty)).collect()
     })
+}
+
+/// How many allocations there have been.
+pub fn allocated() -> u32 {
+    heap().with(|h| h.allocs.len() as u32)
 }
 
 /// The object with this ordinal, if it has this type.
@@ -406,11 +412,16 @@ impl<T: Value> Plain<T> {
     #[track_caller]
     pub fn store(&self, value: T) {
         let at = sync::site(Location::caller());
-        sync::step("store", at, self.field.accesses(Access::all(self.obj, Mode::Write)), |effect| {
-            effect.log(|| (vec![self.field.val(), value.val()], Val::Void));
-            self.field.check(at);
-            self.value.set(value);
-        });
+        sync::step(
+            "store",
+            at,
+            self.field.accesses(Access::all(self.obj, Mode::Write)),
+            |effect| {
+                effect.log(|| (vec![self.field.val(), value.val()], Val::Void));
+                self.field.check(at);
+                self.value.set(value);
+            },
+        );
     }
 
     /// Reads it without a step: for the testbed's checks and for the object graph.

@@ -15,3 +15,13 @@ pub fn warn_on(condition: bool) -> bool {
     }
     condition
 }
+
+/// The kernel dereferences an xarray entry that is no object: NULL, or the reserved entry. The
+/// execution ends.
+#[track_caller]
+pub fn oops_bad_entry(null: bool) -> ! {
+    let at = sync::site(Location::caller());
+    let (kind, entry) =
+        if null { (Kind::NullDeref, "NULL") } else { (Kind::BadDeref, "XA_ZERO_ENTRY") };
+    sync::stop(kind, at, entry.to_string())
+}

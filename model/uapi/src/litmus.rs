@@ -75,8 +75,20 @@ pub enum Insn {
     DownWrite(Idx),
     /// up_write(), a local step.
     UpWrite(Idx),
+    /// reg = mutex_trylock() as 1 or 0.
+    MutexTrylock { reg: Reg, mutex: Idx },
+    /// reg = down_read_trylock() as 1 or 0.
+    DownReadTrylock { reg: Reg, rwsem: Idx },
     /// lockdep_assert_held() of a mutex.
     AssertHeld(Idx),
+    /// lockdep_assert_not_held() of a mutex.
+    AssertNotHeld(Idx),
+    /// lockdep_assert_held() of a spinlock.
+    AssertHeldSpin(Idx),
+    /// lockdep_assert_held_read()
+    AssertHeldRead(Idx),
+    /// lockdep_assert_held_write()
+    AssertHeldWrite(Idx),
 
     /// ptr = kzalloc(); reg = 0 or -ENOMEM. An object contains one refcount (starting at `users`),
     /// one mutex and one variable, used through the `Obj…` instructions.
@@ -117,6 +129,17 @@ pub enum Insn {
     XaLock(Idx),
     /// xa_unlock(), a local step.
     XaUnlock(Idx),
+    /// xa_lock() for a section that only touches this index.
+    XaLockIndex { xa: Idx, index: u64 },
+    /// xa_lock() for a section that only loads this index; sections like it need not exclude each
+    /// other.
+    XaLockIndexRead { xa: Idx, index: u64 },
+    /// xa_unlock() of a section on one index, a local step.
+    XaUnlockIndex { xa: Idx, index: u64 },
+    /// lockdep_assert_held() of an xa_lock.
+    XaAssertHeld(Idx),
+    /// ptr = xa_load(): names what is stored there, NULL if nothing is.
+    XaLoadPtr { ptr: Idx, xa: Idx, index: u64 },
     /// reg = xa_load(); results are encoded as [`XA_NULL`], [`XA_ZERO`], the heap slot, or -errno.
     XaLoad { reg: Reg, xa: Idx, index: u64 },
     /// reg = xa_store()
@@ -146,6 +169,8 @@ pub enum Insn {
 
     /// reg = 1 or 0: wait_event_timeout() on wait queue `wq` until the count reads `value`.
     WaitRefcount { reg: Reg, wq: Idx, count: Count, value: i32, interruptible: bool },
+    /// wait_event() on wait queue `wq` until var == value: without a timer.
+    WaitVar { wq: Idx, var: Idx, value: i64, interruptible: bool },
     /// wake_up_interruptible_all(), or wake_up_all() if `all`.
     WakeUp { wq: Idx, all: bool },
 
@@ -221,7 +246,9 @@ pub struct Litmus {
     pub spinlocks: u8,
     /// The xarrays.
     pub xarrays: Vec<XaFlags>,
-    /// Number of heap slots: names of pointers, shared by all threads.
+    /// Number of heap slots: names of pointers. A slot that a thread gives a value to is that
+    /// thread's own (and `finally`'s); the others are set up by `setup` and shared. They start as
+    /// NULL.
     pub ptrs: u8,
     /// Number of wait queues.
     pub waitqueues: u8,
@@ -235,9 +262,17 @@ pub struct Litmus {
     pub finally: Vec<Insn>,
     /// When timers fire.
     pub timers: Timers,
+    /// Whether the unlocks of mutexes and rwsems are steps of their own: needed by trylocks, and
+    /// by programs whose answer lies between the last step of a section and its end.
+    #[serde(default)]
+    pub unlock_steps: bool,
     /// Whether objects left at the end are leaks.
     pub check_leaks: bool,
 }
 
-/// Registers of a thread.
+/// Registers of a thread. Setup and `finally` share a set of their own, which no outcome shows.
 pub const REGS: usize = 8;
+
+/// How many mutexes, rwsems, spinlocks, static counters, xarrays and wait queues of each kind a
+/// program can have.
+pub const STATICS_MAX: usize = 16;

@@ -66,6 +66,10 @@ pub struct Outcome {
     /// Whether a freed pointer was compared with another one. Only then can the re-use of
     /// addresses be seen by the program.
     pub stale_compare: bool,
+    /// Sleepers whose timer fired although what they waited for had already happened (nobody woke
+    /// them). A finding of its own: no splat, so it does not taint other questions.
+    #[serde(default)]
+    pub late_wakeups: u32,
     /// Values that the execution left behind, for litmus programs: registers by thread, then
     /// variables.
     pub state: Vec<i64>,

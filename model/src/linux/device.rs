@@ -1,0 +1,83 @@
+//! struct device: a reference keeps its memory, and says nothing of its being bound or owned.
+//!
+//! Source: drivers/base/core.c get_device(), put_device(); reference/iommufd.md 6.3.
+
+use std::panic::Location;
+
+use uapi::step::{Access, Accesses, Mode};
+use uapi::trace::Val;
+
+use crate::linux::iommu::IommuGroup;
+use crate::linux::refcount::{self, Refcount};
+use crate::linux::slab::{kfree, Owner, Plain, Ptr, Struct};
+use crate::sync::{self, Cell};
+
+/// IOMMU_TEST_DEV_CACHE_DEFAULT: what a cache of a mock device holds at first.
+pub const CACHE_DEFAULT: u32 = 0xbad_beef;
+
+const CACHES: [&str; 4] = ["cache[0]", "cache[1]", "cache[2]", "cache[3]"];
+
+/// A struct device.
+pub struct Device {
+    /// The references: kobj.kref.
+    pub kref: Refcount,
+    /// Which physical device of the program it is.
+    pub pdev: u32,
+    /// Number of its IOMMU group.
+    pub group: u32,
+    /// Number of the physical IOMMU that it sits behind.
+    pub iommu: u32,
+    /// Its IOMMU group.
+    pub iommu_group: Cell<Option<Ptr<IommuGroup>>>,
+    /// Whether the mock driver made it (struct mock_dev is around it).
+    pub is_mock: bool,
+    /// The caches of a mock device.
+    pub cache: [Plain<u32>; 4],
+}
+
+impl Struct for Device {
+    const NAME: &'static str = "device";
+}
+
+impl Device {
+    /// A device with one reference, that of whoever made it.
+    pub fn new(owner: Owner, pdev: u32, group: u32, iommu: u32) -> Device {
+        Device {
+            kref: Refcount::new(owner.field("kobj.kref"), 1),
+            pdev,
+            group,
+            iommu,
+            iommu_group: Cell::new(None),
+            is_mock: false,
+            cache: CACHES.map(|path| Plain::new(owner.field(path), CACHE_DEFAULT)),
+        }
+    }
+}
+
+/// get_device()
+#[track_caller]
+pub fn get_device(dev: Ptr<Device>) -> Ptr<Device> {
+    refcount::inc_as("get_device", sync::site(Location::caller()), &dev.kref);
+    dev
+}
+
+/// put_device(); the last reference frees it.
+#[track_caller]
+pub fn put_device(dev: Ptr<Device>) {
+    let at = sync::site(Location::caller());
+    if refcount::dec_and_test_as("put_device", at, &dev.kref) {
+        kfree(dev);
+    }
+}
+
+/// A driver looks into the device.
+#[track_caller]
+pub fn device_touch(dev: Ptr<Device>) {
+    let at = sync::site(Location::caller());
+    let mut accesses = Accesses::new();
+    accesses.push(Access::all(dev.owner().obj(), Mode::Read));
+    sync::step("device_touch", at, accesses, |effect| {
+        effect.log(|| (vec![dev.val()], Val::Void));
+        dev.owner().field("driver_data").check(at);
+    });
+}

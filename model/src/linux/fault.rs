@@ -1,0 +1,58 @@
+//! fail_nth: the n-th primitive that can fail does.
+//!
+//! Every primitive that can run out of memory, and every copy from or to user space, asks
+//! [`should_fail`] once when it gets as far as the point that can fail. They are numbered from 1
+//! for each CPU from the moment it is armed.
+//!
+//! Source: Documentation/fault-injection/fault-injection.rst, `/proc/<pid>/fail-nth`;
+//! reference/iommufd.md 2.9.7 and 5.2. A kernel retries the node allocations of an xarray where
+//! its first one was refused, so fail_nth does not show their -ENOMEM; the model fails them for
+//! good and explores more.
+
+use uapi::step::CPUS_MAX;
+
+use crate::sync::{self, Cell};
+
+#[derive(Clone, Copy, Default)]
+struct Task {
+    /// Which one fails; 0: none.
+    nth: u32,
+    count: u32,
+    injected: bool,
+}
+
+#[derive(Default)]
+struct Faults([Task; CPUS_MAX]);
+
+fn task<R>(f: impl FnOnce(&mut Task) -> R) -> R {
+    let cpu = usize::from(sync::current());
+    sync::local::<Cell<Faults>>().with(|faults| f(&mut faults.0[cpu]))
+}
+
+/// From here on the `nth` point of the current CPU that can fail does. 0 only counts.
+pub fn arm(nth: u32) {
+    task(|t| *t = Task { nth, count: 0, injected: false });
+}
+
+/// Nothing fails any more. Gives back whether something did.
+pub fn disarm() -> bool {
+    task(|t| {
+        t.nth = 0;
+        t.injected
+    })
+}
+
+/// Counts one point that can fail; whether it does.
+pub fn should_fail() -> bool {
+    task(|t| {
+        t.count += 1;
+        let fails = t.count == t.nth;
+        t.injected |= fails;
+        fails
+    })
+}
+
+/// How many points that can fail the current CPU has passed since it was armed.
+pub fn count() -> u32 {
+    task(|t| t.count)
+}

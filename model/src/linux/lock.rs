@@ -1,0 +1,177 @@
+//! What mutexes, spinlocks and rwsems share: who holds them, and how explorers see them.
+//!
+//! Taking a lock is a step that is disabled while somebody else holds the lock. Giving it back is
+//! a part of the step before it: between the last step of a section and the unlock nothing can
+//! happen that another CPU could tell apart. There are two exceptions, for which
+//! [`RawLock::with_unlock_step`] makes the unlock a step of its own: a lock that somebody *tries*
+//! (a failed attempt can tell), and a lock in memory that is freed by whoever waits for the last
+//! effect of the section (kfree() can tell).
+//!
+//! Source: Documentation/locking/lockdep-design.rst for the checks; reference/iommufd.md 6.5.
+
+use uapi::splat::Kind;
+use uapi::step::{Access, Cpu, Mode, Site};
+use uapi::trace::Val;
+
+use crate::linux::lockdep;
+use crate::linux::slab::{count_held, Field};
+use crate::sync::{self, Cell};
+
+/// How a lock is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum How {
+    /// By one CPU alone.
+    Exclusive,
+    /// Together with other readers.
+    Shared,
+}
+
+/// A lock without a name.
+pub(super) struct RawLock {
+    field: Field,
+    obj: u32,
+    unlock_step: bool,
+    writer: Cell<Option<Cpu>>,
+    /// One bit per CPU.
+    readers: Cell<u8>,
+}
+
+impl RawLock {
+    pub(super) fn new(field: Field) -> RawLock {
+        RawLock {
+            field,
+            obj: sync::object(),
+            unlock_step: false,
+            writer: Cell::new(None),
+            readers: Cell::new(0),
+        }
+    }
+
+    pub(super) fn with_unlock_step(field: Field) -> RawLock {
+        RawLock { unlock_step: true, ..RawLock::new(field) }
+    }
+
+    pub(super) fn field(&self) -> Field {
+        self.field
+    }
+
+    /// Whether this CPU holds it in this way.
+    pub(super) fn holds(&self, cpu: Cpu, how: How) -> bool {
+        match how {
+            How::Exclusive => self.writer.get() == Some(cpu),
+            How::Shared => self.readers.get() & (1 << cpu) != 0,
+        }
+    }
+
+    /// Whether this CPU holds it in any way.
+    pub(super) fn holds_any(&self, cpu: Cpu) -> bool {
+        self.holds(cpu, How::Exclusive) || self.holds(cpu, How::Shared)
+    }
+
+    /// Whether anybody holds it.
+    pub(super) fn is_held(&self) -> bool {
+        self.writer.get().is_some() || self.readers.get() != 0
+    }
+
+    fn is_free_for(&self, how: How) -> bool {
+        self.writer.get().is_none() && (how == How::Shared || self.readers.get() == 0)
+    }
+
+    fn take(&self, cpu: Cpu, how: How, at: Site) {
+        match how {
+            How::Exclusive => self.writer.set(Some(cpu)),
+            How::Shared => self.readers.set(self.readers.get() | 1 << cpu),
+        }
+        count_held(self.field.owner, 1);
+        lockdep::acquired(self.field, self.obj, at);
+    }
+
+    fn give(&self, cpu: Cpu, how: How) {
+        match how {
+            How::Exclusive => self.writer.set(None),
+            How::Shared => self.readers.set(self.readers.get() & !(1 << cpu)),
+        }
+        count_held(self.field.owner, -1);
+        lockdep::released(self.obj);
+    }
+
+    /// Takes it as soon as it is free.
+    pub(super) fn lock(&self, op: &'static str, at: Site, how: How) {
+        let me = sync::current();
+        let mode = if how == How::Exclusive { Mode::Lock } else { Mode::LockShared };
+        // A task that holds it already is let in, so that the step can say what is wrong.
+        let ready = || self.is_free_for(how) || self.holds_any(me);
+        let accesses = self.field.accesses(Access::all(self.obj, mode));
+        sync::step_when(op, at, accesses, Some(&ready), |effect| {
+            effect.log(|| (vec![self.field.val()], Val::Void));
+            self.field.check(at);
+            if self.holds_any(me) {
+                sync::stop(Kind::RecursiveLock, at, self.field.text());
+            }
+            self.take(me, how, at);
+        });
+    }
+
+    /// Takes it if it is free.
+    pub(super) fn trylock(&self, op: &'static str, at: Site, how: How) -> bool {
+        if !self.unlock_step {
+            let detail = format!("{op} of {} made without an unlock step", self.field.text());
+            sync::stop(Kind::Assertion, at, detail);
+        }
+        let me = sync::current();
+        let accesses = self.field.accesses(Access::all(self.obj, Mode::Write));
+        sync::step(op, at, accesses, |effect| {
+            self.field.check(at);
+            let taken = self.is_free_for(how) && !self.holds_any(me);
+            effect.log(|| (vec![self.field.val()], Val::Bool(taken)));
+            if taken {
+                self.take(me, how, at);
+            } else {
+                effect.only_read(0);
+            }
+            taken
+        })
+    }
+
+    /// Whether anybody holds it, as a step.
+    pub(super) fn read_is_held(&self, op: &'static str, at: Site) -> bool {
+        let accesses = self.field.accesses(Access::all(self.obj, Mode::Read));
+        sync::step(op, at, accesses, |effect| {
+            self.field.check(at);
+            let held = self.is_held();
+            effect.log(|| (vec![self.field.val()], Val::Bool(held)));
+            held
+        })
+    }
+
+    /// Gives it back.
+    pub(super) fn unlock(&self, op: &'static str, at: Site, how: How) {
+        let me = sync::current();
+        if self.unlock_step {
+            let accesses = self.field.accesses(Access::all(self.obj, Mode::Write));
+            sync::step(op, at, accesses, |effect| {
+                effect.log(|| (vec![self.field.val()], Val::Void));
+                self.checked_give(me, at, how);
+            });
+            sync::released(self.obj, 0);
+        } else {
+            sync::unlocked(op, at, self.obj, 0, || vec![self.field.val()]);
+            self.checked_give(me, at, how);
+        }
+    }
+
+    fn checked_give(&self, me: Cpu, at: Site, how: How) {
+        self.field.check(at);
+        if !self.holds(me, how) {
+            sync::stop(Kind::BadUnlock, at, self.field.text());
+        }
+        self.give(me, how);
+    }
+
+    /// Prints a splat unless the current CPU holds it as asked.
+    pub(super) fn assert_held(&self, at: Site, held: impl FnOnce(Cpu) -> bool) {
+        if !held(sync::current()) {
+            sync::splat(Kind::AssertHeld, at, self.field.text());
+        }
+    }
+}
