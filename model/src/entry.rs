@@ -5,7 +5,8 @@ use uapi::pick::{Explore, ModelError, Pick, Subject};
 use uapi::program::Limits;
 use uapi::step::{Cpu, Done, Pending};
 
-use crate::{litmus, sync};
+use crate::guests::with_maker;
+use crate::sync;
 
 /// Executions until the explorer wants no more.
 ///
@@ -17,14 +18,7 @@ pub fn explore(
     explorer: &mut dyn Explore,
     limits: &Limits,
 ) -> Result<(), ModelError> {
-    match subject {
-        Subject::Litmus(program) => {
-            litmus::with_maker(program, |maker| sync::drive(maker, explorer, limits))?
-        }
-        Subject::Program { .. } => {
-            Err(ModelError::Malformed("programs on a revision are not linked yet".to_string()))
-        }
-    }
+    with_maker(subject, |maker| sync::drive(maker, explorer, limits))?
 }
 
 /// One execution. `None` if `pick` ended it quietly.

@@ -13,6 +13,7 @@
 //! it), and `model_loom` has only `explore_loom(&Subject, &LoomBounds, &Limits, &mut dyn
 //! FnMut(Outcome) -> bool) -> Result<bool, ModelError>` (true: exhausted) and `revisions()`.
 
+mod guests;
 pub mod iommufd;
 pub mod linux;
 pub mod litmus;
@@ -25,3 +26,4 @@ pub mod sync;
 mod entry;
 #[cfg(not(feature = "backend-loom"))]
 pub use entry::{explore, run};
+pub use guests::{function_at, revisions};

@@ -15,11 +15,34 @@ macro_rules! sources {
 }
 
 sources![
-    "lib.rs",
+    "iommufd/device.rs",
+    "iommufd/driver.rs",
+    "iommufd/graph.rs",
+    "iommufd/hw_pagetable.rs",
+    "iommufd/invariants.rs",
+    "iommufd/ioas.rs",
+    "iommufd/main.rs",
+    "iommufd/main/put_shortterm_first.rs",
+    "iommufd/main/wake_through_object.rs",
+    "iommufd/main/without_bias_restore.rs",
+    "iommufd/main/without_lock_obj_undo.rs",
+    "iommufd/main/without_wait_after_erase.rs",
+    "iommufd/main/without_xa_lock_in_get.rs",
+    "iommufd/objects.rs",
+    "iommufd/selftest.rs",
+    "iommufd/ucmd.rs",
+    "iommufd/viommu.rs",
+    "iommufd/viommu/cmpxchg_after_kfree.rs",
+    "iommufd/viommu/compare_virt_id.rs",
+    "iommufd/viommu/put_device_before_erase.rs",
+    "iommufd/viommu/skip_erase.rs",
+    "iommufd/viommu/users_dec_before_erase.rs",
+    "iommufd/viommu/users_inc_after_publish.rs",
+    "iommufd/viommu/xa_erase.rs",
     "linux/device.rs",
     "linux/fault.rs",
-    "linux/list.rs",
     "linux/iommu.rs",
+    "linux/list.rs",
     "linux/lock.rs",
     "linux/lockdep.rs",
     "linux/mutex.rs",
@@ -32,6 +55,7 @@ sources![
     "linux/warn.rs",
     "linux/xarray.rs",
     "litmus.rs",
+    "program.rs",
 ];
 
 /// The file below `src/` and the function of a place in the model.
@@ -40,9 +64,23 @@ pub fn locate(site: Site) -> (&'static str, &'static str) {
     let Some((_, text)) = SOURCES.iter().find(|(path, _)| *path == file) else {
         return (file, "");
     };
-    let function =
-        text.lines().take(site.line as usize).filter_map(function_name).last().unwrap_or("");
+    let mut function = "";
+    let mut part_of = None;
+    for line in text.lines().take(site.line as usize) {
+        if let Some(name) = function_name(line) {
+            function = part_of.take().unwrap_or(name);
+        } else if let Some(name) = whose_part(line) {
+            part_of = Some(name);
+        }
+    }
     (file, function)
+}
+
+/// A C function that is split in Rust says so in the documentation of its parts: "Part of
+/// `iommufd_hwpt_alloc()`: …". The part bears the name of the whole.
+fn whose_part(line: &'static str) -> Option<&'static str> {
+    let rest = line.trim_start().strip_prefix("/// Part of `")?;
+    rest.find('(').map(|end| &rest[..end])
 }
 
 /// Cuts a compiler's path at `src/`: the same file has another path in every backend's package.

@@ -133,6 +133,8 @@ pub enum Call {
     Bind,
     /// `iommufd_device_unbind()` by a driver.
     Unbind,
+    /// device_unregister() of a physical device by its bus.
+    Unplug,
     /// `iommufd_device_attach()` by a driver.
     Attach,
     /// `iommufd_device_detach()` by a driver.
@@ -251,6 +253,14 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[],
         entry_num: false,
         doc: "The driver lets the device go: iommufd_device_unbind().",
+    },
+    Signature {
+        call: Call::Unplug,
+        name: "unplug",
+        args: &[req("pdev", Pdev)],
+        outs: &[],
+        entry_num: false,
+        doc: "The bus lets a physical device go: device_unregister(). Unbind it first.",
     },
     Signature {
         call: Call::Attach,

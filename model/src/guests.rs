@@ -1,0 +1,32 @@
+//! From a subject to what a backend runs.
+
+use uapi::pick::{ModelError, RevisionInfo, Subject};
+use uapi::step::Site;
+
+use crate::sync::GuestMaker;
+use crate::{litmus, program, sites};
+
+/// Checks the subject and hands the maker of its guests to `f`.
+///
+/// # Errors
+///
+/// If the subject cannot be run at all.
+pub fn with_maker<R>(
+    subject: &Subject,
+    f: impl FnOnce(&GuestMaker<'_>) -> R,
+) -> Result<R, ModelError> {
+    match subject {
+        Subject::Litmus(litmus) => litmus::with_maker(litmus, f),
+        Subject::Program { program, revision } => program::with_maker(program, revision, f),
+    }
+}
+
+/// Every row of the model, described.
+pub fn revisions() -> Vec<RevisionInfo> {
+    crate::revisions::rows().map(|row| row.info).collect()
+}
+
+/// The C function that a step is in.
+pub fn function_at(site: Site) -> &'static str {
+    sites::locate(site).1
+}

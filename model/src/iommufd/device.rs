@@ -1,0 +1,303 @@
+//! drivers/iommu/iommufd/device.c: groups, bind and unbind, attach and detach (6.13).
+//!
+//! A bound device is owned by the driver that bound it (`users` 2) and holds its group, the DMA
+//! ownership of its iommu group and, unless the mock driver bound it, the iommufd file. Attaching
+//! adds one `users` of the device and one of the HWPT.
+//!
+//! Source: reference/iommufd.md 2.5 (D613).
+
+use uapi::Errno;
+
+use crate::iommufd::hw_pagetable::{iommufd_hw_pagetable_put, iommufd_hwpt_paging_alloc};
+use crate::iommufd::main::{
+    _iommufd_object_alloc, iommufd_ctx_get, iommufd_ctx_put, iommufd_object_destroy_user,
+    iommufd_object_finalize,
+};
+use crate::iommufd::objects::{obj_of, to, Device, Group, Ictx, Ioas, Object, Type};
+use crate::linux::device::Device as StructDevice;
+use crate::linux::iommu::{iommu_device_claim_dma_owner, iommu_device_release_dma_owner};
+use crate::linux::list::{list_add_tail, list_del_init, list_entry, ListHead};
+use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
+use crate::linux::refcount::{
+    refcount_dec, refcount_dec_and_test, refcount_inc, refcount_inc_not_zero, Refcount,
+};
+use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
+use crate::linux::xarray::{xa_cmpxchg, xa_load, xa_lock_index, xa_unlock_index, xas_store, Slot};
+
+/// How often `iommufd_get_group()` may find that another thread changed the slot.
+const GET_GROUP_TRIES_MAX: u32 = 8;
+
+/// `iommufd_group_release()`: the last device of the group is gone. A new group may have
+/// replaced this one in its slot already.
+fn iommufd_group_release(igroup: Ptr<Group>) {
+    if let Some(ictx) = igroup.ictx.load() {
+        let _replaced = xa_cmpxchg(&ictx.groups, u64::from(igroup.group), Some(igroup), None);
+    }
+    kfree(igroup);
+}
+
+/// `iommufd_put_group()`
+fn iommufd_put_group(igroup: Ptr<Group>) {
+    if refcount_dec_and_test(&igroup.kref) {
+        iommufd_group_release(igroup);
+    }
+}
+
+/// `iommufd_get_group()`: the group of the device, made if there is none, or only a dying one.
+///
+/// # Errors
+///
+/// -ENOMEM
+fn iommufd_get_group(ictx: Ptr<Ictx>, dev: Ptr<StructDevice>) -> Result<Ptr<Group>, Errno> {
+    let id = u64::from(dev.group);
+
+    xa_lock_index(&ictx.groups, id);
+    let found = xa_load(&ictx.groups, id);
+    // kref_get_unless_zero(): the lock keeps the memory of a dying group.
+    if let Some(igroup) = found.filter(|igroup| refcount_inc_not_zero(&igroup.kref)) {
+        xa_unlock_index(&ictx.groups, id);
+        return Ok(igroup);
+    }
+    xa_unlock_index(&ictx.groups, id);
+
+    let new_igroup = kzalloc(|owner| Group {
+        kref: Refcount::new(owner.field("ref"), 1),
+        lock: Mutex::new(owner.field("lock")),
+        group: dev.group,
+        ictx: Plain::new(owner.field("ictx"), Some(ictx)),
+        hwpt: Plain::new(owner.field("hwpt"), None),
+        device_list: ListHead::new(owner.field("device_list")),
+    })?;
+
+    // The lock was dropped, so what was found may be gone: an empty slot is a safe first guess.
+    let mut cur_igroup: Option<Ptr<Group>> = None;
+    xa_lock_index(&ictx.groups, id);
+    for _ in 0..GET_GROUP_TRIES_MAX {
+        // __xa_cmpxchg(cur_igroup -> new_igroup)
+        let found = xa_load(&ictx.groups, id);
+        if same_group(found, cur_igroup) {
+            xas_store(&ictx.groups, id, Slot::Ptr(new_igroup));
+            xa_unlock_index(&ictx.groups, id);
+            return Ok(new_igroup);
+        }
+        // Another thread's group: use it if it lives, else it is the one to replace.
+        if let Some(other) = found.filter(|other| refcount_inc_not_zero(&other.kref)) {
+            xa_unlock_index(&ictx.groups, id);
+            iommufd_put_group(new_igroup);
+            return Ok(other);
+        }
+        cur_igroup = found;
+    }
+    // The slot cannot change under its lock, so the second try always ends the loop.
+    xa_unlock_index(&ictx.groups, id);
+    iommufd_put_group(new_igroup);
+    Err(Errno::EBUSY)
+}
+
+/// C's `==` of two group pointers.
+fn same_group(a: Option<Ptr<Group>>, b: Option<Ptr<Group>>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.same(b),
+        _ => false,
+    }
+}
+
+/// `iommufd_device_destroy()`
+pub fn iommufd_device_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
+    let idev = to::<Device>(obj);
+    let dev = idev.dev.load();
+
+    if let Some(dev) = dev {
+        iommu_device_release_dma_owner(dev);
+    }
+    if let Some(igroup) = idev.igroup.load() {
+        iommufd_put_group(igroup);
+    }
+    if let (Some(dev), Some(ictx)) = (dev, idev.ictx.load()) {
+        if !dev.is_mock {
+            iommufd_ctx_put(ictx);
+        }
+    }
+}
+
+/// `iommufd_device_bind()`: a driver hands its device over.
+///
+/// # Errors
+///
+/// -EPERM if another context owns the group's DMA, -ENOMEM.
+pub fn iommufd_device_bind(
+    ictx: Ptr<Ictx>,
+    dev: Ptr<StructDevice>,
+) -> Result<(Ptr<Device>, u32), Errno> {
+    let igroup = iommufd_get_group(ictx, dev)?;
+
+    if let Err(e) = iommu_device_claim_dma_owner(dev, ictx.owner()) {
+        // out_group_put
+        iommufd_put_group(igroup);
+        return Err(e);
+    }
+
+    let allocated = _iommufd_object_alloc(ictx, Type::Device, |owner, obj| Device {
+        obj,
+        ictx: Plain::new(owner.field("ictx"), None),
+        igroup: Plain::new(owner.field("igroup"), None),
+        dev: Plain::new(owner.field("dev"), None),
+    });
+    let idev = match allocated {
+        Ok(idev) => idev,
+        Err(e) => {
+            // out_release_owner
+            iommu_device_release_dma_owner(dev);
+            iommufd_put_group(igroup);
+            return Err(e);
+        }
+    };
+    idev.ictx.store(Some(ictx));
+    // The mock driver's devices are destroyed with the file, so they must not hold it.
+    if !dev.is_mock {
+        iommufd_ctx_get(ictx);
+    }
+    idev.dev.store(Some(dev));
+    // The driver is a user until iommufd_device_unbind().
+    refcount_inc(&idev.obj.users);
+    // The group's reference moves into the device.
+    idev.igroup.store(Some(igroup));
+
+    let id = idev.obj.id.load();
+    // Last: from here on user space can look the device up.
+    iommufd_object_finalize(ictx, obj_of(idev));
+    Ok((idev, id))
+}
+
+/// `iommufd_device_unbind()`: the driver takes its device back. Nothing may use it any more.
+pub fn iommufd_device_unbind(idev: Ptr<Device>) {
+    if let Some(ictx) = idev.ictx.load() {
+        iommufd_object_destroy_user(ictx, obj_of(idev));
+    }
+}
+
+/// `iommufd_hw_pagetable_attach()`: attaches the group of the device to the HWPT.
+///
+/// # Errors
+///
+/// -EINVAL if the group is attached to something else.
+pub fn iommufd_hw_pagetable_attach(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Result<(), Errno> {
+    let Some(igroup) = idev.igroup.load() else { return Err(Errno::EINVAL) };
+
+    mutex_lock(&igroup.lock);
+    if igroup.hwpt.load().is_some_and(|attached| !attached.same(hwpt)) {
+        mutex_unlock(&igroup.lock);
+        return Err(Errno::EINVAL);
+    }
+    // The first device of the group attaches it: iommu_attach_group(), not modelled.
+    if list_entry(&igroup.device_list, 0).is_none() {
+        igroup.hwpt.store(Some(hwpt));
+    }
+    refcount_inc(&hwpt.users);
+    list_add_tail(idev, &igroup.device_list);
+    mutex_unlock(&igroup.lock);
+    Ok(())
+}
+
+/// `iommufd_hw_pagetable_detach()`: says which HWPT the caller has to put.
+pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>) -> Option<Ptr<Object>> {
+    let igroup = idev.igroup.load()?;
+    // Read before the lock, as in 6.13: a device that is attached keeps the group attached.
+    let hwpt = igroup.hwpt.load();
+
+    mutex_lock(&igroup.lock);
+    list_del_init(idev, &igroup.device_list);
+    if list_entry(&igroup.device_list, 0).is_none() {
+        igroup.hwpt.store(None);
+    }
+    mutex_unlock(&igroup.lock);
+    hwpt
+}
+
+/// `iommufd_device_auto_get_domain()`: attaches to an auto HWPT of the IOAS, made if none fits.
+///
+/// # Errors
+///
+/// What attaching or allocating answers.
+fn iommufd_device_auto_get_domain(
+    ictx: Ptr<Ictx>,
+    idev: Ptr<Device>,
+    ioas: Ptr<Ioas>,
+) -> Result<u32, Errno> {
+    mutex_lock(&ioas.mutex);
+    let mut nth = 0;
+    while let Some(hwpt) = list_entry(&ioas.hwpt_list, nth) {
+        nth += 1;
+        if !hwpt.auto_domain.load() {
+            continue;
+        }
+        // It may be on its way out: users at 0, list_del() still to come (7214c1c85fe4).
+        if !(ictx.rev.iommufd_lock_obj)(obj_of(hwpt)) {
+            continue;
+        }
+        let id = hwpt.obj.id.load();
+        let attached = iommufd_hw_pagetable_attach(obj_of(hwpt), idev);
+        (ictx.rev.iommufd_put_object)(ictx, obj_of(hwpt));
+        match attached {
+            // This domain does not fit the group: try the next one.
+            Err(Errno::EINVAL) => {}
+            other => {
+                mutex_unlock(&ioas.mutex);
+                return other.map(|()| id);
+            }
+        }
+    }
+
+    let ret = iommufd_hwpt_paging_alloc(ictx, ioas, idev, 0, true, None).map(|hwpt| {
+        hwpt.auto_domain.store(true);
+        let id = hwpt.obj.id.load();
+        iommufd_object_finalize(ictx, obj_of(hwpt));
+        id
+    });
+    // out_unlock
+    mutex_unlock(&ioas.mutex);
+    ret
+}
+
+/// `iommufd_device_attach()`: gives the id of the HWPT out.
+///
+/// # Errors
+///
+/// -ENOENT for an unknown `pt_id`, -EINVAL for an object that is no page table.
+pub fn iommufd_device_attach(idev: Ptr<Device>, pt_id: u64) -> Result<u32, Errno> {
+    let Some(ictx) = idev.ictx.load() else { return Err(Errno::EINVAL) };
+
+    let id = iommufd_device_change_pt(ictx, idev, pt_id)?;
+    // Pairs with the decrement in iommufd_device_detach().
+    refcount_inc(&idev.obj.users);
+    Ok(id)
+}
+
+/// `iommufd_device_change_pt()`
+fn iommufd_device_change_pt(ictx: Ptr<Ictx>, idev: Ptr<Device>, pt_id: u64) -> Result<u32, Errno> {
+    let rev = ictx.rev;
+    let pt_obj = (rev.iommufd_get_object)(ictx, pt_id, Type::Any)?;
+
+    let ret = match pt_obj.ty {
+        Type::HwptNested | Type::HwptPaging => {
+            let id = pt_obj.id.load();
+            iommufd_hw_pagetable_attach(pt_obj, idev).map(|()| id)
+        }
+        Type::Ioas => iommufd_device_auto_get_domain(ictx, idev, to::<Ioas>(pt_obj)),
+        _ => Err(Errno::EINVAL),
+    };
+    // out_put_pt_obj
+    (rev.iommufd_put_object)(ictx, pt_obj);
+    ret
+}
+
+/// `iommufd_device_detach()`
+pub fn iommufd_device_detach(idev: Ptr<Device>) {
+    let hwpt = iommufd_hw_pagetable_detach(idev);
+
+    if let (Some(hwpt), Some(ictx)) = (hwpt, idev.ictx.load()) {
+        iommufd_hw_pagetable_put(ictx, hwpt);
+    }
+    refcount_dec(&idev.obj.users);
+}

@@ -1,0 +1,18 @@
+//! drivers/iommu/iommufd, modelled: one file per file of the kernel.
+//!
+//! A function here has the C name and the order of effects of the original, unwind labels
+//! included, written from reference/iommufd.md in our own words. A text that differs between
+//! revisions is a function of its own, in the file named after what it does instead; the rows of
+//! `revisions.rs` say which text a revision has.
+
+pub mod device;
+pub mod driver;
+pub mod graph;
+pub mod hw_pagetable;
+pub mod invariants;
+pub mod ioas;
+pub mod main;
+pub mod objects;
+pub mod selftest;
+pub mod ucmd;
+pub mod viommu;

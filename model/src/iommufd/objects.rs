@@ -1,0 +1,256 @@
+//! The structs, and who holds which reference: the ledger.
+//!
+//! `users` starts at 1, which belongs to the slot in `ictx->objects`. Beyond it
+//! (reference/iommufd.md 1.7):
+//!
+//! | object | taken by | dropped by |
+//! |---|---|---|
+//! | IOAS | each HWPT_PAGING on it: `iommufd_hwpt_paging_alloc` | `iommufd_hwpt_paging_destroy` |
+//! | HWPT_PAGING | each attached device: `iommufd_hw_pagetable_attach` | `iommufd_hw_pagetable_put` |
+//! | | each nested HWPT made directly on it: `iommufd_hwpt_nested_alloc` | `iommufd_hwpt_nested_destroy` |
+//! | | each vIOMMU: `iommufd_viommu_alloc_ioctl` | `iommufd_viommu_destroy` |
+//! | HWPT_NESTED | each attached device: `iommufd_hw_pagetable_attach` | `iommufd_hw_pagetable_put` |
+//! | DEVICE | its driver: `iommufd_device_bind` | `iommufd_device_unbind` |
+//! | | being attached: `iommufd_device_attach` | `iommufd_device_detach` |
+//! | VIOMMU | each vDEVICE: `iommufd_vdevice_alloc_ioctl` | `iommufd_vdevice_destroy` |
+//! | | each nested HWPT made on it: `iommufd_viommu_alloc_hwpt_nested` | `iommufd_hwpt_nested_destroy` |
+//! | any | `iommufd_get_object`, together with `shortterm_users` | `iommufd_put_object` |
+//!
+//! Outside iommufd: a vDEVICE holds its `struct device` (`get_device`), a bound device holds its
+//! group (`iommufd_get_group`), its DMA ownership and, unless it is the mock driver's, the iommufd
+//! file. `invariants.rs` checks all of this at quiescence.
+
+use uapi::trace::Val;
+
+use crate::linux::device::Device as StructDevice;
+use crate::linux::list::ListHead;
+use crate::linux::mutex::Mutex;
+use crate::linux::refcount::Refcount;
+use crate::linux::slab::{container_of, Owner, Plain, Ptr, Struct, Value};
+use crate::linux::wait::WaitQueue;
+use crate::linux::xarray::{XArray, XaFlags};
+use crate::revisions::Revision;
+
+/// enum iommufd_object_type
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)] // the kernel's names without their IOMMUFD_OBJ_ prefix
+pub enum Type {
+    Any,
+    Device,
+    Fault,
+    HwptPaging,
+    HwptNested,
+    Ioas,
+    Selftest,
+    Viommu,
+    Vdevice,
+}
+
+/// struct iommufd_object
+pub struct Object {
+    /// How many callers are inside, plus 1 for the slot; 0: nobody comes in any more.
+    pub shortterm_users: Refcount,
+    /// How many own the object, for long or short.
+    pub users: Refcount,
+    /// What it is. Constant from the allocation on.
+    pub ty: Type,
+    /// Its index in `ictx->objects`.
+    pub id: Plain<u32>,
+    /// The context. Only texts before bd7a282650b8 read it; the others are handed `ictx`.
+    pub ictx: Plain<Option<Ptr<Ictx>>>,
+}
+
+impl Object {
+    /// A new object: one user and one short-term user, both the slot's.
+    pub fn new(owner: Owner, ty: Type) -> Object {
+        Object {
+            shortterm_users: Refcount::new(owner.field("obj.shortterm_users"), 1),
+            users: Refcount::new(owner.field("obj.users"), 1),
+            ty,
+            id: Plain::new(owner.field("obj.id"), 0),
+            ictx: Plain::new(owner.field("obj.ictx"), None),
+        }
+    }
+}
+
+/// A struct that begins with a `struct iommufd_object`.
+pub trait HasObject: Struct {
+    /// `&x->obj`
+    fn obj(&self) -> &Object;
+}
+
+/// `&x->obj` as a pointer.
+pub fn obj_of<T: HasObject>(ptr: Ptr<T>) -> Ptr<Object> {
+    ptr.project(T::obj)
+}
+
+/// container_of() for an object whose type was checked.
+pub fn to<T: HasObject>(obj: Ptr<Object>) -> Ptr<T> {
+    container_of::<T, Object>(obj).expect("obj.ty names the struct around it")
+}
+
+macro_rules! has_object {
+    ($($t:ident = $name:literal),* $(,)?) => {
+        $(impl Struct for $t { const NAME: &'static str = $name; }
+          impl HasObject for $t { fn obj(&self) -> &Object { &self.obj } })*
+    };
+}
+
+has_object! {
+    Ioas = "ioas", HwptPaging = "hwpt_paging", HwptNested = "hwpt_nested", Device = "idev",
+    Viommu = "viommu", Vdevice = "vdevice", Selftest = "selftest_obj",
+}
+
+/// struct file of an iommufd, as far as its life goes.
+pub struct File {
+    /// References: the descriptor, ioctls that are inside, bound devices.
+    pub f_count: Refcount,
+    /// `file->private_data`
+    pub ictx: Plain<Option<Ptr<Ictx>>>,
+}
+
+impl Struct for File {
+    const NAME: &'static str = "file";
+}
+
+/// struct iommufd_ctx
+pub struct Ictx {
+    /// The row that this kernel is. A constant of the execution, no field of the C struct.
+    pub rev: &'static Revision,
+    /// The file that it belongs to.
+    pub file: Plain<Option<Ptr<File>>>,
+    /// Objects by id; XA_FLAGS_ALLOC1, so the first id is 1 and the lowest free one is next.
+    pub objects: XArray<Object>,
+    /// Groups by iommu group number.
+    pub groups: XArray<Group>,
+    /// Where a destroyer waits for `shortterm_users` to become 0.
+    pub destroy_wait: WaitQueue,
+}
+
+impl Struct for Ictx {
+    const NAME: &'static str = "ictx";
+}
+
+impl Ictx {
+    /// A context without objects.
+    pub fn new(owner: Owner, rev: &'static Revision) -> Ictx {
+        Ictx {
+            rev,
+            file: Plain::new(owner.field("file"), None),
+            objects: XArray::new(owner.field("objects"), XaFlags::Alloc1),
+            groups: XArray::new(owner.field("groups"), XaFlags::Plain),
+            destroy_wait: WaitQueue::new(owner.field("destroy_wait")),
+        }
+    }
+}
+
+/// struct iommufd_ioas, without its page tables.
+pub struct Ioas {
+    /// Header.
+    pub obj: Object,
+    /// Protects `hwpt_list` and the auto domains.
+    pub mutex: Mutex,
+    /// Paging HWPTs on this IOAS.
+    pub hwpt_list: ListHead<HwptPaging>,
+}
+
+/// struct iommufd_hwpt_paging
+pub struct HwptPaging {
+    /// Header (`common.obj`).
+    pub obj: Object,
+    /// The IOAS; holds its users.
+    pub ioas: Plain<Option<Ptr<Ioas>>>,
+    /// Made by attaching to an IOAS; goes away with the last device.
+    pub auto_domain: Plain<bool>,
+    /// IOMMU_HWPT_ALLOC_NEST_PARENT. Constant.
+    pub nest_parent: bool,
+}
+
+/// struct iommufd_hwpt_nested
+pub struct HwptNested {
+    /// Header (`common.obj`).
+    pub obj: Object,
+    /// The parent, if it was made directly on one; holds its users.
+    pub parent: Plain<Option<Ptr<HwptPaging>>>,
+    /// The vIOMMU, if it was made on one; holds its users.
+    pub viommu: Plain<Option<Ptr<Viommu>>>,
+    /// The mock domain's IOTLB entries (struct mock_iommu_domain_nested).
+    pub iotlb: [Plain<u32>; 4],
+}
+
+/// struct iommufd_group
+pub struct Group {
+    /// kref: bound devices.
+    pub kref: Refcount,
+    /// Protects everything below.
+    pub lock: Mutex,
+    /// Number of the iommu group. Constant.
+    pub group: u32,
+    /// The context. Constant.
+    pub ictx: Plain<Option<Ptr<Ictx>>>,
+    /// What the group is attached to.
+    pub hwpt: Plain<Option<Ptr<Object>>>,
+    /// Devices of the group that are attached.
+    pub device_list: ListHead<Device>,
+}
+
+impl Struct for Group {
+    const NAME: &'static str = "igroup";
+}
+
+/// struct iommufd_device
+pub struct Device {
+    /// Header.
+    pub obj: Object,
+    /// The context; the file is held unless the mock driver owns the device.
+    pub ictx: Plain<Option<Ptr<Ictx>>>,
+    /// Its group; holds its kref.
+    pub igroup: Plain<Option<Ptr<Group>>>,
+    /// The device of the driver core. Not held: the driver that bound it exists.
+    pub dev: Plain<Option<Ptr<StructDevice>>>,
+}
+
+/// struct iommufd_viommu
+pub struct Viommu {
+    /// Header.
+    pub obj: Object,
+    /// The context.
+    pub ictx: Plain<Option<Ptr<Ictx>>>,
+    /// The nesting parent; holds its users.
+    pub hwpt: Plain<Option<Ptr<HwptPaging>>>,
+    /// Number of the physical IOMMU instance. Not counted: an IOMMU is not unplugged.
+    pub iommu_dev: Plain<u32>,
+    /// vDEVICEs by virtual device ID; a plain array, so storing NULL frees the index.
+    pub vdevs: XArray<Vdevice>,
+}
+
+/// struct iommufd_vdevice of 6.13 to 6.16
+pub struct Vdevice {
+    /// Header.
+    pub obj: Object,
+    /// The vIOMMU; holds its users.
+    pub viommu: Plain<Option<Ptr<Viommu>>>,
+    /// The device of the driver core; holds a reference (get_device).
+    pub dev: Plain<Option<Ptr<StructDevice>>>,
+    /// The virtual device ID.
+    pub id: Plain<u64>,
+    /// Whether the slot of `vdevs` is to be left alone by destroy. Only the twins
+    /// `skip_erase_on_eexist` and `skip_erase_on_abort` have it.
+    pub skip_erase: Plain<bool>,
+}
+
+/// struct selftest_obj: the mock driver's handle of a mock device.
+pub struct Selftest {
+    /// Header.
+    pub obj: Object,
+    /// The bound device.
+    pub idev: Plain<Option<Ptr<Device>>>,
+    /// The mock device.
+    pub mock_dev: Plain<Option<Ptr<StructDevice>>>,
+}
+
+impl Value for Type {
+    fn val(self) -> Val {
+        Val::Text(format!("{self:?}"))
+    }
+}

@@ -1,0 +1,314 @@
+//! drivers/iommu/iommufd/selftest.c: the mock driver, as user space can reach it.
+//!
+//! A mock device has caches that an invalidation through a vIOMMU clears, so that a test can see
+//! which device an entry reached.
+//!
+//! Source: reference/iommufd.md 2.4, 2.9, 5.1.
+
+use uapi::call::{HWPT_DATA_SELFTEST, VIOMMU_INVALIDATE_DATA_SELFTEST, VIOMMU_TYPE_SELFTEST};
+use uapi::Errno;
+
+use crate::iommufd::device::{
+    iommufd_device_attach, iommufd_device_bind, iommufd_device_detach, iommufd_device_unbind,
+};
+use crate::iommufd::driver::iommufd_viommu_find_dev;
+use crate::iommufd::hw_pagetable::{or_auto, HwptInvalidate, UserData};
+use crate::iommufd::invariants::check_owned;
+use crate::iommufd::main::{_iommufd_object_alloc, iommufd_object_abort, iommufd_object_finalize};
+use crate::iommufd::objects::{
+    obj_of, to, Device, HwptNested, Ictx, Object, Selftest, Type, Viommu,
+};
+use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
+use crate::linux::device::{put_device, Device as StructDevice};
+use crate::linux::slab::{kfree, kzalloc, Plain, Ptr, Struct};
+use crate::linux::uaccess::copy_from_user;
+use crate::linux::xarray::{xa_lock_index, xa_unlock_index, XArray, XaFlags};
+
+/// MOCK_DEV_CACHE_NUM - 1, IOMMU_TEST_DEV_CACHE_MAX
+pub const CACHE_ID_MAX: u32 = 3;
+/// IOMMU_TEST_INVALIDATE_FLAG_ALL
+pub const INVALIDATE_FLAG_ALL: u32 = 1;
+/// Bytes of an entry for a vIOMMU: flags, vdev_id, cache_id and padding.
+pub const VIOMMU_ENTRY_LEN: u64 = 16;
+/// Bytes of an entry for a nested HWPT: flags and iotlb_id.
+pub const HWPT_ENTRY_LEN: u64 = 8;
+/// Bytes of the data of a nested HWPT.
+pub const HWPT_DATA_LEN: u64 = 4;
+/// The largest array of entries that can be copied at once: 2^19 of them are too many.
+pub const ENTRIES_MAX: u64 = (1 << 19) - 1;
+
+/// `mock_viommu_alloc()`: the driver's part of IOMMU_VIOMMU_ALLOC.
+///
+/// # Errors
+///
+/// -EOPNOTSUPP for another type, -ENOMEM.
+pub fn mock_viommu_alloc(ictx: Ptr<Ictx>, ty: u64) -> Result<Ptr<Viommu>, Errno> {
+    if ty != VIOMMU_TYPE_SELFTEST {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    _iommufd_object_alloc(ictx, Type::Viommu, |owner, obj| Viommu {
+        obj,
+        ictx: Plain::new(owner.field("ictx"), None),
+        hwpt: Plain::new(owner.field("hwpt"), None),
+        iommu_dev: Plain::new(owner.field("iommu_dev"), 0),
+        vdevs: XArray::new(owner.field("vdevs"), XaFlags::Plain),
+    })
+}
+
+/// `mock_domain_alloc_nested()`: what the driver says to the data of a nested HWPT.
+///
+/// # Errors
+///
+/// -EOPNOTSUPP for another type, -EINVAL for another length, -EFAULT, -ENOMEM.
+pub fn mock_domain_alloc_nested(data: UserData) -> Result<(), Errno> {
+    if data.ty != HWPT_DATA_SELFTEST {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if data.len != HWPT_DATA_LEN {
+        return Err(Errno::EINVAL);
+    }
+    copy_from_user(false)
+}
+
+/// The kernel's copy of an array of entries.
+struct InvalidateCmds;
+
+impl Struct for InvalidateCmds {
+    const NAME: &'static str = "cmds";
+}
+
+/// Part of `iommu_copy_struct_from_full_user_array()`: checks and copies an array of entries.
+fn copy_entries(cmd: &HwptInvalidate, data_type: u64, entry_len: u64) -> Result<(), Errno> {
+    if or_auto(cmd.data_type, data_type) != data_type {
+        return Err(Errno::EINVAL);
+    }
+    if cmd.entry_num > ENTRIES_MAX {
+        return Err(Errno::ENOMEM);
+    }
+    let len = or_auto(cmd.entry_len, entry_len);
+    if len == 0 {
+        return Err(Errno::EINVAL);
+    }
+    // An address that is not the array's own is a bad one.
+    copy_from_user(cmd.data_uptr != uapi::call::AUTO)
+}
+
+/// `mock_viommu_cache_invalidate()`: clears caches of the devices that the entries name. The
+/// whole array is copied first, since nothing can be copied under the spinlock; each device is
+/// found and used under xa_lock(vdevs).
+pub fn mock_viommu_cache_invalidate(
+    viommu: Ptr<Viommu>,
+    cmd: &HwptInvalidate,
+) -> (Result<(), Errno>, u32) {
+    let data_type = VIOMMU_INVALIDATE_DATA_SELFTEST;
+
+    if cmd.entry_num == 0 {
+        let right = or_auto(cmd.data_type, data_type) == data_type;
+        return (if right { Ok(()) } else { Err(Errno::EINVAL) }, 0);
+    }
+
+    let cmds = match kzalloc(|_| InvalidateCmds) {
+        Ok(cmds) => cmds,
+        // The driver has not written the number of handled entries yet.
+        Err(e) => return (Err(e), cmd.entry_num as u32),
+    };
+    let mut processed = 0;
+    let mut ret = copy_entries(cmd, data_type, VIOMMU_ENTRY_LEN);
+    if ret == Err(Errno::ENOMEM) {
+        kfree(cmds);
+        return (ret, cmd.entry_num as u32);
+    }
+    if ret.is_ok() {
+        for entry in &cmd.entries {
+            ret = mock_viommu_invalidate_one(viommu, entry.flags, entry.vdev_id, entry.cache_id);
+            if ret.is_err() {
+                break;
+            }
+            processed += 1;
+        }
+    }
+    // out
+    kfree(cmds);
+    (ret, processed)
+}
+
+/// Part of `mock_viommu_cache_invalidate()`: one entry.
+fn mock_viommu_invalidate_one(
+    viommu: Ptr<Viommu>,
+    flags: u32,
+    vdev_id: u32,
+    cache_id: u32,
+) -> Result<(), Errno> {
+    if flags & !INVALIDATE_FLAG_ALL != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if cache_id > CACHE_ID_MAX {
+        return Err(Errno::EINVAL);
+    }
+
+    let vdev_id = u64::from(vdev_id);
+    xa_lock_index(&viommu.vdevs, vdev_id);
+    let Some(dev) = iommufd_viommu_find_dev(viommu, vdev_id) else {
+        xa_unlock_index(&viommu.vdevs, vdev_id);
+        return Err(Errno::EINVAL);
+    };
+    check_owned(viommu, dev);
+    if flags & INVALIDATE_FLAG_ALL != 0 {
+        for cache in &dev.cache {
+            cache.store(0);
+        }
+    } else {
+        dev.cache[cache_id as usize].store(0);
+    }
+    xa_unlock_index(&viommu.vdevs, vdev_id);
+    Ok(())
+}
+
+/// `mock_domain_cache_invalidate_user()`: clears IOTLB entries of a nested HWPT. The per-entry
+/// helper takes exactly the driver's length.
+pub fn mock_domain_cache_invalidate_user(
+    hwpt: Ptr<HwptNested>,
+    cmd: &HwptInvalidate,
+) -> (Result<(), Errno>, u32) {
+    let data_type = HWPT_DATA_SELFTEST;
+
+    if or_auto(cmd.data_type, data_type) != data_type
+        || (cmd.entry_num != 0 && or_auto(cmd.entry_len, HWPT_ENTRY_LEN) != HWPT_ENTRY_LEN)
+    {
+        return (Err(Errno::EINVAL), 0);
+    }
+    let mut processed = 0;
+    for entry in &cmd.entries {
+        if let Err(e) = copy_from_user(cmd.data_uptr != uapi::call::AUTO) {
+            return (Err(e), processed);
+        }
+        if entry.flags & !INVALIDATE_FLAG_ALL != 0 {
+            return (Err(Errno::EOPNOTSUPP), processed);
+        }
+        if entry.cache_id > CACHE_ID_MAX {
+            return (Err(Errno::EINVAL), processed);
+        }
+        if entry.flags & INVALIDATE_FLAG_ALL != 0 {
+            for iotlb in &hwpt.iotlb {
+                iotlb.store(0);
+            }
+        } else {
+            hwpt.iotlb[entry.cache_id as usize].store(0);
+        }
+        processed += 1;
+    }
+    (Ok(()), processed)
+}
+
+/// What IOMMU_TEST_OP_MOCK_DOMAIN gives out.
+pub struct MockDomain {
+    /// The selftest object.
+    pub sobj_id: u32,
+    /// The HWPT that the device is attached to.
+    pub hwpt_id: u32,
+    /// The device object.
+    pub idev_id: u32,
+    /// The device object itself, which the driver holds.
+    pub idev: Ptr<Device>,
+}
+
+/// `iommufd_test_mock_domain()`: makes a mock device, binds and attaches it.
+///
+/// # Errors
+///
+/// What the parts answer.
+pub fn iommufd_test_mock_domain(
+    ucmd: &Ucmd,
+    pt_id: u64,
+    mock_dev_create: impl FnOnce() -> Result<Ptr<StructDevice>, Errno>,
+) -> Result<MockDomain, Errno> {
+    let ictx = ucmd.ictx;
+    let sobj = _iommufd_object_alloc(ictx, Type::Selftest, |owner, obj| Selftest {
+        obj,
+        idev: Plain::new(owner.field("idev.idev"), None),
+        mock_dev: Plain::new(owner.field("idev.mock_dev"), None),
+    })?;
+
+    let mock_dev = match mock_dev_create() {
+        Ok(mock_dev) => mock_dev,
+        Err(e) => {
+            // out_sobj
+            iommufd_object_abort(ictx, obj_of(sobj));
+            return Err(e);
+        }
+    };
+    sobj.mock_dev.store(Some(mock_dev));
+
+    let (idev, idev_id) = match iommufd_device_bind(ictx, mock_dev) {
+        Ok(bound) => bound,
+        Err(e) => {
+            // out_mdev
+            put_device(mock_dev);
+            iommufd_object_abort(ictx, obj_of(sobj));
+            return Err(e);
+        }
+    };
+    sobj.idev.store(Some(idev));
+
+    let attached = iommufd_device_attach(idev, pt_id);
+    let hwpt_id = match attached {
+        Ok(hwpt_id) => hwpt_id,
+        Err(e) => {
+            // out_unbind
+            iommufd_device_unbind(idev);
+            put_device(mock_dev);
+            iommufd_object_abort(ictx, obj_of(sobj));
+            return Err(e);
+        }
+    };
+
+    let sobj_id = sobj.obj.id.load();
+    if let Err(e) = iommufd_ucmd_respond(ucmd) {
+        // out_detach
+        iommufd_device_detach(idev);
+        iommufd_device_unbind(idev);
+        put_device(mock_dev);
+        iommufd_object_abort(ictx, obj_of(sobj));
+        return Err(e);
+    }
+    iommufd_object_finalize(ictx, obj_of(sobj));
+    Ok(MockDomain { sobj_id, hwpt_id, idev_id, idev })
+}
+
+/// `iommufd_selftest_destroy()`: the mock device goes away.
+pub fn iommufd_selftest_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
+    let sobj = to::<Selftest>(obj);
+
+    if let Some(idev) = sobj.idev.load() {
+        iommufd_device_detach(idev);
+        iommufd_device_unbind(idev);
+    }
+    if let Some(mock_dev) = sobj.mock_dev.load() {
+        put_device(mock_dev);
+    }
+}
+
+/// `iommufd_test_dev_check_cache()`: compares one cache of a device.
+///
+/// # Errors
+///
+/// -ENOENT for an unknown device, -EINVAL for another value or an unknown cache.
+pub fn iommufd_test_dev_check_cache(
+    ucmd: &Ucmd,
+    idev_id: u64,
+    cache_id: u64,
+    value: u64,
+) -> Result<(), Errno> {
+    let rev = ucmd.ictx.rev;
+    let idev_obj = (rev.iommufd_get_object)(ucmd.ictx, idev_id, Type::Device)?;
+    let idev = to::<Device>(idev_obj);
+
+    let found = match (idev.dev.load(), u32::try_from(cache_id)) {
+        (Some(dev), Ok(id)) if id <= CACHE_ID_MAX => Some(dev.cache[id as usize].load()),
+        _ => None,
+    };
+    let ret = if found.map(u64::from) == Some(value) { Ok(()) } else { Err(Errno::EINVAL) };
+    // out_put
+    (rev.iommufd_put_object)(ucmd.ictx, idev_obj);
+    ret
+}

@@ -1,0 +1,746 @@
+//! Executes a `uapi::Program` on a row: the only way into the model.
+//!
+//! This is user space and the drivers: it opens the file, makes the calls in their order, keeps
+//! the ids and handles that they give out, arms fault injection, and compares answers with what
+//! the program expects. At the end of every execution it does what a process that exits does
+//! (drivers unbind, descriptors are closed), after which nothing may be left.
+
+use std::rc::Rc;
+
+use uapi::call::{signature, ArgKind, Call, AUTO, HWPT_DATA_SELFTEST, VIOMMU_TYPE_SELFTEST};
+use uapi::errno::Ret;
+use uapi::outcome::{Outcome, Place, StepResult};
+use uapi::pick::ModelError;
+use uapi::program::{Entry, FailNth, Operand, Program, Step};
+use uapi::splat::Kind;
+use uapi::step::{Cpu, CPUS_MAX};
+use uapi::trace::Graph;
+use uapi::Errno;
+
+use crate::iommufd::device::{
+    iommufd_device_attach, iommufd_device_bind, iommufd_device_detach, iommufd_device_unbind,
+};
+use crate::iommufd::graph;
+use crate::iommufd::hw_pagetable::{
+    iommufd_hwpt_alloc, iommufd_hwpt_invalidate, or_auto, HwptAlloc, HwptInvalidate, UserData,
+};
+use crate::iommufd::invariants::{check_quiescent, check_released};
+use crate::iommufd::ioas::iommufd_ioas_alloc_ioctl;
+use crate::iommufd::main::{fput, iommufd_destroy, iommufd_fops_open};
+use crate::iommufd::objects::{Device, File};
+use crate::iommufd::selftest::{
+    iommufd_test_dev_check_cache, iommufd_test_mock_domain, HWPT_DATA_LEN,
+};
+use crate::iommufd::ucmd::Ucmd;
+use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
+use crate::linux::device::{put_device, Device as StructDevice};
+use crate::linux::iommu::IommuGroup;
+use crate::linux::refcount::refcount_inc;
+use crate::linux::slab::{immortal, kzalloc, report_leaks, Plain, Ptr, Struct};
+use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
+use crate::linux::uaccess::copy_from_user;
+use crate::linux::{fault, lockdep};
+use crate::revisions::{self, Revision};
+use crate::sync::{self, Cell, Guest, GuestMaker};
+
+/// Largest size word that an ioctl accepts: PAGE_SIZE.
+const USER_SIZE_MAX: u32 = 4096;
+
+/// What a name of the program stands for, once its step succeeded.
+#[derive(Clone, Copy)]
+enum Value {
+    /// An object id, or a number.
+    Id(u64),
+    /// A bound device: its id, and the pointer that its driver holds.
+    Device(u32, Ptr<Device>),
+    /// An iommufd file: index into the file table.
+    File(usize),
+}
+
+/// A bound device, until its driver unbinds it.
+struct Bound {
+    idev: Ptr<Device>,
+    attached: bool,
+}
+
+/// struct files_struct, as far as iommufd files go.
+struct Files {
+    /// `file_lock`, here also in place of the RCU look-up.
+    file_lock: Spinlock,
+    /// The open descriptors.
+    fd: Vec<Plain<Option<Ptr<File>>>>,
+}
+
+impl Struct for Files {
+    const NAME: &'static str = "files_struct";
+}
+
+/// What changes while a program runs. Touched between steps only.
+struct State {
+    syms: Vec<Option<Value>>,
+    names: Vec<(u32, String)>,
+    bound: Vec<Bound>,
+    plugged: Vec<bool>,
+    results: Vec<StepResult>,
+}
+
+/// One execution of a program.
+struct World {
+    program: Rc<Program>,
+    rev: &'static Revision,
+    /// Whether a CPU closes a file, so that a call may find its file closed.
+    closes: bool,
+    files: Cell<Option<Ptr<Files>>>,
+    pdevs: Cell<Vec<Ptr<StructDevice>>>,
+    state: Cell<State>,
+}
+
+/// Checks everything that the model relies on, so that no program can make it panic.
+///
+/// # Errors
+///
+/// An unknown row, too many CPUs, or what is malformed.
+pub fn check(program: &Program, revision: &str) -> Result<&'static Revision, ModelError> {
+    let rev = revisions::find(revision)
+        .ok_or_else(|| ModelError::UnknownRevision(revision.to_string()))?;
+    if program.cpus.len() > CPUS_MAX {
+        return Err(ModelError::TooManyCpus { cpus: program.cpus.len(), max: CPUS_MAX });
+    }
+    let malformed = |what: String| Err(ModelError::Malformed(what));
+    for step in all_steps(program) {
+        let sig = signature(step.call);
+        if step.args.len() != sig.args.len() {
+            return malformed(format!("`{}` has {} arguments", step.text, step.args.len()));
+        }
+        if step.binds.len() > sig.outs.len() {
+            return malformed(format!("`{}` binds {} names", step.text, step.binds.len()));
+        }
+        if step.fail_nth == FailNth::Any {
+            return malformed(format!("`{}`: fail_nth=any is not resolved", step.text));
+        }
+        let operands = step.args.iter().chain(std::iter::once(&step.file));
+        for operand in operands {
+            if let Operand::Sym(s) = operand {
+                if usize::from(*s) >= program.syms.len() {
+                    return malformed(format!("`{}` names an unknown symbol", step.text));
+                }
+            }
+        }
+        if step.binds.iter().any(|s| usize::from(*s) >= program.syms.len()) {
+            return malformed(format!("`{}` binds an unknown symbol", step.text));
+        }
+        for (arg, operand) in sig.args.iter().zip(&step.args) {
+            if let (ArgKind::Pdev, Operand::Num(n)) = (arg.kind, operand) {
+                if *n != AUTO && *n >= program.pdevs.len() as u64 {
+                    return malformed(format!("`{}`: there is no pdev{n}", step.text));
+                }
+            }
+        }
+    }
+    Ok(rev)
+}
+
+fn all_steps(program: &Program) -> impl Iterator<Item = &Step> {
+    program.setup.iter().chain(program.cpus.iter().flatten()).chain(&program.finally)
+}
+
+/// Checks a program and hands the maker of its guests to `f`.
+///
+/// # Errors
+///
+/// See [`check`].
+pub fn with_maker<R>(
+    program: &Program,
+    revision: &str,
+    f: impl FnOnce(&GuestMaker<'_>) -> R,
+) -> Result<R, ModelError> {
+    let rev = check(program, revision)?;
+    let shared = Rc::new(program.clone());
+    let make = || world(&shared, rev);
+    Ok(f(&GuestMaker { cpus: program.cpus.len(), timers: program.timers, make: &make }))
+}
+
+/// Makes the guest of one execution.
+fn world(program: &Rc<Program>, rev: &'static Revision) -> Rc<dyn Guest> {
+    let count = |place: Place, steps: &[Step]| -> Vec<StepResult> {
+        (0..steps.len())
+            .map(|i| StepResult {
+                place,
+                index: i as u32,
+                ret: None,
+                out: Vec::new(),
+                entry_num: None,
+                injected: false,
+            })
+            .collect()
+    };
+    let mut results = count(Place::Setup, &program.setup);
+    for (cpu, steps) in program.cpus.iter().enumerate() {
+        results.extend(count(Place::Cpu(cpu as Cpu), steps));
+    }
+    results.extend(count(Place::Finally, &program.finally));
+    Rc::new(World {
+        program: program.clone(),
+        rev,
+        closes: program.cpus.iter().flatten().any(|s| s.call == Call::Close),
+        files: Cell::new(None),
+        pdevs: Cell::new(Vec::new()),
+        state: Cell::new(State {
+            syms: vec![None; program.syms.len()],
+            names: Vec::new(),
+            bound: Vec::new(),
+            plugged: vec![true; program.pdevs.len()],
+            results,
+        }),
+    })
+}
+
+/// What a call gave: its answer, its outputs, and `entry_num` as written back.
+struct Answer {
+    ret: Result<(), Errno>,
+    out: Vec<Value>,
+    entry_num: Option<u32>,
+}
+
+impl From<Result<(), Errno>> for Answer {
+    fn from(ret: Result<(), Errno>) -> Answer {
+        Answer { ret, out: Vec::new(), entry_num: None }
+    }
+}
+
+impl From<Result<u32, Errno>> for Answer {
+    fn from(ret: Result<u32, Errno>) -> Answer {
+        match ret {
+            Ok(id) => Answer { ret: Ok(()), out: vec![Value::Id(id.into())], entry_num: None },
+            Err(e) => Err::<(), _>(e).into(),
+        }
+    }
+}
+
+/// A call that cannot be made: an operand was never given out.
+struct Skipped;
+
+impl World {
+    fn open(&self) -> Result<usize, Errno> {
+        let filp = iommufd_fops_open(self.rev)?;
+        let Some(files) = self.files.get() else { return Err(Errno::EBADF) };
+        // The lowest free descriptor, of as many as the program can open.
+        spin_lock(&files.file_lock);
+        let fd = files.fd.iter().position(|fd| fd.peek().is_none());
+        if let Some(fd) = fd {
+            files.fd[fd].store(Some(filp));
+        }
+        spin_unlock(&files.file_lock);
+        fd.ok_or(Errno::EBADF)
+    }
+
+    /// fdget(): a reference of the open file.
+    fn fdget(&self, fd: usize) -> Result<Ptr<File>, Errno> {
+        let files = self.files.get().ok_or(Errno::EBADF)?;
+        let slot = files.fd.get(fd).ok_or(Errno::EBADF)?;
+        if !self.closes {
+            // Nobody can close it now, so it needs no reference.
+            return slot.peek().ok_or(Errno::EBADF);
+        }
+        spin_lock(&files.file_lock);
+        let filp = slot.load();
+        if let Some(filp) = filp {
+            refcount_inc(&filp.f_count);
+        }
+        spin_unlock(&files.file_lock);
+        filp.ok_or(Errno::EBADF)
+    }
+
+    /// fdput()
+    fn fdput(&self, filp: Ptr<File>) {
+        if self.closes {
+            fput(filp);
+        }
+    }
+
+    fn close(&self, fd: usize) -> Result<(), Errno> {
+        let files = self.files.get().ok_or(Errno::EBADF)?;
+        let slot = files.fd.get(fd).ok_or(Errno::EBADF)?;
+        spin_lock(&files.file_lock);
+        let filp = slot.load();
+        slot.store(None);
+        spin_unlock(&files.file_lock);
+        fput(filp.ok_or(Errno::EBADF)?);
+        Ok(())
+    }
+
+    fn value(&self, operand: &Operand) -> Result<Value, Skipped> {
+        match operand {
+            Operand::Num(n) => Ok(Value::Id(*n)),
+            Operand::Sym(s) => self.state.with(|st| st.syms[usize::from(*s)]).ok_or(Skipped),
+            Operand::Entries(_) => Ok(Value::Id(0)),
+        }
+    }
+
+    fn num(&self, operand: &Operand) -> Result<u64, Skipped> {
+        Ok(match self.value(operand)? {
+            Value::Id(id) => id,
+            Value::Device(id, _) => u64::from(id),
+            Value::File(fd) => fd as u64,
+        })
+    }
+
+    /// The device of a driver's handle, if the driver still has it.
+    fn device(&self, operand: &Operand) -> Result<Ptr<Device>, Skipped> {
+        match self.value(operand)? {
+            Value::Device(_, idev) => {
+                let bound = self.state.with(|st| st.bound.iter().any(|b| b.idev.is(idev)));
+                if bound {
+                    Ok(idev)
+                } else {
+                    Err(Skipped)
+                }
+            }
+            _ => Err(Skipped),
+        }
+    }
+
+    fn fd(&self, operand: &Operand) -> Result<usize, Skipped> {
+        match self.value(operand)? {
+            Value::File(fd) => Ok(fd),
+            Value::Id(n) => Ok(n as usize),
+            Value::Device(..) => Err(Skipped),
+        }
+    }
+
+    /// One step of the program, from user space or a driver into the kernel and back.
+    fn run(&self, place: Place, index: usize, step: &Step) {
+        sync::set_call(index as u32);
+        fault::arm(match step.fail_nth {
+            FailNth::Nth(n) => n,
+            FailNth::None | FailNth::Any => 0,
+        });
+        let answer = self.call(place, index, step);
+        let injected = fault::disarm();
+        lockdep::return_to_user(sync::site(std::panic::Location::caller()));
+        let Ok(answer) = answer else { return };
+        self.record(place, index, step, &answer, injected);
+    }
+
+    fn record(&self, place: Place, index: usize, step: &Step, answer: &Answer, injected: bool) {
+        let ret = Ret::from(&answer.ret);
+        self.state.with(|st| {
+            for (sym, value) in step.binds.iter().zip(&answer.out) {
+                st.syms[usize::from(*sym)] = Some(*value);
+            }
+            let result =
+                st.results.iter_mut().find(|r| r.place == place && r.index == index as u32);
+            if let Some(result) = result {
+                result.ret = Some(ret);
+                result.out = answer.out.iter().map(|v| v.number()).collect();
+                result.entry_num = answer.entry_num;
+                result.injected = injected;
+            }
+        });
+        if sync::limits().trace {
+            self.name(step, answer);
+        }
+        if !step.expect.is_empty() && !step.expect.contains(&ret) {
+            let wanted: Vec<String> = step.expect.iter().map(Ret::to_string).collect();
+            let detail = format!("{} = {ret}, expected {}", step.text, wanted.join(" | "));
+            sync::splat_at_exit(Kind::UnexpectedAnswer, detail);
+        } else if let (Some(wanted), Some(got)) = (step.expect_entry_num, answer.entry_num) {
+            if wanted != got {
+                let detail = format!("{} handled {got} entries, expected {wanted}", step.text);
+                sync::splat_at_exit(Kind::UnexpectedAnswer, detail);
+            }
+        }
+    }
+
+    /// Joins the program's names with the allocations, for the trace.
+    fn name(&self, step: &Step, answer: &Answer) {
+        for (sym, value) in step.binds.iter().zip(&answer.out) {
+            let alloc = match value {
+                Value::Device(_, idev) => Some(idev.owner().alloc),
+                Value::Id(id) => graph::newest_object(*id as u32),
+                Value::File(_) => None,
+            };
+            if let Some(alloc) = alloc {
+                let name = self.program.syms[usize::from(*sym)].clone();
+                self.state.with(|st| st.names.push((alloc, name)));
+            }
+        }
+    }
+
+    /// Makes the call. Driver calls and file operations have no struct to copy in.
+    fn call(&self, place: Place, index: usize, step: &Step) -> Result<Answer, Skipped> {
+        let args = &step.args;
+        Ok(match step.call {
+            Call::Open => match self.open() {
+                Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },
+                Err(e) => Err::<(), _>(e).into(),
+            },
+            Call::Close => self.close(self.fd(&args[0])?).into(),
+            Call::Bind => self.bind(step)?,
+            Call::Unbind => {
+                self.unbind(self.device(&args[0])?);
+                Ok::<(), Errno>(()).into()
+            }
+            Call::Unplug => {
+                self.unplug(self.num(&args[0])? as usize);
+                Ok::<(), Errno>(()).into()
+            }
+            Call::Attach => {
+                let idev = self.device(&args[0])?;
+                let ret = iommufd_device_attach(idev, self.num(&args[1])?);
+                if ret.is_ok() {
+                    self.set_attached(idev, true);
+                }
+                ret.into()
+            }
+            Call::Detach => {
+                let idev = self.device(&args[0])?;
+                self.detach(idev);
+                Ok::<(), Errno>(()).into()
+            }
+            _ => match self.fdget(self.fd(&step.file)?) {
+                Err(e) => Err::<(), _>(e).into(),
+                Ok(filp) => {
+                    let answer = self.iommufd_fops_ioctl(filp, place, index, step);
+                    self.fdput(filp);
+                    answer?
+                }
+            },
+        })
+    }
+
+    /// `iommufd_fops_ioctl()`: the size word, the copy, the handler.
+    fn iommufd_fops_ioctl(
+        &self,
+        filp: Ptr<File>,
+        place: Place,
+        index: usize,
+        step: &Step,
+    ) -> Result<Answer, Skipped> {
+        // All operands first: a call that user space cannot make does not enter the kernel.
+        let mut args = [0; 10];
+        for (arg, operand) in args.iter_mut().zip(&step.args) {
+            *arg = self.num(operand)?;
+        }
+        let (Some(ictx), size) = (filp.ictx.peek(), struct_size(step.call)) else {
+            return Ok(Err::<(), _>(Errno::EBADF).into());
+        };
+        if let Err(e) = copy_struct_from_user(step, size) {
+            return Ok(Err::<(), _>(e).into());
+        }
+        let ucmd = Ucmd { ictx, read_only: step.read_only };
+        Ok(self.handle(&ucmd, &args, place, index, step))
+    }
+
+    /// The handler of one ioctl.
+    fn handle(
+        &self,
+        ucmd: &Ucmd,
+        args: &[u64; 10],
+        place: Place,
+        index: usize,
+        step: &Step,
+    ) -> Answer {
+        let rev = ucmd.ictx.rev;
+
+        match step.call {
+            Call::Destroy => iommufd_destroy(ucmd.ictx, args[0]).into(),
+            Call::IoasAlloc => iommufd_ioas_alloc_ioctl(ucmd, args[0]).into(),
+            Call::HwptAlloc => iommufd_hwpt_alloc(ucmd, &hwpt_alloc(args)).into(),
+            Call::HwptInvalidate => {
+                let (ret, entry_num) =
+                    iommufd_hwpt_invalidate(ucmd, &hwpt_invalidate(args, &step.args[1]));
+                Answer { ret, out: Vec::new(), entry_num }
+            }
+            Call::ViommuAlloc => {
+                if args[4] != 0 || args[5] != 0 {
+                    // Fields that the struct of 6.13 does not have.
+                    return Err::<(), _>(Errno::E2BIG).into();
+                }
+                let cmd = ViommuAlloc {
+                    dev_id: args[0],
+                    hwpt_id: args[1],
+                    ty: or_auto(args[2], VIOMMU_TYPE_SELFTEST),
+                    flags: args[3],
+                };
+                (rev.iommufd_viommu_alloc_ioctl)(ucmd, &cmd).into()
+            }
+            Call::VdeviceAlloc => {
+                let cmd = VdeviceAlloc { viommu_id: args[0], dev_id: args[1], virt_id: args[2] };
+                (rev.iommufd_vdevice_alloc_ioctl)(ucmd, &cmd).into()
+            }
+            Call::CheckCache => {
+                iommufd_test_dev_check_cache(ucmd, args[0], args[1], args[2]).into()
+            }
+            Call::MockDomain => self.mock_domain(ucmd, args, place, index),
+            Call::Open
+            | Call::Close
+            | Call::Bind
+            | Call::Unbind
+            | Call::Unplug
+            | Call::Attach
+            | Call::Detach => Err::<(), _>(Errno::ENOTTY).into(),
+        }
+    }
+
+    fn mock_domain(&self, ucmd: &Ucmd, args: &[u64; 10], place: Place, index: usize) -> Answer {
+        // A mock device gets a number and a group of its own, by its place in the program.
+        let number = self.mock_number(place, index);
+        let ret = iommufd_test_mock_domain(ucmd, args[0], || {
+            let dev = kzalloc(|owner| {
+                let mut dev = StructDevice::new(owner, number, number, 0);
+                dev.is_mock = true;
+                dev
+            })?;
+            dev.iommu_group.set(Some(immortal(IommuGroup::new)));
+            Ok(dev)
+        });
+        match ret {
+            Err(e) => Err::<(), _>(e).into(),
+            Ok(mock) => Answer {
+                ret: Ok(()),
+                out: vec![
+                    Value::Id(mock.sobj_id.into()),
+                    Value::Id(mock.hwpt_id.into()),
+                    Value::Device(mock.idev_id, mock.idev),
+                ],
+                entry_num: None,
+            },
+        }
+    }
+
+    fn mock_number(&self, place: Place, index: usize) -> u32 {
+        let program = &self.program;
+        let before = match place {
+            Place::Setup => 0,
+            Place::Cpu(cpu) => {
+                let earlier = program.cpus[..usize::from(cpu)].iter().map(Vec::len).sum::<usize>();
+                program.setup.len() + earlier
+            }
+            Place::Finally | Place::Exit => {
+                program.setup.len() + program.cpus.iter().map(Vec::len).sum::<usize>()
+            }
+        };
+        (program.pdevs.len() + before + index) as u32
+    }
+
+    /// A driver binds its device to the file, as VFIO does when user space tells it to.
+    fn bind(&self, step: &Step) -> Result<Answer, Skipped> {
+        let dev = self.pdevs.with(|p| p[self.num_of(&step.args[0])]);
+        let filp = match self.fdget(self.fd(&step.file)?) {
+            Ok(filp) => filp,
+            Err(e) => return Ok(Err::<(), _>(e).into()),
+        };
+        let ret = match filp.ictx.peek() {
+            Some(ictx) => iommufd_device_bind(ictx, dev),
+            None => Err(Errno::EBADF),
+        };
+        self.fdput(filp);
+        Ok(match ret {
+            Err(e) => Err::<(), _>(e).into(),
+            Ok((idev, id)) => {
+                self.state.with(|st| st.bound.push(Bound { idev, attached: false }));
+                Answer { ret: Ok(()), out: vec![Value::Device(id, idev)], entry_num: None }
+            }
+        })
+    }
+
+    fn num_of(&self, operand: &Operand) -> usize {
+        match operand {
+            Operand::Num(n) => *n as usize,
+            Operand::Sym(_) | Operand::Entries(_) => 0,
+        }
+    }
+
+    fn set_attached(&self, idev: Ptr<Device>, attached: bool) -> bool {
+        self.state.with(|st| {
+            let bound = st.bound.iter_mut().find(|b| b.idev.is(idev));
+            bound.is_some_and(|b| std::mem::replace(&mut b.attached, attached))
+        })
+    }
+
+    fn detach(&self, idev: Ptr<Device>) {
+        if self.set_attached(idev, false) {
+            iommufd_device_detach(idev);
+        }
+    }
+
+    /// As `vfio_iommufd_physical_unbind()`: detaches first, then lets the device go.
+    fn unbind(&self, idev: Ptr<Device>) {
+        self.detach(idev);
+        self.state.with(|st| st.bound.retain(|b| !b.idev.is(idev)));
+        iommufd_device_unbind(idev);
+    }
+
+    /// device_unregister(): the bus lets the device go, once.
+    fn unplug(&self, pdev: usize) {
+        if self.state.with(|st| std::mem::replace(&mut st.plugged[pdev], false)) {
+            put_device(self.pdevs.with(|p| p[pdev]));
+        }
+    }
+
+    fn make_pdevs(&self) {
+        let mut groups: Vec<(u32, Ptr<IommuGroup>)> = Vec::new();
+        for (i, pdev) in self.program.pdevs.iter().enumerate() {
+            let group = match groups.iter().find(|(number, _)| *number == pdev.group) {
+                Some((_, group)) => *group,
+                None => {
+                    groups.push((pdev.group, immortal(IommuGroup::new)));
+                    groups[groups.len() - 1].1
+                }
+            };
+            let dev = immortal(|owner| StructDevice::new(owner, i as u32, pdev.group, pdev.iommu));
+            dev.iommu_group.set(Some(group));
+            self.pdevs.with(|p| p.push(dev));
+        }
+    }
+
+    /// What a process that exits does: drivers unbind, descriptors are closed.
+    fn exit(&self) {
+        loop {
+            let bound = self.state.with(|st| st.bound.first().map(|b| b.idev));
+            let Some(idev) = bound else { break };
+            self.unbind(idev);
+        }
+        let fds = self.files.get().map_or(0, |files| files.fd.len());
+        for fd in 0..fds {
+            let _never_open = self.close(fd);
+        }
+    }
+}
+
+impl Value {
+    fn number(self) -> u64 {
+        match self {
+            Value::Id(id) => id,
+            Value::Device(id, _) => u64::from(id),
+            Value::File(fd) => fd as u64,
+        }
+    }
+}
+
+impl Guest for World {
+    fn setup(&self) {
+        self.make_pdevs();
+        let opens = all_steps(&self.program).filter(|s| s.call == Call::Open).count();
+        let files = immortal(|owner| Files {
+            file_lock: Spinlock::new(owner.field("file_lock")),
+            fd: (0..=opens).map(|_| Plain::new(owner.field("fd"), None)).collect(),
+        });
+        self.files.set(Some(files));
+        if self.open().is_err() {
+            return;
+        }
+        for (i, step) in self.program.setup.iter().enumerate() {
+            self.run(Place::Setup, i, step);
+        }
+    }
+
+    fn cpu(&self, cpu: Cpu) {
+        for (i, step) in self.program.cpus[usize::from(cpu)].iter().enumerate() {
+            self.run(Place::Cpu(cpu), i, step);
+        }
+    }
+
+    fn finally(&self) {
+        check_quiescent();
+        for (i, step) in self.program.finally.iter().enumerate() {
+            self.run(Place::Finally, i, step);
+        }
+        self.exit();
+        let plugged = self.state.with(|st| st.plugged.clone());
+        let pdevs = self.pdevs.with(|p| p.clone());
+        let devices: Vec<_> = pdevs.into_iter().zip(plugged).collect();
+        check_released(&devices);
+        report_leaks();
+    }
+
+    fn report(&self, outcome: &mut Outcome) {
+        outcome.results = self.state.with(|st| std::mem::take(&mut st.results));
+    }
+
+    fn graph(&self) -> Graph {
+        graph::graph()
+    }
+
+    fn names(&self) -> Vec<(u32, String)> {
+        self.state.with(|st| st.names.clone())
+    }
+}
+
+/// Known size of the argument struct in bytes; all of it is required, as in 6.13.
+fn struct_size(call: Call) -> u32 {
+    match call {
+        Call::Destroy => 8,
+        Call::IoasAlloc => 12,
+        Call::HwptAlloc => 56,
+        Call::HwptInvalidate => 32,
+        Call::VdeviceAlloc | Call::ViommuAlloc => 24,
+        // The mock driver's struct, and calls that have none.
+        _ => 56,
+    }
+}
+
+/// Smallest size that the ioctl takes: the end of its last field of the first version.
+fn struct_min_size(call: Call) -> u32 {
+    match call {
+        Call::HwptAlloc => 24,
+        other => struct_size(other),
+    }
+}
+
+/// copy_struct_from_user()
+fn copy_struct_from_user(step: &Step, size: u32) -> Result<(), Errno> {
+    // get_user() of the size word.
+    if step.bad_pointer {
+        return Err(Errno::EFAULT);
+    }
+    let user_size = step.usize_.unwrap_or(size);
+    if user_size < struct_min_size(step.call) {
+        return Err(Errno::EINVAL);
+    }
+    if user_size > USER_SIZE_MAX {
+        return Err(Errno::E2BIG);
+    }
+    copy_from_user(false)?;
+    if step.trail.is_some_and(|offset| offset >= size && offset < user_size) {
+        return Err(Errno::E2BIG);
+    }
+    Ok(())
+}
+
+fn hwpt_alloc(args: &[u64; 10]) -> HwptAlloc {
+    let [dev_id, pt_id, flags, ty, len, fault_id, reserved, reserved2, iotlb, _] = *args;
+    let ty = match ty {
+        AUTO => 0,
+        ty if ty == AUTO - 1 => HWPT_DATA_SELFTEST,
+        ty => ty,
+    };
+    let len = or_auto(len, if ty == HWPT_DATA_SELFTEST { HWPT_DATA_LEN } else { 0 });
+    HwptAlloc {
+        dev_id,
+        pt_id,
+        flags,
+        data: UserData { ty, len, iotlb: iotlb as u32 },
+        fault_id,
+        reserved: reserved | reserved2,
+    }
+}
+
+fn hwpt_invalidate(args: &[u64; 10], entries: &Operand) -> HwptInvalidate {
+    let [hwpt_id, _, data_type, entry_len, entry_num, data_uptr, reserved, ..] = *args;
+    let entries: Vec<Entry> = match entries {
+        Operand::Entries(entries) => entries.clone(),
+        Operand::Num(_) | Operand::Sym(_) => Vec::new(),
+    };
+    HwptInvalidate {
+        hwpt_id,
+        data_uptr,
+        // SELFTEST means the type that fits the object: the drivers resolve it.
+        data_type: if data_type == AUTO - 1 { AUTO } else { data_type },
+        entry_len,
+        entry_num: or_auto(entry_num, entries.len() as u64),
+        reserved,
+        entries,
+    }
+}

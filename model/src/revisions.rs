@@ -1,0 +1,200 @@
+//! The rows: one table of functions per posted or merged text, and the twins.
+//!
+//! A row changes only what its patch changed. A twin is a row that does one thing otherwise, to
+//! show what the text of its row is good for; the text of a twin says "Not a posted text".
+//! Later rows (other revisions of the series, 6.4 to 7.3) are added here and nowhere else.
+
+use uapi::pick::RevisionInfo;
+use uapi::Errno;
+
+use crate::iommufd::main::{self, Remove};
+use crate::iommufd::objects::{Ictx, Object, Type};
+use crate::iommufd::ucmd::Ucmd;
+use crate::iommufd::viommu::{self, VdeviceAlloc, ViommuAlloc};
+use crate::iommufd::{device, hw_pagetable, ioas, selftest};
+use crate::linux::slab::Ptr;
+
+/// An operation of a type: destroy or abort.
+pub type ObjectOp = fn(Ptr<Ictx>, Ptr<Object>);
+/// `iommufd_get_object()`
+pub type GetObject = fn(Ptr<Ictx>, u64, Type) -> Result<Ptr<Object>, Errno>;
+/// `iommufd_object_remove()`
+pub type ObjectRemove = fn(Ptr<Ictx>, Option<Ptr<Object>>, u64, Remove) -> Result<(), Errno>;
+
+/// An entry of `iommufd_object_ops[]`.
+#[derive(Clone, Copy)]
+pub struct ObjectOps {
+    /// Undoes what the type's allocation did; the object is visible to nobody any more.
+    pub destroy: ObjectOp,
+    /// As destroy, in an unwind that already holds the type's lock.
+    pub abort: Option<ObjectOp>,
+}
+
+/// A table of functions, like the driver's own `iommufd_object_ops[]`.
+pub struct Revision {
+    /// Name, aliases and source.
+    pub info: RevisionInfo,
+    /// Looks an object up.
+    pub iommufd_get_object: GetObject,
+    /// Counts the caller in.
+    pub iommufd_lock_obj: fn(Ptr<Object>) -> bool,
+    /// Counts the caller out.
+    pub iommufd_put_object: fn(Ptr<Ictx>, Ptr<Object>),
+    /// Takes an object out of the xarray and frees it.
+    pub iommufd_object_remove: ObjectRemove,
+    /// IOMMU_VIOMMU_ALLOC
+    pub iommufd_viommu_alloc_ioctl: fn(&Ucmd, &ViommuAlloc) -> Result<u32, Errno>,
+    /// IOMMU_VDEVICE_ALLOC
+    pub iommufd_vdevice_alloc_ioctl: fn(&Ucmd, &VdeviceAlloc) -> Result<u32, Errno>,
+    /// `iommufd_object_ops[IOMMUFD_OBJ_DEVICE].destroy`
+    pub iommufd_device_destroy: ObjectOp,
+    /// `iommufd_object_ops[IOMMUFD_OBJ_VIOMMU].destroy`
+    pub iommufd_viommu_destroy: ObjectOp,
+    /// `iommufd_object_ops[IOMMUFD_OBJ_VDEVICE].destroy`
+    pub iommufd_vdevice_destroy: ObjectOp,
+}
+
+impl Revision {
+    /// `iommufd_object_ops[]`
+    pub fn iommufd_object_ops(&self, ty: Type) -> ObjectOps {
+        let (destroy, abort): (ObjectOp, Option<ObjectOp>) = match ty {
+            Type::Device => (self.iommufd_device_destroy, None),
+            Type::HwptPaging => (
+                hw_pagetable::iommufd_hwpt_paging_destroy,
+                Some(hw_pagetable::iommufd_hwpt_paging_abort),
+            ),
+            Type::HwptNested => (
+                hw_pagetable::iommufd_hwpt_nested_destroy,
+                Some(hw_pagetable::iommufd_hwpt_nested_abort),
+            ),
+            Type::Selftest => (selftest::iommufd_selftest_destroy, None),
+            Type::Viommu => (self.iommufd_viommu_destroy, None),
+            Type::Vdevice => (self.iommufd_vdevice_destroy, None),
+            // An object is never of type ANY, and no call of these rows makes a FAULT.
+            Type::Ioas | Type::Any | Type::Fault => (ioas::iommufd_ioas_destroy, None),
+        };
+        ObjectOps { destroy, abort }
+    }
+}
+
+const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
+
+/// The series as merged in 6.13: two counters, vDEVICE with get_device().
+pub const LINUX_6_13: Revision = Revision {
+    info: RevisionInfo {
+        name: "linux_6_13",
+        aliases: &["p2_v6"],
+        twin_of: None,
+        doc: "The series as merged: two counters, a vDEVICE that holds the struct device",
+        source: "<cover.1730313494.git.nicolinc@nvidia.com>; torvalds/linux v6.13, \
+                 drivers/iommu/iommufd",
+    },
+    iommufd_get_object: main::iommufd_get_object,
+    iommufd_lock_obj: main::iommufd_lock_obj,
+    iommufd_put_object: main::iommufd_put_object,
+    iommufd_object_remove: main::iommufd_object_remove,
+    iommufd_viommu_alloc_ioctl: viommu::iommufd_viommu_alloc_ioctl,
+    iommufd_vdevice_alloc_ioctl: viommu::iommufd_vdevice_alloc_ioctl,
+    iommufd_device_destroy: device::iommufd_device_destroy,
+    iommufd_viommu_destroy: viommu::iommufd_viommu_destroy,
+    iommufd_vdevice_destroy: viommu::iommufd_vdevice_destroy,
+};
+
+/// The description of a twin of 6.13.
+const fn twin(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    doc: &'static str,
+    source: &'static str,
+) -> RevisionInfo {
+    RevisionInfo { name, aliases, twin_of: Some("linux_6_13"), doc, source }
+}
+
+macro_rules! twins {
+    ($($what:literal: $doc:literal, $source:expr => { $($field:ident: $text:expr),* $(,)? };)*) => {
+        /// The twins of 6.13, in the order of their questions.
+        const TWINS: &[Revision] = &[$(Revision {
+            info: twin(
+                concat!("linux_6_13_", $what), &[concat!("p2_v6_", $what)], $doc, $source,
+            ),
+            $($field: $text,)*
+            ..LINUX_6_13
+        },)*];
+    };
+}
+
+twins! {
+    "without_xa_cmpxchg": "iommufd_vdevice_destroy() erases the slot whatever it holds", SERIES => {
+        iommufd_vdevice_destroy: viommu::xa_erase::iommufd_vdevice_destroy,
+    };
+    "skip_erase_unless_published": "the unwind skips the erase if the vDEVICE was not published",
+    SERIES => {
+        iommufd_vdevice_alloc_ioctl:
+            viommu::skip_erase::unless_published::iommufd_vdevice_alloc_ioctl,
+        iommufd_vdevice_destroy: viommu::skip_erase::iommufd_vdevice_destroy,
+    };
+    "skip_erase_on_eexist": "the unwind skips the erase on -EEXIST only, also not on -ENOMEM",
+    SERIES => {
+        iommufd_vdevice_alloc_ioctl: viommu::skip_erase::on_eexist::iommufd_vdevice_alloc_ioctl,
+        iommufd_vdevice_destroy: viommu::skip_erase::iommufd_vdevice_destroy,
+    };
+    "skip_erase_on_abort": "every unwind skips the erase, also after the vDEVICE was published",
+    SERIES => {
+        iommufd_vdevice_alloc_ioctl: viommu::skip_erase::on_abort::iommufd_vdevice_alloc_ioctl,
+        iommufd_vdevice_destroy: viommu::skip_erase::iommufd_vdevice_destroy,
+    };
+    "cmpxchg_after_kfree": "the unwind compares with the address of a vDEVICE that it has freed",
+    "<cover.1723061377.git.nicolinc@nvidia.com>" => {
+        iommufd_vdevice_alloc_ioctl: viommu::cmpxchg_after_kfree::iommufd_vdevice_alloc_ioctl,
+    };
+    "compare_virt_id": "iommufd_vdevice_destroy() erases any vDEVICE of the same virtual ID",
+    SERIES => {
+        iommufd_vdevice_destroy: viommu::compare_virt_id::iommufd_vdevice_destroy,
+    };
+    "put_device_before_erase": "iommufd_vdevice_destroy() drops the device before the slot is clear",
+    SERIES => {
+        iommufd_vdevice_destroy: viommu::put_device_before_erase::iommufd_vdevice_destroy,
+    };
+    "users_dec_before_erase": "iommufd_vdevice_destroy() drops the vIOMMU before the slot is clear",
+    SERIES => {
+        iommufd_vdevice_destroy: viommu::users_dec_before_erase::iommufd_vdevice_destroy,
+    };
+    "users_inc_after_publish": "the allocation raises the vIOMMU's users after the finalize", SERIES => {
+        iommufd_vdevice_alloc_ioctl: viommu::users_inc_after_publish::iommufd_vdevice_alloc_ioctl,
+    };
+    "put_shortterm_first": "iommufd_put_object() drops shortterm_users before users",
+    "torvalds/linux v6.13, iommufd_private.h, comment in iommufd_put_object()" => {
+        iommufd_put_object: main::put_shortterm_first::iommufd_put_object,
+    };
+    "wake_through_object": "iommufd_put_object() finds the wait queue through the object",
+    "bd7a282650b8beb57bc9d19bfcb714b1ccae843a" => {
+        iommufd_put_object: main::wake_through_object::iommufd_put_object,
+    };
+    "without_wait_after_erase": "IOMMU_DESTROY frees without waiting for those on the way out",
+    "torvalds/linux v6.13, main.c, iommufd_object_remove()" => {
+        iommufd_object_remove: main::without_wait_after_erase::iommufd_object_remove,
+    };
+    "without_lock_obj_undo": "iommufd_lock_obj() keeps users when shortterm_users is 0",
+    "torvalds/linux v6.13, iommufd_private.h, iommufd_lock_obj()" => {
+        iommufd_lock_obj: main::without_lock_obj_undo::iommufd_lock_obj,
+    };
+    "without_xa_lock_in_get": "iommufd_get_object() counts itself in after xa_unlock()",
+    "torvalds/linux v6.13, main.c, iommufd_get_object()" => {
+        iommufd_get_object: main::without_xa_lock_in_get::iommufd_get_object,
+    };
+    "without_bias_restore": "a failed removal keeps shortterm_users at 0",
+    "torvalds/linux v6.13, main.c, iommufd_object_remove()" => {
+        iommufd_object_remove: main::without_bias_restore::iommufd_object_remove,
+    };
+}
+
+/// Every row, the base rows before their twins.
+pub fn rows() -> impl Iterator<Item = &'static Revision> {
+    const BASE: &[Revision] = &[LINUX_6_13];
+    BASE.iter().chain(TWINS)
+}
+
+/// The row with this name or alias.
+pub fn find(name: &str) -> Option<&'static Revision> {
+    rows().find(|r| r.info.name == name || r.info.aliases.contains(&name))
+}
