@@ -158,7 +158,10 @@ impl Reader<'_, '_> {
             "source",
             "who asked, in a form that a machine finds: Message-ID, commit, selftest, R-number",
         );
-        let notes = table.get("notes").and_then(|v| self.string(v, "notes"));
+        let notes = table
+            .get("notes")
+            .and_then(|v| self.string(v, "notes"))
+            .map(|notes| notes.trim().to_string());
         let canary = table.get("canary").and_then(|v| self.boolean(v, "canary")).unwrap_or(false);
         let timers = self.timers(table);
         let bounds = self.bounds(table);
@@ -314,7 +317,8 @@ impl Reader<'_, '_> {
             ));
             return None;
         }
-        Some(text)
+        // A long one may be written on several lines.
+        Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
     fn timers(&mut self, table: &DeTable<'_>) -> Timers {

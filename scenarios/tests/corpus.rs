@@ -1,0 +1,97 @@
+//! The scenarios of the checkout: all are read, each answers a question of its own, and what they
+//! cite can be found.
+
+mod rows;
+
+use scenarios::{load_dir, Kind, Loaded, Scenario};
+use std::collections::BTreeSet;
+use std::path::Path;
+use uapi::verdict::Expected;
+
+fn loaded() -> Loaded {
+    load_dir(Path::new(env!("CARGO_MANIFEST_DIR")), rows::MODEL)
+}
+
+fn scenarios() -> Vec<Scenario> {
+    loaded().scenarios
+}
+
+#[test]
+fn every_scenario_is_read() {
+    let loaded = loaded();
+    let errors: Vec<String> =
+        loaded.errors.into_iter().map(|e| format!("{:?}", miette::Report::new(e))).collect();
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
+    assert!(loaded.scenarios.len() > 40, "{} scenarios", loaded.scenarios.len());
+}
+
+#[test]
+fn every_question_is_asked_once() {
+    let mut seen = BTreeSet::new();
+    for s in scenarios() {
+        assert!(s.question.ends_with('?'), "{}: {} is no question", s.name, s.question);
+        assert!(seen.insert(s.question.clone()), "{}: asked twice: {}", s.name, s.question);
+    }
+}
+
+/// `cite`: a source names something that can be looked up.
+#[test]
+fn every_source_can_be_found() {
+    for s in scenarios() {
+        let findable = s.source.split([' ', ',', ';', ':', '(', ')']).any(|word| {
+            let catalogue = word
+                .strip_prefix("R-")
+                .is_some_and(|r| r.starts_with(|c: char| "ABCDEFGH".contains(c)));
+            let section =
+                word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.');
+            let message = word.starts_with('<') && word.contains('@');
+            let commit = word.len() >= 12 && word.chars().all(|c| c.is_ascii_hexdigit());
+            let file = word.contains('/');
+            let selftest = word == "TEST_F";
+            catalogue || section || message || commit || file || selftest
+        });
+        assert!(findable, "{}: {}", s.name, s.source);
+    }
+}
+
+/// Each fix is a pair: a twin is there only with a scenario whose verdict differs from its row's.
+#[test]
+fn every_twin_differs_somewhere() {
+    let scenarios = scenarios();
+    for row in rows::MODEL {
+        let Some(base) = row.twin_of else { continue };
+        // A twin that is right, too, is there to be shown right.
+        let right = row.name.ends_with("skip_erase_unless_published");
+        let differs = scenarios.iter().any(|s| {
+            let of = |name: &str| s.expected(name).map(std::mem::discriminant);
+            of(row.name).is_some() && of(base).is_some() && of(row.name) != of(base)
+        });
+        assert!(differs != right, "{}: no scenario tells it from {base}", row.name);
+    }
+}
+
+/// Every race is asked with 2 CPUs; those of the thread's questions with 3, too.
+#[test]
+fn races_are_small() {
+    let mut three = 0;
+    for s in scenarios() {
+        match s.kind() {
+            Kind::Story => assert_eq!(s.cpus(), 1),
+            Kind::Race => {
+                assert!(s.cpus() <= 3, "{} has {} CPUs", s.name, s.cpus());
+                three += usize::from(s.cpus() == 3);
+            }
+        }
+    }
+    assert!(three >= 10, "{three} races with 3 CPUs");
+}
+
+#[test]
+fn there_is_a_canary_that_must_fail() {
+    let canaries: Vec<Scenario> = scenarios().into_iter().filter(|s| s.canary).collect();
+    assert!(!canaries.is_empty());
+    for s in canaries {
+        assert!(s.expected.values().any(|e| *e != Expected::Never), "{}", s.name);
+        assert!(scenarios::Explorer::ALL.iter().all(|e| s.suits(*e)), "{}", s.name);
+    }
+}
