@@ -85,16 +85,16 @@ pub fn list(format: Text) -> Result<Exit, Failed> {
 fn list_text(list: &List, width: usize) -> String {
     let mut text = String::new();
     let name = list.scenarios.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
-    let indent = name + 2;
     for s in &list.scenarios {
         let cpus = match s.cpus {
             1 => "1 CPU".to_owned(),
             n => format!("{n} CPUs"),
         };
-        let _ =
-            writeln!(text, "{:name$}  {:6}  {cpus:6}  {}", s.name, s.kind, s.revisions.join(", "));
-        for line in wrap(s.question.trim(), indent, indent, width) {
-            let _ = writeln!(text, "{line}");
+        let _ = writeln!(text, "{:name$}  {}, {cpus}", s.name, s.kind);
+        for line in [s.question.trim(), &on(&s.revisions)] {
+            for line in wrap(line, 4, 8, width) {
+                let _ = writeln!(text, "{line}");
+            }
         }
     }
     text.push('\n');
@@ -107,6 +107,26 @@ fn list_text(list: &List, width: usize) -> String {
         let line = format!("{:name$}  {}{also}", r.name, r.doc.trim());
         for line in wrap(&line, 0, name + 2, width) {
             let _ = writeln!(text, "{line}");
+        }
+    }
+    text
+}
+
+/// Rows in words: twins by what they do otherwise, behind the row that they are twins of.
+fn on(names: &[String]) -> String {
+    let mut text = String::from("on");
+    let mut base = "";
+    for (i, name) in names.iter().enumerate() {
+        let twin_of = revisions().iter().find(|r| r.name == *name).and_then(|r| r.twin_of);
+        let short = twin_of.filter(|t| *t == base).and_then(|t| name.strip_prefix(t));
+        let _ = match short {
+            Some(what) if i == 1 => write!(text, " and its twins {}", what.trim_start_matches('_')),
+            Some(what) => write!(text, ", {}", what.trim_start_matches('_')),
+            None if i == 0 => write!(text, " {name}"),
+            None => write!(text, ", {name}"),
+        };
+        if twin_of.is_none() {
+            base = name;
         }
     }
     text
@@ -125,8 +145,8 @@ struct Explanation {
     verdicts: Vec<(String, String)>,
     bounds: String,
     explorers: Vec<&'static str>,
-    /// Kernel functions by row, in order of their first step.
-    functions: Vec<(String, Vec<String>)>,
+    /// Kernel functions on the first row, in order of their first step.
+    functions: Vec<String>,
     limits: Vec<&'static str>,
 }
 
@@ -150,10 +170,10 @@ fn explanation(scenario: Scenario, called: String) -> Result<Explanation, Failed
     let texts = |steps: &[Step]| steps.iter().map(|s| s.text.clone()).collect::<Vec<_>>();
     let questions = Question::all(scenario.clone(), called);
     let program = scenario.program(scenario.revisions.first().map_or("", String::as_str));
-    let mut functions: Vec<(String, Vec<String>)> = Vec::new();
-    for question in &questions {
-        functions.push((question.revision.clone(), functions_of(&question.subject())?));
-    }
+    let functions = match questions.first() {
+        Some(question) => functions_of(&question.subject())?,
+        None => Vec::new(),
+    };
     let settings = Settings::default();
     let bounds = questions.first().map(|q| bounds_text(q, &settings)).unwrap_or_default();
     let mut limits = vec![
@@ -223,7 +243,7 @@ fn functions_of(subject: &Subject) -> Result<Vec<String>, Failed> {
     let mut functions: Vec<String> = Vec::new();
     let picks: [&mut dyn Pick; 2] = [&mut uapi::pick::FirstEnabled, &mut LastEnabled];
     for pick in picks {
-        let outcome = run_stub(subject, pick, &limits)
+        let outcome = model_native::run(subject, pick, &limits)
             .map_err(|e| Failed::Because(e.to_string(), Exit::BadUsage))?;
         for step in outcome.and_then(|o| o.trace).map(|t| t.steps).unwrap_or_default() {
             if !step.function.is_empty() && !functions.contains(&step.function) {
@@ -257,16 +277,7 @@ fn explanation_text(e: &Explanation, width: usize) -> String {
     item("recorded", &verdicts.join("\n"));
     item("bounds", &e.bounds);
     item("explorers", &e.explorers.join(", "));
-    for (row, functions) in &e.functions {
-        item("functions", &format!("on {row}: {}", functions.join(", ")));
-    }
+    item("functions", &e.functions.join(", "));
     item("limits", &e.limits.join("\n"));
     text
-}
-fn run_stub(
-    _: &Subject,
-    _: &mut dyn Pick,
-    _: &Limits,
-) -> Result<Option<uapi::outcome::Outcome>, uapi::pick::ModelError> {
-    Ok(None)
 }

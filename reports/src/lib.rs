@@ -4,7 +4,7 @@
 //! * [`observation`], [`columns`] and [`picture`] are what people read, [`record`] and [`junit`]
 //!   what machines read;
 //! * [`cli`] is the command line, [`commands`] and [`catalogue`] are what it calls;
-//!
+//! * [`pages`] are the generated parts of the documentation.
 //!
 //! This is the highest floor: it may use every crate below it, and nothing uses it. The later
 //! commands `simulate`, `sweep`, `answers`, `mutate` and `report` get their modules beside
@@ -23,6 +23,7 @@ pub mod judge;
 pub mod junit;
 pub mod observation;
 pub mod output;
+pub mod pages;
 pub mod picture;
 pub mod progress;
 pub mod record;

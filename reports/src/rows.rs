@@ -1,10 +1,13 @@
 //! The rows of the kernel model, by name.
 
+use std::sync::LazyLock;
 use uapi::pick::RevisionInfo;
+
+static ROWS: LazyLock<Vec<RevisionInfo>> = LazyLock::new(|| model_native::revisions().to_vec());
 
 /// Every row that the model has.
 pub fn revisions() -> &'static [RevisionInfo] {
-    &[]
+    &ROWS
 }
 
 /// The canonical name of a row, from its name or an alias.

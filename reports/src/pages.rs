@@ -1,0 +1,194 @@
+//! The generated parts of the documentation: `reports/verdicts.md`, and in the README the
+//! picture and the answer to the thread.
+//!
+//! They are made from a run of the deciding explorer over all scenarios, so no number in them is
+//! typed by hand. `UPDATE=1 cargo test --workspace` rewrites them; a test checks that they are
+//! fresh, and `git log reports/verdicts.md` is the changelog of our claims.
+
+use crate::check::Answered;
+use crate::judge::Judgement;
+use crate::observation::counts;
+use crate::picture::Page;
+use crate::rows::revisions;
+use crate::values::grouped;
+use scenarios::Kind;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use uapi::verdict::Verdict;
+
+/// The thread whose questions the README answers.
+pub const THREAD: &str = "cover.1730313494.git.nicolinc@nvidia.com";
+
+/// The race of the picture: scenario and row.
+pub const PICTURE: (&str, &str) =
+    ("eexist_unwind_vs_destroy_alloc", "linux_6_13_without_xa_cmpxchg");
+
+/// Width of the picture in the README: a code block on the web shows it without scrolling.
+const PICTURE_WIDTH: usize = 100;
+
+/// `reports/verdicts.md`
+pub fn verdicts(answered: &[Answered]) -> String {
+    let mut page = "\
+# Verdicts
+
+Every scenario on every row that its file names, as the deciding explorer (dpor, exhaustive under
+sequential consistency) answers it. Generated: `UPDATE=1 cargo test --workspace` rewrites this
+file, and `git log reports/verdicts.md` is the changelog of our claims.
+
+| scenario | row | verdict | failing / executions | bound | first splat of the shortest failure |
+|---|---|---|---|---|---|
+"
+    .to_owned();
+    for a in answered {
+        let question = &a.question;
+        let (verdict, counts, bound, splat) = match a.deciding() {
+            Some(finding) => (
+                finding.verdict.word(),
+                counts(finding),
+                match finding.exhausted {
+                    true => finding.note.clone(),
+                    false => format!("not exhausted: {}", finding.note),
+                },
+                finding.verdict.splat().unwrap_or("").to_owned(),
+            ),
+            None => ("Broken", String::new(), String::new(), String::new()),
+        };
+        let differs = match &a.judgement {
+            Judgement::AsRecorded(_) => "",
+            _ => " (not as recorded)",
+        };
+        let _ = writeln!(
+            page,
+            "| {} | {} | {verdict}{differs} | {counts} | {} | {} |",
+            question.scenario.name,
+            question.revision,
+            cell(&bound),
+            cell(&splat)
+        );
+    }
+    page
+}
+
+/// A text inside a table of Markdown.
+fn cell(text: &str) -> String {
+    let escaped = text.replace('|', r"\|").replace('\n', " ");
+    match escaped.is_empty() {
+        true => escaped,
+        false => format!("`{escaped}`"),
+    }
+    .replace("`exhausted`", "exhausted")
+}
+
+/// The README with its generated parts replaced.
+///
+/// # Errors
+///
+/// If a marker is missing, or the run does not contain the race of the picture.
+pub fn readme(text: &str, answered: &[Answered]) -> Result<String, String> {
+    let text = replaced(text, "picture", &picture(answered)?)?;
+    replaced(&text, "answer", &answer(answered)?)
+}
+
+/// Puts `body` between `<!-- generated: name -->` and `<!-- end: name -->`.
+fn replaced(text: &str, name: &str, body: &str) -> Result<String, String> {
+    let begin = format!("<!-- generated: {name} -->\n");
+    let end = format!("<!-- end: {name} -->");
+    let parts = text.split_once(&begin).and_then(|(before, rest)| {
+        rest.split_once(&end).map(|(_, after)| format!("{before}{begin}{body}{end}{after}"))
+    });
+    parts.ok_or_else(|| format!("the README lacks the lines `{}` and `{end}`", begin.trim_end()))
+}
+
+fn picture(answered: &[Answered]) -> Result<String, String> {
+    let (scenario, row) = PICTURE;
+    let found = answered
+        .iter()
+        .find(|a| a.question.scenario.name == scenario && a.question.revision == row)
+        .and_then(|a| Some((a, a.failure()?)));
+    let Some((a, failure)) = found else {
+        return Err(format!("the run has no failure of {scenario} on {row} to draw"));
+    };
+    let page = Page {
+        question: &a.question.scenario.question,
+        token: &a.question.token(&failure.schedule),
+        program: &a.question.program(),
+        outcome: &failure.outcome,
+        context_switches: failure.context_switches,
+        point_of_no_return: failure.point_of_no_return,
+    };
+    Ok(format!("```text\n{}```\n", page.text(PICTURE_WIDTH)))
+}
+
+/// The answer to the thread: yes or no, under which assumptions, with how many executions.
+fn answer(answered: &[Answered]) -> Result<String, String> {
+    let of_thread: Vec<&Answered> = answered
+        .iter()
+        .filter(|a| a.question.scenario.source.contains(THREAD) && !a.question.scenario.canary)
+        .filter(|a| a.question.scenario.kind() == Kind::Race)
+        .collect();
+    let posted: Vec<&Answered> =
+        of_thread.iter().copied().filter(|a| twin_of(&a.question.revision).is_none()).collect();
+    let Some(first) = posted.first() else {
+        return Err(format!("no race cites {THREAD}"));
+    };
+    // The unwind is safe if the posted text passes: a splat, and a budget that ran out, are a no.
+    let safe = |a: &Answered| matches!(a.deciding().map(|f| &f.verdict), Some(Verdict::Never));
+    let unsafe_ones: Vec<&str> =
+        posted.iter().filter(|a| !safe(a)).map(|a| a.question.scenario.name.as_str()).collect();
+    let executions: u64 = posted.iter().filter_map(|a| a.deciding()).map(|f| f.executions).sum();
+    let cpus: BTreeSet<usize> = posted.iter().map(|a| a.question.scenario.cpus()).collect();
+    let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
+
+    let mut text = String::new();
+    let row = &first.question.revision;
+    let _ = match unsafe_ones.is_empty() {
+        true => writeln!(
+            text,
+            "**Yes, it is safe.** None of the {} executions of {} races ({} CPUs) that ask about it\n\
+             prints a splat on `{row}`, and there are no other executions within these\n\
+             assumptions:",
+            grouped(executions),
+            posted.len(),
+            cpus.join(" and "),
+        ),
+        false => writeln!(
+            text,
+            "**No, it is not shown to be safe.** Of {} races that ask about it, {} do not pass on\n\
+             `{row}`: {}. The assumptions:",
+            posted.len(),
+            unsafe_ones.len(),
+            unsafe_ones.join(", "),
+        ),
+    };
+    text.push_str(ASSUMPTIONS);
+    text.push_str(
+        "\n| race | CPUs | row | verdict | failing / executions |\n|---|---|---|---|---|\n",
+    );
+    for a in of_thread {
+        let Some(finding) = a.deciding() else { continue };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            a.question.scenario.name,
+            a.question.scenario.cpus(),
+            a.question.revision,
+            finding.verdict.word(),
+            counts(finding)
+        );
+    }
+    Ok(text)
+}
+
+/// What stands behind a `Never`.
+const ASSUMPTIONS: &str = "
+* sequential consistency: every CPU sees one order of steps (only loom looks further);
+* one call of a primitive (an xarray operation, a refcount change, taking a lock) is one step;
+* where a freed pointer is compared, freed addresses are handed out again at once, so ABA is met;
+* the programs are those of the files: a program with more CPUs or other calls is another question;
+* the kernel is modelled; each modelled function names the text that it is written from.
+";
+
+/// The row that a row is a twin of.
+fn twin_of(revision: &str) -> Option<&'static str> {
+    revisions().iter().find(|r| r.name == revision).and_then(|r| r.twin_of)
+}
