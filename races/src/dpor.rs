@@ -105,8 +105,6 @@ struct Frame {
     current: Option<Cpu>,
     /// Who can run.
     enabled: Mask,
-    /// Who has a next step.
-    present: Mask,
     /// Who must be run here, sooner or later.
     backtrack: Mask,
     /// Who need not be run here: everything that starts so was explored elsewhere.
@@ -166,6 +164,13 @@ struct Blocked {
     analysed: bool,
 }
 
+impl Blocked {
+    fn new(at: u32, p: &Pending) -> Blocked {
+        let touches = p.accesses.iter().map(Touch::of).collect();
+        Blocked { at, cpu: p.cpu, awaits: p.awaits, touches, analysed: false }
+    }
+}
+
 /// What a step conflicts with: per CPU, one past the index of the latest such step.
 struct Conflicts {
     /// CPUs with a conflicting step that is not ordered before by the step's own past.
@@ -209,6 +214,8 @@ pub(crate) struct Dpor<'s> {
     depth: usize,
     /// Steps taken over from the execution before.
     kept: usize,
+    /// The steps that could not be made at the last scheduling point.
+    disabled: Vec<Blocked>,
     barrier_next: bool,
     ending: Option<Ending>,
     all_finished: bool,
@@ -240,6 +247,7 @@ impl<'s> Dpor<'s> {
             homes: Vec::new(),
             depth: 0,
             kept: 0,
+            disabled: Vec::new(),
             barrier_next: false,
             ending: None,
             all_finished: false,
@@ -355,7 +363,6 @@ impl<'s> Dpor<'s> {
             chosen,
             current,
             enabled,
-            present,
             backtrack: bit(chosen),
             sleep,
             explored: 0,
@@ -367,6 +374,14 @@ impl<'s> Dpor<'s> {
         });
         self.choices.push(chosen);
         Some(chosen)
+    }
+
+    /// Remembers who could not run, in case the execution ends with the step that follows.
+    fn note_disabled(&mut self, pending: &[Pending]) {
+        self.disabled.clear();
+        for p in pending.iter().filter(|p| !p.enabled) {
+            self.disabled.push(Blocked::new(0, p));
+        }
     }
 
     /// A timer that was cancelled by the sleeper's step can only fire before that step, and since
@@ -429,6 +444,15 @@ impl<'s> Dpor<'s> {
         }
         let stop = (ending == Some(Ending::Stopped) && !self.all_finished)
             .then(|| self.events.len().wrapping_sub(1));
+        if stop.is_some_and(|s| s < self.events.len()) || ending == Some(Ending::Pruned) {
+            // Whoever was blocked when the world ended is blocked for good. And what follows a
+            // redundant execution was explored elsewhere, but not that a CPU which is blocked
+            // here could have run before.
+            for mut b in self.disabled.drain(..) {
+                b.at = self.events.len() as u32;
+                self.blocked.push(b);
+            }
+        }
         for j in self.clocks.len()..self.events.len() {
             self.race_blocked(j);
             self.race(j, stop == Some(j));
@@ -481,7 +505,8 @@ impl<'s> Dpor<'s> {
         clock[cpu as usize] = j as u32 + 1;
         if awaits {
             self.race_all(cpu, &past, start as usize, end as usize, None, j, &before);
-        } else {
+        }
+        if !awaits || stops {
             self.race_conflicts(&found, cpu, j, &before);
         }
         self.clocks.push(clock);
@@ -857,11 +882,18 @@ impl Pick for Dpor<'_> {
             }
             cpu
         } else {
-            self.open_frame(pending, current)?
+            match self.open_frame(pending, current) {
+                Some(cpu) => cpu,
+                None => {
+                    self.note_disabled(pending);
+                    return None;
+                }
+            }
         };
         self.barrier_next = false;
         self.depth += 1;
         if at == self.events.len() {
+            self.note_disabled(pending);
             let start = self.touches.len() as u32;
             let awaits = pending.iter().any(|p| p.cpu == chosen && p.awaits);
             self.events.push(Event {
@@ -930,15 +962,7 @@ impl Pick for Dpor<'_> {
         if self.blocked.iter().any(|b| b.at == at) {
             return;
         }
-        for p in pending {
-            self.blocked.push(Blocked {
-                at,
-                cpu: p.cpu,
-                awaits: p.awaits,
-                touches: p.accesses.iter().map(Touch::of).collect(),
-                analysed: false,
-            });
-        }
+        self.blocked.extend(pending.iter().map(|p| Blocked::new(at, p)));
     }
 
     fn quiescent(&mut self) {

@@ -24,6 +24,7 @@ mod dpor;
 #[cfg(test)]
 mod dpor_tests;
 pub mod golden;
+pub mod random;
 mod schedule;
 mod touch;
 #[cfg(test)]

@@ -101,6 +101,17 @@ impl Machine<'_> {
             Insn::Store { var, .. } | Insn::FetchAdd { var, .. } | Insn::CmpXchg { var, .. } => {
                 a.push(Access::all(self.var(*var), Mode::Write));
             }
+            Insn::Atomic { body } => {
+                for insn in body {
+                    for access in self.accesses(insn) {
+                        match a.iter_mut().find(|b| b.obj == access.obj) {
+                            Some(b) if access.mode == Mode::Write => b.mode = Mode::Write,
+                            Some(_) => {}
+                            None => a.push(access),
+                        }
+                    }
+                }
+            }
             Insn::MutexLock(_) | Insn::DownWrite(_) | Insn::DownRead(_) => {
                 let (lock, exclusive) = self.lock(insn).unwrap();
                 let mode = if exclusive { Mode::Lock } else { Mode::LockShared };
@@ -246,6 +257,12 @@ impl Machine<'_> {
                 }
             }
             Insn::Await { .. } => {}
+            Insn::Atomic { body } => {
+                for insn in body {
+                    self.step(t, insn);
+                }
+                self.threads[t].at -= body.len();
+            }
             other => panic!("the toy engine does not know {other:?}"),
         }
         self.threads[t].at += 1;
