@@ -27,3 +27,13 @@ mod entry;
 #[cfg(not(feature = "backend-loom"))]
 pub use entry::{explore, run};
 pub use guests::{function_at, revisions};
+
+#[cfg(feature = "backend-shuttle")]
+mod sampling;
+#[cfg(feature = "backend-shuttle")]
+pub use sampling::sample;
+
+#[cfg(feature = "backend-loom")]
+mod exploring;
+#[cfg(feature = "backend-loom")]
+pub use exploring::explore_loom;

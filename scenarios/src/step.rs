@@ -969,8 +969,10 @@ impl<'r> Scope<'r> {
                     "vdev_id" => entry.vdev_id = value,
                     // A nested HWPT's entry has the same place for its `iotlb_id`.
                     "cache_id" | "iotlb_id" => entry.cache_id = value,
+                    // What stands behind the known fields if `entry_len` is longer.
+                    "tail" => entry.tail = value,
                     _ => {
-                        let names = ["flags", "vdev_id", "cache_id", "iotlb_id"];
+                        let names = ["flags", "vdev_id", "cache_id", "iotlb_id", "tail"];
                         return Err(Box::new(Problem::at(
                             name.at.clone(),
                             "unknown",

@@ -146,13 +146,17 @@ fn number(n: u64) -> String {
 }
 
 fn entry_text(entry: &Entry) -> String {
-    let Entry { flags, vdev_id, cache_id } = entry;
+    let Entry { flags, vdev_id, cache_id, tail } = entry;
     let flags = match flags {
         0 => String::new(),
         1 => "flags = ALL, ".to_string(),
         n => format!("flags = {n:#x}, "),
     };
-    format!("{{{flags}vdev_id = {vdev_id:#x}, cache_id = {cache_id}}}")
+    let tail = match tail {
+        0 => String::new(),
+        n => format!(", tail = {n:#x}"),
+    };
+    format!("{{{flags}vdev_id = {vdev_id:#x}, cache_id = {cache_id}{tail}}}")
 }
 
 /// A TOML basic string.

@@ -5,7 +5,8 @@
 //!
 //! Source: reference/iommufd.md 2.4, 2.9, 5.1.
 
-use uapi::call::{HWPT_DATA_SELFTEST, VIOMMU_INVALIDATE_DATA_SELFTEST, VIOMMU_TYPE_SELFTEST};
+use uapi::call::{AUTO, HWPT_DATA_SELFTEST, VIOMMU_INVALIDATE_DATA_SELFTEST, VIOMMU_TYPE_SELFTEST};
+use uapi::program::Entry;
 use uapi::Errno;
 
 use crate::iommufd::device::{
@@ -28,8 +29,8 @@ use crate::linux::xarray::{xa_lock_index, xa_unlock_index, XArray, XaFlags};
 pub const CACHE_ID_MAX: u32 = 3;
 /// IOMMU_TEST_INVALIDATE_FLAG_ALL
 pub const INVALIDATE_FLAG_ALL: u32 = 1;
-/// Bytes of an entry for a vIOMMU: flags, vdev_id, cache_id and padding.
-pub const VIOMMU_ENTRY_LEN: u64 = 16;
+/// Bytes of an entry for a vIOMMU: flags, vdev_id and cache_id.
+pub const VIOMMU_ENTRY_LEN: u64 = 12;
 /// Bytes of an entry for a nested HWPT: flags and iotlb_id.
 pub const HWPT_ENTRY_LEN: u64 = 8;
 /// Bytes of the data of a nested HWPT.
@@ -77,20 +78,42 @@ impl Struct for InvalidateCmds {
     const NAME: &'static str = "cmds";
 }
 
-/// Part of `iommu_copy_struct_from_full_user_array()`: checks and copies an array of entries.
-fn copy_entries(cmd: &HwptInvalidate, data_type: u64, entry_len: u64) -> Result<(), Errno> {
-    if or_auto(cmd.data_type, data_type) != data_type {
+/// `iommu_copy_struct_from_full_user_array()`: checks and copies an array of entries. What a
+/// short entry lacks reads as 0, what a long one has more must be 0.
+///
+/// # Errors
+///
+/// -EINVAL for another type, -EFAULT, -E2BIG; then nothing was executed.
+fn iommu_copy_struct_from_full_user_array(cmd: &HwptInvalidate) -> Result<Vec<Entry>, Errno> {
+    if or_auto(cmd.data_type, VIOMMU_INVALIDATE_DATA_SELFTEST) != VIOMMU_INVALIDATE_DATA_SELFTEST {
         return Err(Errno::EINVAL);
     }
-    if cmd.entry_num > ENTRIES_MAX {
-        return Err(Errno::ENOMEM);
-    }
-    let len = or_auto(cmd.entry_len, entry_len);
-    if len == 0 {
-        return Err(Errno::EINVAL);
-    }
+    let len = or_auto(cmd.entry_len, VIOMMU_ENTRY_LEN);
     // An address that is not the array's own is a bad one.
-    copy_from_user(cmd.data_uptr != uapi::call::AUTO)
+    copy_from_user(cmd.data_uptr != AUTO)?;
+    if len > VIOMMU_ENTRY_LEN && cmd.entries.iter().any(|entry| entry.tail != 0) {
+        return Err(Errno::E2BIG);
+    }
+    let word = |value: u32, offset: u64| value & mask(len.saturating_sub(offset));
+    Ok(cmd
+        .entries
+        .iter()
+        .map(|entry| Entry {
+            flags: word(entry.flags, 0),
+            vdev_id: word(entry.vdev_id, 4),
+            cache_id: word(entry.cache_id, 8),
+            tail: 0,
+        })
+        .collect())
+}
+
+/// The bits of a little-endian word of which this many bytes are there.
+fn mask(bytes: u64) -> u32 {
+    match bytes {
+        0 => 0,
+        1..=3 => (1 << (8 * bytes)) - 1,
+        _ => u32::MAX,
+    }
 }
 
 /// `mock_viommu_cache_invalidate()`: clears caches of the devices that the entries name. The
@@ -107,24 +130,25 @@ pub fn mock_viommu_cache_invalidate(
         return (if right { Ok(()) } else { Err(Errno::EINVAL) }, 0);
     }
 
+    // On failure the driver has not written the number of handled entries yet.
+    if cmd.entry_num > ENTRIES_MAX {
+        return (Err(Errno::ENOMEM), cmd.entry_num as u32);
+    }
     let cmds = match kzalloc(|_| InvalidateCmds) {
         Ok(cmds) => cmds,
-        // The driver has not written the number of handled entries yet.
         Err(e) => return (Err(e), cmd.entry_num as u32),
     };
-    let mut processed = 0;
-    let mut ret = copy_entries(cmd, data_type, VIOMMU_ENTRY_LEN);
-    if ret == Err(Errno::ENOMEM) {
-        kfree(cmds);
-        return (ret, cmd.entry_num as u32);
-    }
-    if ret.is_ok() {
-        for entry in &cmd.entries {
-            ret = mock_viommu_invalidate_one(viommu, entry.flags, entry.vdev_id, entry.cache_id);
-            if ret.is_err() {
-                break;
+    let (mut processed, mut ret) = (0, Ok(()));
+    match iommu_copy_struct_from_full_user_array(cmd) {
+        Err(e) => ret = Err(e),
+        Ok(entries) => {
+            for entry in entries {
+                ret = mock_viommu_invalidate_one(viommu, entry);
+                if ret.is_err() {
+                    break;
+                }
+                processed += 1;
             }
-            processed += 1;
         }
     }
     // out
@@ -133,12 +157,9 @@ pub fn mock_viommu_cache_invalidate(
 }
 
 /// Part of `mock_viommu_cache_invalidate()`: one entry.
-fn mock_viommu_invalidate_one(
-    viommu: Ptr<Viommu>,
-    flags: u32,
-    vdev_id: u32,
-    cache_id: u32,
-) -> Result<(), Errno> {
+fn mock_viommu_invalidate_one(viommu: Ptr<Viommu>, entry: Entry) -> Result<(), Errno> {
+    let Entry { flags, vdev_id, cache_id, .. } = entry;
+
     if flags & !INVALIDATE_FLAG_ALL != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -179,7 +200,7 @@ pub fn mock_domain_cache_invalidate_user(
     }
     let mut processed = 0;
     for entry in &cmd.entries {
-        if let Err(e) = copy_from_user(cmd.data_uptr != uapi::call::AUTO) {
+        if let Err(e) = copy_from_user(cmd.data_uptr != AUTO) {
             return (Err(e), processed);
         }
         if entry.flags & !INVALIDATE_FLAG_ALL != 0 {

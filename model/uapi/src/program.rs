@@ -29,6 +29,9 @@ pub struct Entry {
     pub vdev_id: u32,
     /// Which cache of the device.
     pub cache_id: u32,
+    /// What stands behind the known fields, if `entry_len` is longer than they are.
+    #[serde(default)]
+    pub tail: u32,
 }
 
 /// Fault injection for one step.
