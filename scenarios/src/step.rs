@@ -406,7 +406,7 @@ impl<'a> Parser<'a, '_> {
             if expect.per_row.is_empty() {
                 return Err(self.unexpected("a revision before the `}`", help));
             }
-        } else {
+        } else if !self.eat(Token::Name("any")) {
             expect.same = self.answers()?;
         }
         if self.eat(Token::Punct(',')) {
@@ -443,7 +443,7 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn answer(&mut self) -> Result<Ret, Problem> {
-        let help = "an answer is `0` or an errno as the kernel spells it, `-EEXIST`";
+        let help = "an answer is `0`, an errno as the kernel spells it, `-EEXIST`, or `any`";
         if self.eat(Token::Num(0)) {
             return Ok(Ret::Ok);
         }
@@ -626,6 +626,9 @@ impl<'r> Scope<'r> {
         self.options(shape, signature, list, step, &mut resolved, problems);
         let mut rows_named = Vec::new();
         let answers = match &shape.expect {
+            // A setup that fails would make every later step one that is skipped, and the
+            // verdict one about nothing.
+            None if list == List::Setup => Answers::Same(vec![Ret::Ok]),
             None => Answers::Any,
             Some(expect) => {
                 self.entry_num(expect, shape, signature, &mut resolved, problems);
@@ -1130,6 +1133,9 @@ impl<'r> Scope<'r> {
         rows_named: &mut Vec<(&'static str, Range<usize>)>,
         problems: &mut Vec<Problem>,
     ) -> Answers {
+        if expect.per_row.is_empty() && expect.same.is_empty() {
+            return Answers::Any;
+        }
         if expect.per_row.is_empty() {
             return Answers::Same(expect.same.clone());
         }
@@ -1211,8 +1217,8 @@ pub(crate) fn usage(signature: &Signature) -> String {
 
 /// Whether the call hands a struct of user space to the kernel.
 fn is_ioctl(signature: &Signature) -> bool {
-    use uapi::call::Call::{Attach, Bind, Close, Detach, Open, Unbind};
-    !matches!(signature.call, Open | Close | Bind | Unbind | Attach | Detach)
+    use uapi::call::Call::{Attach, Bind, Close, Detach, Open, Unbind, Unplug};
+    !matches!(signature.call, Open | Close | Bind | Unbind | Unplug | Attach | Detach)
 }
 
 fn count(n: usize, what: &str) -> String {

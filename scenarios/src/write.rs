@@ -23,9 +23,9 @@ pub fn write(
     if program.timers == Timers::Any {
         let _ = writeln!(out, "timers   = \"any\"");
     }
-    steps(&mut out, "\nsetup", &program.setup, &program.syms);
+    steps(&mut out, "\nsetup", &program.setup, &program.syms, true);
     // Keys of the file stand before its first table.
-    steps(&mut out, "\nfinally", &program.finally, &program.syms);
+    steps(&mut out, "\nfinally", &program.finally, &program.syms, false);
     let described: Vec<(usize, &Pdev)> = program.pdevs.iter().enumerate().collect();
     if !described.is_empty() {
         let _ = writeln!(out, "\n[devices]");
@@ -36,7 +36,7 @@ pub fn write(
     }
     for cpu in &program.cpus {
         let _ = writeln!(out, "\n[[cpu]]");
-        steps(&mut out, "steps", cpu, &program.syms);
+        steps(&mut out, "steps", cpu, &program.syms, false);
     }
     let _ = writeln!(out, "\n[verdict]");
     for (row, verdict) in verdicts {
@@ -50,25 +50,32 @@ pub fn write(
     out
 }
 
-fn steps(out: &mut String, key: &str, steps: &[Step], syms: &[String]) {
+fn steps(out: &mut String, key: &str, steps: &[Step], syms: &[String], setup: bool) {
     if steps.is_empty() {
         return;
     }
     let _ = writeln!(out, "{key} = [");
     for step in steps {
-        let _ =
-            writeln!(out, "  {},", quoted(&format!("{}{}", step_text(step, syms), answers(step))));
+        let _ = writeln!(
+            out,
+            "  {},",
+            quoted(&format!("{}{}", step_text(step, syms), answers(step, setup)))
+        );
     }
     let _ = writeln!(out, "]");
 }
 
-fn answers(step: &Step) -> String {
-    if step.expect.is_empty() {
-        return String::new();
-    }
+/// The expectation. A step of the setup without one would be expected to succeed.
+fn answers(step: &Step, setup: bool) -> String {
     let answers: Vec<String> = step.expect.iter().map(ToString::to_string).collect();
+    let answers = match answers.as_slice() {
+        [] if setup || step.expect_entry_num.is_some() => "any".to_string(),
+        [] => return String::new(),
+        [one] if one == "0" && setup && step.expect_entry_num.is_none() => return String::new(),
+        some => some.join(" | "),
+    };
     let entry_num = step.expect_entry_num.map_or(String::new(), |n| format!(", entry_num = {n}"));
-    format!(" -> {}{entry_num}", answers.join(" | "))
+    format!(" -> {answers}{entry_num}")
 }
 
 /// A step as a scenario spells it, without its expectation; `syms` are the names of the program.

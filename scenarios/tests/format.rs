@@ -22,7 +22,7 @@ revisions = ["linux_6_13_without_xa_cmpxchg", "p2_v6"]
 setup = [
   "ioas0                 = IOMMU_IOAS_ALLOC",
   "sd0, auto0, dev0      = mock_domain(ioas0)",
-  "dev1                  = bind(pdev1)",
+  "dev1                  = bind(pdev1) -> any",
   "hwpt0                 = IOMMU_HWPT_ALLOC(dev0, ioas0, NEST_PARENT | 0x2)",
   'viommu0               = IOMMU_VIOMMU_ALLOC(dev_id = dev0, hwpt_id = hwpt0, type = SELFTEST)',
 ]
@@ -33,7 +33,7 @@ finally = ["close(f) -> 0", "IOMMU_IOAS_ALLOC [fd = fd]"]
 name  = "the guest"
 steps = [
   "a = IOMMU_VDEVICE_ALLOC(viommu0, dev0, 0x1_0000_0099) [fail_nth = any] -> 0 | -EEXIST | 0",
-  """IOMMU_HWPT_INVALIDATE(viommu0, [{vdev_id = 0x99, cache_id = 3}, {flags = ALL, vdev_id = 1}])
+  """IOMMU_HWPT_INVALIDATE(viommu0, [{vdev_id = 0x99, cache_id = 3}, {flags = ALL, vdev_id = 1, tail = 7}])
      -> { p2_v6 = -EINVAL }, entry_num = 1""",
 ]
 
@@ -108,6 +108,8 @@ fn every_form_of_a_step_is_read() {
     assert_eq!(mock.args, [Operand::Sym(0), Operand::Num(call::AUTO)]);
     assert_eq!(mock.text, "sd0, auto0, dev0 = mock_domain(ioas0)");
     assert_eq!(p.setup[2].args, [Operand::Num(1)]);
+    assert_eq!(mock.expect, [Ret::Ok], "a setup succeeds unless the file says otherwise");
+    assert!(p.setup[2].expect.is_empty(), "it says that anything may come");
     let hwpt = &p.setup[3];
     assert_eq!(hwpt.args[..3], [Operand::Sym(3), Operand::Sym(0), Operand::Num(3)]);
     assert_eq!(hwpt.args.len(), call::signature(Call::HwptAlloc).args.len());
@@ -125,8 +127,8 @@ fn every_form_of_a_step_is_read() {
     assert_eq!(
         invalidate.args[1],
         Operand::Entries(vec![
-            Entry { flags: 0, vdev_id: 0x99, cache_id: 3 },
-            Entry { flags: 1, vdev_id: 1, cache_id: 0 }
+            Entry { flags: 0, vdev_id: 0x99, cache_id: 3, tail: 0 },
+            Entry { flags: 1, vdev_id: 1, cache_id: 0, tail: 7 }
         ])
     );
     assert_eq!(invalidate.expect, [Ret::Err(Errno::EINVAL)]);
@@ -277,7 +279,12 @@ fn made_step(
             ArgKind::Entries => Operand::Entries(
                 numbers[..(*n % 3) as usize]
                     .iter()
-                    .map(|n| Entry { flags: (n % 3) as u32, vdev_id: *n as u32, cache_id: 1 })
+                    .map(|n| Entry {
+                        flags: (n % 3) as u32,
+                        vdev_id: *n as u32,
+                        cache_id: 1,
+                        tail: (n % 5) as u32,
+                    })
                     .collect(),
             ),
             ArgKind::Num | ArgKind::Flags => match arg.default {
@@ -305,8 +312,7 @@ fn made_step(
         args,
         file: file.unwrap_or(Operand::Num(0)),
         binds,
-        // An entry_num is expected only together with an answer.
-        expect_entry_num: (signature.entry_num && !expect.is_empty()).then_some(1),
+        expect_entry_num: signature.entry_num.then_some(1),
         expect,
         fail_nth: match options[3] % 3 {
             0 => FailNth::None,
