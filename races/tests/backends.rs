@@ -5,7 +5,7 @@
 //! did, the outcome with its trace. Shuttle's own schedulers and loom choose by themselves; there
 //! the set of outcomes is compared with brute force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 
 use uapi::litmus::{Count, Insn, Litmus, Src, XaFlags};
@@ -64,7 +64,7 @@ fn sleepers(timers: Timers) -> Litmus {
         threads: vec![
             vec![AwaitTimeout { reg: 0, var: 0, value: 1 }, add(1)],
             vec![AwaitTimeout { reg: 0, var: 1, value: 9 }, add(1)],
-            vec![add(1), add(0)],
+            vec![add(1), add(0), add(1)],
         ],
         timers,
         ..Litmus::default()
@@ -102,7 +102,7 @@ fn kernel() -> Litmus {
             put(0),
             put(0),
             vec![DownWrite(0), XaErase { reg: 0, xa: 0, index: 0 }, UpWrite(0)],
-            vec![XaEmpty { reg: 0, xa: 0 }, SkipUnless { reg: 0, value: 1, skip: 1 }],
+            vec![XaEmpty { reg: 0, xa: 0 }],
         ],
         ..Litmus::default()
     }
@@ -461,6 +461,15 @@ fn loom(program: &Litmus, permutations_max: u64) -> (bool, BTreeMap<String, u64>
     (exhausted.expect("a valid program"), outcomes)
 }
 
+/// What a partial-order reduction must find. Where an execution stopped, it owes nothing about how
+/// far CPUs had come that had no part in it.
+fn up_to_reduction(outcomes: &BTreeMap<String, u64>) -> BTreeSet<&str> {
+    outcomes
+        .keys()
+        .map(|o| if o.starts_with("Stopped") { o.rsplit_once(" [").map_or("", |c| c.0) } else { o })
+        .collect()
+}
+
 #[test]
 fn loom_finds_what_brute_force_finds() {
     let reads_then_write = Litmus {
@@ -484,7 +493,7 @@ fn loom_finds_what_brute_force_finds() {
         let all = brute_force(&program).outcomes;
         let (exhausted, found) = loom(&program, 100_000);
         assert!(exhausted, "{name}");
-        assert_eq!(found.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>(), "{name}");
+        assert_eq!(up_to_reduction(&found), up_to_reduction(&all), "{name}");
     }
 }
 
