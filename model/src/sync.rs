@@ -10,7 +10,7 @@
 //! (`model_std`). That is why the state of a primitive can be a plain [`Cell`] of this module.
 //!
 //! The parts of this file: the execution ([`Exec`]), the interface for the floors above
-//! ([`step`] to [`local`]), the choice of the next CPU (`choose`), and one module per backend.
+//! ([`step`] to [`Local`]), the choice of the next CPU (`choose`), and one module per backend.
 
 use std::any::Any;
 use std::cell::{Cell as StdCell, RefCell, UnsafeCell};
@@ -461,6 +461,346 @@ impl<T: Any + Default> Local<T> {
     }
 }
 
+/// What a step says about itself while it happens.
+pub struct Effect {
+    accesses: Accesses,
+    counter: Option<Counter>,
+    tracing: bool,
+}
+
+impl Effect {
+    /// The i-th announced access turned out to only read (a compare that failed).
+    pub fn only_read(&mut self, i: usize) {
+        self.accesses[i].mode = Mode::Read;
+    }
+
+    /// The i-th announced access turned out to be a weaker one.
+    pub fn set_mode(&mut self, i: usize, mode: Mode) {
+        self.accesses[i].mode = mode;
+    }
+
+    /// The i-th announced access turned out to touch only a part of what was announced.
+    pub fn set_access(&mut self, i: usize, access: Access) {
+        self.accesses[i] = access;
+    }
+
+    /// The counter that this step changed, or would have changed.
+    pub fn counter(&mut self, obj: u32, before: i32, after: i32) {
+        self.counter = Some(Counter { obj, before, after });
+    }
+
+    /// Whether anybody reads the log.
+    pub fn tracing(&self) -> bool {
+        self.tracing
+    }
+
+    /// Logs arguments and result. Called at most once, before anything that may stop the step.
+    pub fn log(&self, f: impl FnOnce() -> (Vec<Val>, Val)) {
+        if self.tracing {
+            if let Some(step) = exec().trace.borrow_mut().last_mut() {
+                (step.args, step.result) = f();
+            }
+        }
+    }
+
+    /// Logs the value of a counter before and after.
+    pub fn log_change(&self, before: i64, after: i64) {
+        if self.tracing {
+            if let Some(step) = exec().trace.borrow_mut().last_mut() {
+                step.change = Some((before, after));
+            }
+        }
+    }
+}
+
+/// Makes one step that never blocks.
+pub fn step<R>(
+    op: &'static str,
+    at: Site,
+    accesses: Accesses,
+    body: impl FnOnce(&mut Effect) -> R,
+) -> R {
+    step_when(op, at, accesses, None, body)
+}
+
+/// Makes one step as soon as `ready` holds (a lock is free).
+pub fn step_when<R>(
+    op: &'static str,
+    at: Site,
+    accesses: Accesses,
+    ready: Option<&dyn Fn() -> bool>,
+    body: impl FnOnce(&mut Effect) -> R,
+) -> R {
+    blocking_step(op, at, accesses, ready, false, body)
+}
+
+/// Sleeps until `ready` holds or the timer fires, as one step. `body` learns whether the timer
+/// fired. `timer` is the object of the timer and its length in milliseconds of virtual time.
+pub fn sleep_step<R>(
+    op: &'static str,
+    at: Site,
+    mut accesses: Accesses,
+    timer: Option<(u32, u64)>,
+    ready: &dyn Fn() -> bool,
+    body: impl FnOnce(&mut Effect, bool) -> R,
+) -> R {
+    let exec = exec();
+    let me = exec.current.get();
+    let slot = exec.slot(me);
+    slot.fired.set(false);
+    if let Some((obj, ms)) = timer {
+        accesses.push(Access::all(obj, Mode::Write));
+        slot.timer.set(Some(Timer { deadline: exec.now_ms.get() + ms, site: at }));
+    }
+    let fired_or_ready = || slot.fired.get() || ready();
+    let result = blocking_step(op, at, accesses, Some(&fired_or_ready), true, |effect| {
+        slot.timer.set(None);
+        body(effect, slot.fired.get())
+    });
+    slot.fired.set(false);
+    result
+}
+
+fn blocking_step<R>(
+    op: &'static str,
+    at: Site,
+    accesses: Accesses,
+    ready: Option<&dyn Fn() -> bool>,
+    awaits: bool,
+    body: impl FnOnce(&mut Effect) -> R,
+) -> R {
+    let exec = exec();
+    let me = exec.current.get();
+    if exec.concurrent() {
+        announce(exec, me, op, at, &accesses, ready, awaits);
+    } else if let Some(ready) = ready {
+        wait_alone(exec, me, op, at, ready);
+    }
+    exec.push_trace(me, op, at, true);
+    let mut effect = Effect { accesses, counter: None, tracing: exec.limits.trace };
+    let result = body(&mut effect);
+    if exec.concurrent() {
+        let done = Done { cpu: me, accesses: effect.accesses, counter: effect.counter };
+        // SAFETY: as in `Exec::view`.
+        unsafe { *exec.done.get() = Some(done) };
+    }
+    exec.push_graph();
+    #[cfg(feature = "backend-loom")]
+    backend::wake_ready(exec);
+    result
+}
+
+/// A step of the setup or of `finally` that has to wait: time passes, or it hangs.
+fn wait_alone(exec: &Exec, me: Cpu, op: &'static str, at: Site, ready: &dyn Fn() -> bool) {
+    if ready() {
+        return;
+    }
+    if let Some(timer) = exec.slot(me).timer.get() {
+        exec.now_ms.set(timer.deadline);
+        exec.slot(me).fired.set(true);
+        return;
+    }
+    exec.push_trace(me, op, at, true);
+    splat(Kind::HungTask, at, op.to_string());
+    exec.end(Ending::Deadlock);
+    resume_unwind(Box::new(Unwind));
+}
+
+/// Tells the explorer that a lock was given back. `key` is the one that it was taken with.
+pub fn unlocked(op: &'static str, at: Site, obj: u32, key: u64, args: impl FnOnce() -> Vec<Val>) {
+    let exec = exec();
+    let me = exec.current.get();
+    exec.push_trace(me, op, at, false);
+    if exec.limits.trace {
+        if let Some(step) = exec.trace.borrow_mut().last_mut() {
+            step.args = args();
+        }
+    }
+    exec.push_graph();
+    released(obj, key);
+}
+
+/// As [`unlocked`] without a line in the log: the lock was taken and given back within the last
+/// step, or its unlock was a step.
+pub fn released(obj: u32, key: u64) {
+    let exec = exec();
+    if exec.concurrent() {
+        // SAFETY: as in `Exec::view`.
+        unsafe { (*exec.unlocked.get()).push((exec.current.get(), obj, key)) };
+        #[cfg(feature = "backend-loom")]
+        backend::unlocked(exec, obj, key);
+    }
+}
+/// What a step says about itself while it happens.
+pub struct Effect {
+    accesses: Accesses,
+    counter: Option<Counter>,
+    tracing: bool,
+}
+
+impl Effect {
+    /// The i-th announced access turned out to only read (a compare that failed).
+    pub fn only_read(&mut self, i: usize) {
+        self.accesses[i].mode = Mode::Read;
+    }
+
+    /// The i-th announced access turned out to be a weaker one.
+    pub fn set_mode(&mut self, i: usize, mode: Mode) {
+        self.accesses[i].mode = mode;
+    }
+
+    /// The i-th announced access turned out to touch only a part of what was announced.
+    pub fn set_access(&mut self, i: usize, access: Access) {
+        self.accesses[i] = access;
+    }
+
+    /// The counter that this step changed, or would have changed.
+    pub fn counter(&mut self, obj: u32, before: i32, after: i32) {
+        self.counter = Some(Counter { obj, before, after });
+    }
+
+    /// Whether anybody reads the log.
+    pub fn tracing(&self) -> bool {
+        self.tracing
+    }
+
+    /// Logs arguments and result. Called at most once, before anything that may stop the step.
+    pub fn log(&self, f: impl FnOnce() -> (Vec<Val>, Val)) {
+        if self.tracing {
+            if let Some(step) = exec().trace.borrow_mut().last_mut() {
+                (step.args, step.result) = f();
+            }
+        }
+    }
+
+    /// Logs the value of a counter before and after.
+    pub fn log_change(&self, before: i64, after: i64) {
+        if self.tracing {
+            if let Some(step) = exec().trace.borrow_mut().last_mut() {
+                step.change = Some((before, after));
+            }
+        }
+    }
+}
+
+/// Makes one step that never blocks.
+pub fn step<R>(
+    op: &'static str,
+    at: Site,
+    accesses: Accesses,
+    body: impl FnOnce(&mut Effect) -> R,
+) -> R {
+    step_when(op, at, accesses, None, body)
+}
+
+/// Makes one step as soon as `ready` holds (a lock is free).
+pub fn step_when<R>(
+    op: &'static str,
+    at: Site,
+    accesses: Accesses,
+    ready: Option<&dyn Fn() -> bool>,
+    body: impl FnOnce(&mut Effect) -> R,
+) -> R {
+    blocking_step(op, at, accesses, ready, false, body)
+}
+
+/// Sleeps until `ready` holds or the timer fires, as one step. `body` learns whether the timer
+/// fired. `timer` is the object of the timer and its length in milliseconds of virtual time.
+pub fn sleep_step<R>(
+    op: &'static str,
+    at: Site,
+    mut accesses: Accesses,
+    timer: Option<(u32, u64)>,
+    ready: &dyn Fn() -> bool,
+    body: impl FnOnce(&mut Effect, bool) -> R,
+) -> R {
+    let exec = exec();
+    let me = exec.current.get();
+    let slot = exec.slot(me);
+    slot.fired.set(false);
+    if let Some((obj, ms)) = timer {
+        accesses.push(Access::all(obj, Mode::Write));
+        slot.timer.set(Some(Timer { deadline: exec.now_ms.get() + ms, site: at }));
+    }
+    let fired_or_ready = || slot.fired.get() || ready();
+    let result = blocking_step(op, at, accesses, Some(&fired_or_ready), true, |effect| {
+        slot.timer.set(None);
+        body(effect, slot.fired.get())
+    });
+    slot.fired.set(false);
+    result
+}
+
+fn blocking_step<R>(
+    op: &'static str,
+    at: Site,
+    accesses: Accesses,
+    ready: Option<&dyn Fn() -> bool>,
+    awaits: bool,
+    body: impl FnOnce(&mut Effect) -> R,
+) -> R {
+    let exec = exec();
+    let me = exec.current.get();
+    if exec.concurrent() {
+        announce(exec, me, op, at, &accesses, ready, awaits);
+    } else if let Some(ready) = ready {
+        wait_alone(exec, me, op, at, ready);
+    }
+    exec.push_trace(me, op, at, true);
+    let mut effect = Effect { accesses, counter: None, tracing: exec.limits.trace };
+    let result = body(&mut effect);
+    if exec.concurrent() {
+        let done = Done { cpu: me, accesses: effect.accesses, counter: effect.counter };
+        // SAFETY: as in `Exec::view`.
+        unsafe { *exec.done.get() = Some(done) };
+    }
+    exec.push_graph();
+    #[cfg(feature = "backend-loom")]
+    backend::wake_ready(exec);
+    result
+}
+
+/// A step of the setup or of `finally` that has to wait: time passes, or it hangs.
+fn wait_alone(exec: &Exec, me: Cpu, op: &'static str, at: Site, ready: &dyn Fn() -> bool) {
+    if ready() {
+        return;
+    }
+    if let Some(timer) = exec.slot(me).timer.get() {
+        exec.now_ms.set(timer.deadline);
+        exec.slot(me).fired.set(true);
+        return;
+    }
+    exec.push_trace(me, op, at, true);
+    splat(Kind::HungTask, at, op.to_string());
+    exec.end(Ending::Deadlock);
+    resume_unwind(Box::new(Unwind));
+}
+
+/// Tells the explorer that a lock was given back. `key` is the one that it was taken with.
+pub fn unlocked(op: &'static str, at: Site, obj: u32, key: u64, args: impl FnOnce() -> Vec<Val>) {
+    let exec = exec();
+    let me = exec.current.get();
+    exec.push_trace(me, op, at, false);
+    if exec.limits.trace {
+        if let Some(step) = exec.trace.borrow_mut().last_mut() {
+            step.args = args();
+        }
+    }
+    exec.push_graph();
+    released(obj, key);
+}
+
+/// As [`unlocked`] without a line in the log: the lock was taken and given back within the last
+/// step, or its unlock was a step.
+pub fn released(obj: u32, key: u64) {
+    let exec = exec();
+    if exec.concurrent() {
+        // SAFETY: as in `Exec::view`.
+        unsafe { (*exec.unlocked.get()).push((exec.current.get(), obj, key)) };
+        #[cfg(feature = "backend-loom")]
+        backend::unlocked(exec, obj, key);
+    }
+}
 
 /// A part of the step before it: logged, and not announced. For a load inside the section of the
 /// lock that protects it: the step that took the lock announced the load.
