@@ -5,8 +5,6 @@
 //!
 //! Source: reference/iommufd.md 1.3, 1.7, R-C15.
 
-use std::collections::BTreeMap;
-
 use uapi::splat::Kind;
 
 use crate::iommufd::objects::{
@@ -32,30 +30,82 @@ pub fn check_owned(viommu: Ptr<Viommu>, dev: Ptr<StructDevice>) {
     }
 }
 
-/// Every live object of one type.
-fn every<T: Struct>() -> Vec<Ptr<T>> {
-    live().into_iter().filter_map(|(alloc, _)| by_ordinal::<T>(alloc)).collect()
+/// The live objects that the ledger is about, looked up once.
+#[derive(Default)]
+struct Objects {
+    headers: Vec<Ptr<Object>>,
+    pagings: Vec<Ptr<HwptPaging>>,
+    nesteds: Vec<Ptr<HwptNested>>,
+    devices: Vec<Ptr<Device>>,
+    viommus: Vec<Ptr<Viommu>>,
+    vdevices: Vec<Ptr<Vdevice>>,
+}
+
+impl Objects {
+    fn now() -> Objects {
+        fn find<T: HasObject>(objects: &mut Objects, alloc: u32) -> Option<Ptr<T>> {
+            let found = by_ordinal::<T>(alloc)?;
+            objects.headers.push(found.project(T::obj));
+            Some(found)
+        }
+        let mut objects = Objects::default();
+        let o = &mut objects;
+        for (alloc, ty) in live() {
+            // The name of a struct says its type, so each object is asked for once.
+            match ty {
+                HwptPaging::NAME => {
+                    let found = find::<HwptPaging>(o, alloc);
+                    o.pagings.extend(found);
+                }
+                HwptNested::NAME => {
+                    let found = find::<HwptNested>(o, alloc);
+                    o.nesteds.extend(found);
+                }
+                Device::NAME => {
+                    let found = find::<Device>(o, alloc);
+                    o.devices.extend(found);
+                }
+                Viommu::NAME => {
+                    let found = find::<Viommu>(o, alloc);
+                    o.viommus.extend(found);
+                }
+                Vdevice::NAME => {
+                    let found = find::<Vdevice>(o, alloc);
+                    o.vdevices.extend(found);
+                }
+                Ioas::NAME => {
+                    find::<Ioas>(o, alloc);
+                }
+                Selftest::NAME => {
+                    find::<Selftest>(o, alloc);
+                }
+                _ => {}
+            }
+        }
+        objects
+    }
 }
 
 /// Checks at quiescence, while the file is still open: I11 and the ledger.
 pub fn check_quiescent() {
-    check_vdevs();
-    check_ledger();
+    let objects = Objects::now();
+    check_vdevs(&objects);
+    check_ledger(&objects);
 }
 
 /// I11: every vDEVICE that user space holds has its slot, and every slot holds such a vDEVICE.
-fn check_vdevs() {
-    for vdev in every::<Vdevice>() {
+fn check_vdevs(objects: &Objects) {
+    for vdev in &objects.vdevices {
         let (Some(viommu), virt_id) = (vdev.viommu.peek(), vdev.id.peek()) else { continue };
         if !viommu.is_live() {
             continue;
         }
-        if !viommu.vdevs.peek_at(virt_id).ptr().is_some_and(|entry| entry.is(vdev)) {
+        if !viommu.vdevs.peek_at(virt_id).ptr().is_some_and(|entry| entry.is(*vdev)) {
             let detail = format!("viommu->vdevs[{virt_id:#x}] lost a live vDEVICE");
             sync::splat_at_exit(Kind::Invariant, detail);
         }
     }
-    for viommu in every::<Viommu>() {
+    for viommu in &objects.viommus {
         for (virt_id, slot) in viommu.vdevs.peek() {
             if slot.ptr().is_some_and(|entry| !entry.is_live()) {
                 let detail = format!("viommu->vdevs[{virt_id:#x}] holds a freed vDEVICE");
@@ -66,47 +116,28 @@ fn check_vdevs() {
 }
 
 /// The ledger: `users` of every object is what its holders add up to, `shortterm_users` is 1.
-fn check_ledger() {
-    let mut expected: BTreeMap<u32, (Ptr<Object>, i32)> = BTreeMap::new();
-    fn begin<T: HasObject>(expected: &mut BTreeMap<u32, (Ptr<Object>, i32)>) {
-        for x in every::<T>() {
-            expected.insert(x.owner().alloc, (x.project(T::obj), 1));
-        }
-    }
-    begin::<Ioas>(&mut expected);
-    begin::<HwptPaging>(&mut expected);
-    begin::<HwptNested>(&mut expected);
-    begin::<Device>(&mut expected);
-    begin::<Viommu>(&mut expected);
-    begin::<Vdevice>(&mut expected);
-    begin::<Selftest>(&mut expected);
-
+fn check_ledger(objects: &Objects) {
     let mut held: Vec<u32> = Vec::new();
-    held.extend(every::<HwptPaging>().iter().filter_map(|h| owner_of(h.ioas.peek())));
-    for nested in every::<HwptNested>() {
+    held.extend(objects.pagings.iter().filter_map(|h| owner_of(h.ioas.peek())));
+    for nested in &objects.nesteds {
         held.extend(owner_of(nested.parent.peek()));
         held.extend(owner_of(nested.viommu.peek()));
     }
-    held.extend(every::<Viommu>().iter().filter_map(|v| owner_of(v.hwpt.peek())));
-    held.extend(every::<Vdevice>().iter().filter_map(|v| owner_of(v.viommu.peek())));
-    for idev in every::<Device>() {
+    held.extend(objects.viommus.iter().filter_map(|v| owner_of(v.hwpt.peek())));
+    held.extend(objects.vdevices.iter().filter_map(|v| owner_of(v.viommu.peek())));
+    for idev in &objects.devices {
         // The driver that bound it.
         held.push(idev.owner().alloc);
         let Some(igroup) = idev.igroup.peek() else { continue };
-        if igroup.is_live() && igroup.device_list.peek().iter().any(|d| d.is(idev)) {
+        if igroup.is_live() && igroup.device_list.peek().iter().any(|d| d.is(*idev)) {
             held.push(idev.owner().alloc);
             held.extend(owner_of(igroup.hwpt.peek()));
         }
     }
-    for alloc in held {
-        if let Some((_, users)) = expected.get_mut(&alloc) {
-            *users += 1;
-        }
-    }
 
-    for (obj, users) in expected.into_values() {
-        let counters = [(&obj.users, users), (&obj.shortterm_users, 1)];
-        for (counter, wanted) in counters {
+    for obj in &objects.headers {
+        let holders = held.iter().filter(|alloc| **alloc == obj.owner().alloc).count() as i32;
+        for (counter, wanted) in [(&obj.users, 1 + holders), (&obj.shortterm_users, 1)] {
             if counter.peek() != wanted {
                 let detail = format!(
                     "{} is {}, its ledger says {wanted}",
@@ -136,7 +167,8 @@ pub fn check_released(devices: &[(Ptr<StructDevice>, bool)]) {
             sync::splat_at_exit(Kind::Invariant, detail);
         }
     }
-    for group in every::<IommuGroup>() {
+    let all = live().into_iter();
+    for group in all.filter_map(|(alloc, _)| by_ordinal::<IommuGroup>(alloc)) {
         if group.owner_cnt.peek() != 0 {
             let detail = format!(
                 "iommu_group#{} is still owned after the files are closed",

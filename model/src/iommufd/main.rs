@@ -257,6 +257,9 @@ pub(super) fn entry_to_remove(
 }
 
 /// `iommufd_object_destroy_user()`: the kernel destroys an object that it owns; that must work.
+///
+/// It is inline in the kernel, so its WARN names the caller: "WARNING in iommufd_device_unbind".
+#[track_caller]
 pub fn iommufd_object_destroy_user(ictx: Ptr<Ictx>, obj: Ptr<Object>) {
     let id = u64::from(obj.id.load());
     let ret = (ictx.rev.iommufd_object_remove)(ictx, Some(obj), id, Remove::WaitShortterm);

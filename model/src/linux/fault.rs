@@ -11,7 +11,7 @@
 
 use uapi::step::CPUS_MAX;
 
-use crate::sync::{self, Cell};
+use crate::sync::{self, Cell, Local};
 
 #[derive(Clone, Copy, Default)]
 struct Task {
@@ -24,9 +24,11 @@ struct Task {
 #[derive(Default)]
 struct Faults([Task; CPUS_MAX]);
 
+static FAULTS: Local<Cell<Faults>> = Local::new(3);
+
 fn task<R>(f: impl FnOnce(&mut Task) -> R) -> R {
     let cpu = usize::from(sync::current());
-    sync::local::<Cell<Faults>>().with(|faults| f(&mut faults.0[cpu]))
+    FAULTS.get().with(|faults| f(&mut faults.0[cpu]))
 }
 
 /// From here on the `nth` point of the current CPU that can fail does. 0 only counts.

@@ -11,7 +11,7 @@ use uapi::splat::Kind;
 use uapi::step::{Cpu, Site, CPUS_MAX};
 
 use crate::linux::slab::Field;
-use crate::sync::{self, Cell};
+use crate::sync::{self, Cell, Local};
 
 /// A class of locks: struct and field.
 pub type Class = (&'static str, &'static str);
@@ -24,8 +24,10 @@ struct Lockdep {
     edges: Vec<(Class, Class)>,
 }
 
+static LOCKDEP: Local<Cell<Lockdep>> = Local::new(1);
+
 fn lockdep() -> &'static Cell<Lockdep> {
-    sync::local::<Cell<Lockdep>>()
+    LOCKDEP.get()
 }
 
 fn class(field: Field) -> Class {

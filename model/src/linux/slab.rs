@@ -21,7 +21,7 @@ use uapi::trace::Val;
 use uapi::Errno;
 
 use crate::linux::fault;
-use crate::sync::{self, Cell};
+use crate::sync::{self, Cell, Local};
 
 /// A struct that lives on the heap.
 pub trait Struct: Any {
@@ -209,8 +209,11 @@ impl Heap {
     }
 }
 
+/// The heap of the execution that runs.
+static HEAP: Local<Cell<Heap>> = Local::new(0);
+
 fn heap() -> &'static Cell<Heap> {
-    sync::local::<Cell<Heap>>()
+    HEAP.get()
 }
 
 /// Allocates `T` with GFP_KERNEL_ACCOUNT: may sleep, may be made to fail.

@@ -10,7 +10,7 @@ use uapi::step::{Site, CPUS_MAX};
 
 use crate::linux::lock::{How, RawLock};
 use crate::linux::slab::Field;
-use crate::sync::{self, Cell};
+use crate::sync::{self, Cell, Local};
 
 /// A spinlock.
 pub struct Spinlock(RawLock);
@@ -61,9 +61,11 @@ struct Atomic {
     printed: Vec<Site>,
 }
 
+static ATOMIC: Local<Cell<Atomic>> = Local::new(2);
+
 fn change(f: impl FnOnce(u32) -> u32) {
     let cpu = usize::from(sync::current());
-    sync::local::<Cell<Atomic>>().with(|a| a.count[cpu] = f(a.count[cpu]));
+    ATOMIC.get().with(|a| a.count[cpu] = f(a.count[cpu]));
 }
 
 /// A spinlock was taken by this CPU.
@@ -80,7 +82,7 @@ pub(super) fn preempt_enable() {
 /// on.
 pub fn might_sleep(at: Site) {
     let cpu = usize::from(sync::current());
-    let print = sync::local::<Cell<Atomic>>().with(|a| {
+    let print = ATOMIC.get().with(|a| {
         if a.count[cpu] == 0 || a.printed.contains(&at) {
             return false;
         }
