@@ -17,20 +17,32 @@ use uapi::program::Dependence;
 use uapi::splat::Splat;
 use uapi::verdict::Verdict;
 
-mod api;
+mod backend;
 mod brute;
 mod counters;
+mod decide;
 mod dpor;
 #[cfg(test)]
 mod dpor_tests;
+mod families;
 pub mod golden;
+mod loom;
+mod portfolio;
+#[cfg(test)]
+mod primitive_tests;
 pub mod random;
+mod replay;
 mod schedule;
+pub mod search;
 mod touch;
 #[cfg(test)]
 mod toy;
 
-pub use api::{dpor, loom, loom_child, portfolio, replay};
+pub use backend::clear_environment;
+pub use decide::dpor;
+pub use loom::{loom, loom_child};
+pub use portfolio::{portfolio, PORTFOLIO};
+pub use replay::replay;
 pub use schedule::{FailAt, Schedule, ScheduleError, Segment, Until};
 pub use uapi::pick::{ModelError, Sampler, Subject};
 
