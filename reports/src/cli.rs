@@ -2,6 +2,7 @@
 
 use crate::catalogue;
 use crate::check::{Settings, BUDGET};
+use crate::columns::Steps;
 use crate::commands;
 use crate::output::complain;
 use crate::run::Exit;
@@ -65,6 +66,9 @@ enum Command {
         /// What `check` printed behind `replay:`, or a failure file that `check -o DIR` wrote.
         #[arg(value_name = "TOKEN or FILE")]
         what: String,
+        /// Draw every step, not only those that meet another CPU.
+        #[arg(long)]
+        all: bool,
         /// Show the object graph (ids, counters, pointers) after each step.
         #[arg(long)]
         graph: bool,
@@ -243,7 +247,10 @@ pub fn main() -> u8 {
         Some(Command::Check { what, options }) => commands::check(&what, &options),
         Some(Command::List { format }) => catalogue::list(format),
         Some(Command::Explain { name, format }) => catalogue::explain(&name, format),
-        Some(Command::Replay { what, graph, format }) => commands::replay(&what, graph, format),
+        Some(Command::Replay { what, all, graph, format }) => {
+            let steps = if all { Steps::All } else { Steps::Meeting };
+            commands::replay(&what, steps, graph, format)
+        }
         Some(Command::Schema) => commands::schema(),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

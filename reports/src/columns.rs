@@ -4,6 +4,7 @@
 //! wide unless the caller asks for less, and the same bytes for the same trace. A terminal too
 //! narrow for columns gets the same lines as a list, each with its CPU in front.
 
+use crate::brief::{self, splats_of, splats_of_nobody};
 use crate::output::wrap;
 use crate::values::Names;
 use std::collections::BTreeMap;
@@ -31,6 +32,18 @@ pub struct Picture<'a> {
     pub outcome: &'a Outcome,
     /// Index of the step after which no passing completion exists.
     pub point_of_no_return: Option<usize>,
+    /// Which steps.
+    pub steps: Steps,
+}
+
+/// How many steps a picture shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Steps {
+    /// Those that meet another CPU, see [`crate::brief`].
+    #[default]
+    Meeting,
+    /// All.
+    All,
 }
 
 /// One line of the picture before it is laid out.
@@ -39,6 +52,8 @@ enum Line {
     Cell { cpu: usize, depth: usize, text: String },
     /// Concerns everybody: a splat.
     Across(String),
+    /// A remark about the picture itself.
+    Note(String),
     /// A ruler with a text in it.
     Ruler(String),
     /// The object graph after a step.
@@ -70,58 +85,72 @@ impl Picture<'_> {
         let mut calls = Calls::new(self.program, self.outcome, trace);
         // The function whose name was printed last in each column.
         let mut functions: Vec<Option<&str>> = vec![None; cpus];
-        let mut splats_shown = 0;
+        let shown = match self.steps {
+            Steps::Meeting => brief::shown(self.outcome),
+            Steps::All => vec![true; trace.steps.len()],
+        };
+        let end_of_cpus = brief::end_of_cpus(trace);
 
         for (i, step) in trace.steps.iter().enumerate() {
             let cpu = usize::from(sleeper_of(step.cpu).unwrap_or(step.cpu)).min(cpus - 1);
-            if calls.enter(cpu, step.call, &mut lines) {
+            if i == end_of_cpus {
+                calls.rest(&mut lines);
+                functions.fill(None);
+                if shown[i..].contains(&true) {
+                    let text = "every CPU has returned; what is left is unbound and closed";
+                    lines.push(Line::Ruler(text.to_owned()));
+                }
+            }
+            if i < end_of_cpus && calls.enter(cpu, step.call, &mut lines) {
                 functions[cpu] = None;
             }
-            if functions[cpu] != Some(&step.function) {
+            if shown[i] {
+                if functions[cpu] != Some(&step.function) && !step.function.is_empty() {
+                    let text = format!("{}:", step.function);
+                    lines.push(Line::Cell { cpu, depth: 1, text });
+                }
                 functions[cpu] = Some(&step.function);
-                if !step.function.is_empty() {
-                    lines.push(Line::Cell { cpu, depth: 1, text: format!("{}:", step.function) });
-                }
+                lines.push(Line::Cell { cpu, depth: 2, text: names.step(step) });
             }
-            lines.push(Line::Cell { cpu, depth: 2, text: names.step(step) });
 
-            if let Some(first) = step.splat {
-                // The step printed everything up to the first splat of a later step. What no
-                // step printed (leaks, hung tasks) stands at the end.
-                let first = first as usize;
-                let next = trace.steps[i + 1..].iter().find_map(|s| s.splat);
-                let end = next.map_or(first + 1, |n| n as usize).min(self.outcome.splats.len());
-                for splat in self.outcome.splats.get(first..end).unwrap_or_default() {
-                    lines.push(Line::Across(names.join(&splat.to_string())));
-                }
-                splats_shown = end;
+            for splat in splats_of(self.outcome, i) {
+                lines.push(Line::Across(names.join(&splat.to_string())));
             }
             if self.point_of_no_return == Some(i) {
                 lines.push(Line::Ruler(
                     "point of no return: after this step every completion fails".to_owned(),
                 ));
             }
-            if let Some(graph) = trace.graphs.get(i) {
+            if let Some(graph) = trace.graphs.get(i).filter(|_| shown[i]) {
                 lines.push(Line::Graph(crate::graph::text(graph, &names)));
             }
-            calls.left(i, cpu, step.call, &mut lines);
+            if i < end_of_cpus {
+                calls.left(i, cpu, step.call, &mut lines);
+            }
         }
-        calls.rest(&mut lines);
+        if end_of_cpus == trace.steps.len() {
+            calls.rest(&mut lines);
+        }
 
-        let rest = self.outcome.splats.get(splats_shown..).unwrap_or_default();
         let end = match self.outcome.ending {
-            Ending::Complete => "every CPU has finished",
+            Ending::Complete => "the end",
             Ending::Deadlock => "no CPU can run",
             Ending::Stopped => "the kernel stops here",
             Ending::Pruned => "the explorer ended it here",
             Ending::StepLimit => "the bound on steps was hit",
         };
         lines.push(Line::Ruler(end.to_owned()));
-        for splat in rest {
+        for splat in splats_of_nobody(self.outcome) {
             lines.push(Line::Across(names.join(&splat.to_string())));
         }
         if self.outcome.splats.is_empty() {
             lines.push(Line::Cell { cpu: 0, depth: 0, text: "No splat: it passes.".to_owned() });
+        }
+        let hidden = shown[..end_of_cpus].iter().filter(|s| !**s).count();
+        if hidden > 0 {
+            lines.push(Line::Note(format!(
+                "({hidden} steps that no other CPU can tell are not drawn; replay --all draws them)"
+            )));
         }
         lines
     }
@@ -150,7 +179,7 @@ impl<'a> Calls<'a> {
             }
         }
         let mut last_steps = BTreeMap::new();
-        for (i, step) in trace.steps.iter().enumerate() {
+        for (i, step) in trace.steps[..brief::end_of_cpus(trace)].iter().enumerate() {
             let cpu = usize::from(sleeper_of(step.cpu).unwrap_or(step.cpu));
             last_steps.insert((cpu, step.call), i);
         }
@@ -282,6 +311,11 @@ fn push_across(page: &mut String, line: &Line, width: usize) {
             parts.iter().for_each(|part| push_line(page, part));
             let rest = width.saturating_sub(last.chars().count());
             push_line(page, &format!("{last}{}", "-".repeat(rest)));
+        }
+        Line::Note(text) => {
+            for part in wrap(text, 0, 1, width) {
+                push_line(page, &part);
+            }
         }
         Line::Graph(text) => {
             for line in text.lines() {
@@ -458,14 +492,24 @@ mod tests {
     #[test]
     fn two_cpus_stand_side_by_side() {
         let (program, outcome) = sample();
-        let picture = Picture { program: &program, outcome: &outcome, point_of_no_return: Some(2) };
+        let picture = Picture {
+            program: &program,
+            outcome: &outcome,
+            point_of_no_return: Some(2),
+            steps: Steps::All,
+        };
         insta::assert_snapshot!(picture.draw(WIDTH_MAX));
     }
 
     #[test]
     fn a_narrow_terminal_gets_a_list() {
         let (program, outcome) = sample();
-        let picture = Picture { program: &program, outcome: &outcome, point_of_no_return: Some(2) };
+        let picture = Picture {
+            program: &program,
+            outcome: &outcome,
+            point_of_no_return: Some(2),
+            steps: Steps::All,
+        };
         let list = picture.draw(50);
         assert!(list.lines().all(|l| l.chars().count() <= 50), "{list}");
         insta::assert_snapshot!(list);
@@ -481,7 +525,12 @@ mod tests {
     #[test]
     fn no_width_breaks_it() {
         let (program, outcome) = sample();
-        let picture = Picture { program: &program, outcome: &outcome, point_of_no_return: None };
+        let picture = Picture {
+            program: &program,
+            outcome: &outcome,
+            point_of_no_return: None,
+            steps: Steps::Meeting,
+        };
         for width in 0..200 {
             assert!(!picture.draw(width).is_empty());
         }

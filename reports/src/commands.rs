@@ -2,6 +2,7 @@
 
 use crate::check::{self, Answered, Question};
 use crate::cli::{CheckOptions, Failed, Format, Text};
+use crate::columns::Steps;
 use crate::files::{safe, Directory};
 use crate::interrupt;
 use crate::judge::Judgement;
@@ -162,6 +163,7 @@ fn page_of(answered: &Answered, failure: &races::Failure) -> String {
         outcome: &failure.outcome,
         context_switches: failure.context_switches,
         point_of_no_return: failure.point_of_no_return,
+        steps: Steps::Meeting,
     };
     page.text(width())
 }
@@ -196,7 +198,7 @@ struct Recorded {
 /// # Errors
 ///
 /// What is neither a token nor a failure file, and an execution that goes another way.
-pub fn replay(what: &str, graph: bool, format: Text) -> Result<Exit, Failed> {
+pub fn replay(what: &str, steps: Steps, graph: bool, format: Text) -> Result<Exit, Failed> {
     let recorded = match what.ends_with(".json") || Path::new(what).is_file() {
         true => from_file(Path::new(what))?,
         false => from_token(what)?,
@@ -221,6 +223,7 @@ pub fn replay(what: &str, graph: bool, format: Text) -> Result<Exit, Failed> {
                 outcome,
                 context_switches: replayed.context_switches,
                 point_of_no_return: recorded.point_of_no_return,
+                steps,
             };
             answer(&page.text(width()));
         }

@@ -1,8 +1,8 @@
 //! What the testbed renders, and the command line in front of it.
 //!
 //! * [`check`] puts every question to the explorers, [`judge`] says what the answers are worth;
-//! * [`observation`], [`columns`] and [`picture`] are what people read, [`record`] and [`junit`]
-//!   what machines read;
+//! * [`observation`], [`columns`], [`brief`] and [`picture`] are what people read, [`record`] and
+//!   [`junit`] what machines read;
 //! * [`cli`] is the command line, [`commands`] and [`catalogue`] are what it calls;
 //! * [`pages`] are the generated parts of the documentation.
 //!
@@ -10,6 +10,7 @@
 //! commands `simulate`, `sweep`, `answers`, `mutate` and `report` get their modules beside
 //! [`commands`] and their variants in [`cli`].
 
+pub mod brief;
 pub mod catalogue;
 pub mod check;
 pub mod cli;

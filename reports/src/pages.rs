@@ -6,6 +6,7 @@
 //! fresh, and `git log reports/verdicts.md` is the changelog of our claims.
 
 use crate::check::Answered;
+use crate::columns::Steps;
 use crate::judge::Judgement;
 use crate::observation::counts;
 use crate::picture::Page;
@@ -115,6 +116,7 @@ fn picture(answered: &[Answered]) -> Result<String, String> {
         outcome: &failure.outcome,
         context_switches: failure.context_switches,
         point_of_no_return: failure.point_of_no_return,
+        steps: Steps::Meeting,
     };
     Ok(format!("```text\n{}```\n", page.text(PICTURE_WIDTH)))
 }

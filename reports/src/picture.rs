@@ -1,7 +1,7 @@
 //! A failing interleaving as a page: what was asked, what was set up, the columns, how to see it
 //! again. Plain text, to be pasted into a mail.
 
-use crate::columns::Picture;
+use crate::columns::{Picture, Steps};
 use crate::token::Token;
 use std::fmt::Write;
 use uapi::outcome::Outcome;
@@ -22,6 +22,8 @@ pub struct Page<'a> {
     pub context_switches: u32,
     /// Index of the step after which no passing completion exists.
     pub point_of_no_return: Option<usize>,
+    /// Which steps.
+    pub steps: Steps,
 }
 
 impl Page<'_> {
@@ -41,6 +43,7 @@ impl Page<'_> {
             program: self.program,
             outcome: self.outcome,
             point_of_no_return: self.point_of_no_return,
+            steps: self.steps,
         };
         page.push_str(&picture.draw(width));
         let switches = match self.context_switches {

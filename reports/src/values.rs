@@ -78,7 +78,7 @@ impl Names {
         let mut text = format!("{}({})", step.op, args.join(", "));
         // A change says more than the boolean that follows from it.
         let implied = matches!(step.change, Some((before, after)) if before != after);
-        if !(matches!(step.result, Val::Void) || implied && step.result == Val::Bool(true)) {
+        if !(matches!(step.result, Val::Void) || implied && matches!(step.result, Val::Bool(_))) {
             let _ = write!(text, " = {}", self.value(&step.result));
         }
         if let Some((before, after)) = step.change {

@@ -492,7 +492,8 @@ fn scenarios_ask_first_and_cite() {
 fn kernel_functions_cite() {
     let files = ["model/src/iommufd", "model/src/arm_smmu_v3"];
     let mut missing = String::new();
-    for file in sources(&files) {
+    // The object graph is a view of our own, not a function of the kernel.
+    for file in without(sources(&files), &["model/src/iommufd/graph.rs"]) {
         let text = fs::read_to_string(root().join(&file.path)).expect("a source file is readable");
         let head: String = text.lines().take_while(|l| l.starts_with("//!")).collect();
         let cites = text.contains("Source:") || text.contains("reference/") || head.contains('@');
