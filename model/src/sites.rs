@@ -7,6 +7,8 @@
 
 use uapi::step::Site;
 
+use crate::sync::OncePerProcess;
+
 macro_rules! sources {
     ($($path:literal),* $(,)?) => {
         /// Every source file of the model that calls primitives.
@@ -58,22 +60,36 @@ sources![
     "program.rs",
 ];
 
-/// The file below `src/` and the function of a place in the model.
-pub fn locate(site: Site) -> (&'static str, &'static str) {
-    let file = below_src(site.file);
-    let Some((_, text)) = SOURCES.iter().find(|(path, _)| *path == file) else {
-        return (file, "");
-    };
-    let mut function = "";
+/// The functions of one source file: first line, from 1, and name, in order.
+type Functions = Vec<(u32, &'static str)>;
+
+/// The functions of every file of [`SOURCES`], read off once per process: a splat must not cost
+/// more than the execution that prints it.
+static FUNCTIONS: OncePerProcess<Vec<Functions>> = OncePerProcess::new();
+
+fn functions_of(text: &'static str) -> Functions {
+    let mut functions = Functions::new();
     let mut part_of = None;
-    for line in text.lines().take(site.line as usize) {
+    for (line, number) in text.lines().zip(1..) {
         if let Some(name) = function_name(line) {
-            function = part_of.take().unwrap_or(name);
+            functions.push((number, part_of.take().unwrap_or(name)));
         } else if let Some(name) = whose_part(line) {
             part_of = Some(name);
         }
     }
-    (file, function)
+    functions
+}
+
+/// The file below `src/` and the function of a place in the model.
+pub fn locate(site: Site) -> (&'static str, &'static str) {
+    let file = below_src(site.file);
+    let Some(i) = SOURCES.iter().position(|(path, _)| *path == file) else {
+        return (file, "");
+    };
+    let all =
+        FUNCTIONS.get_or_init(|| SOURCES.iter().map(|(_, text)| functions_of(text)).collect());
+    let before = all[i].partition_point(|(line, _)| *line <= site.line);
+    (file, before.checked_sub(1).map_or("", |n| all[i][n].1))
 }
 
 /// A C function that is split in Rust says so in the documentation of its parts: "Part of

@@ -63,6 +63,9 @@ impl<T: Copy> Cell<T> {
     }
 }
 
+/// A constant that is computed when it is needed first: nothing of an execution goes into it.
+pub use std::sync::OnceLock as OncePerProcess;
+
 // ---------------------------------------------------------------------------------------------
 // One execution
 // ---------------------------------------------------------------------------------------------
