@@ -4,6 +4,7 @@
 //! the same splats and the same scheduler as the kernel model. Its locks, static counters, xarrays
 //! and wait queues are fields of one object, `litmus#0`, which is never freed.
 
+use std::ops::Deref;
 use std::rc::Rc;
 
 use uapi::litmus::{
@@ -39,7 +40,7 @@ use crate::linux::warn::warn_on;
 use crate::linux::xarray::{
     lockdep_assert_held_xa, xa_alloc, xa_cmpxchg_slot, xa_destroy, xa_empty, xa_erase, xa_find,
     xa_insert, xa_load, xa_lock, xa_lock_index, xa_lock_index_read, xa_release, xa_reserve,
-    xa_store_slot, xa_unlock, xa_unlock_index, xas_load_reserved, xas_store, Slot, XArray,
+    xa_store_slot, xa_unlock, xa_unlock_index, xas_load, xas_store, Slot, XArray,
 };
 use crate::linux::{fault, lockdep};
 use crate::sync::{self, Cell, Guest, GuestMaker};
@@ -95,7 +96,7 @@ names!(XARRAY, "xa");
 names!(WAITQUEUE, "wq");
 
 impl Statics {
-    fn new(program: &Litmus, owner: Owner) -> Statics {
+    fn new(program: &Prepared, owner: Owner) -> Statics {
         fn all<T>(n: usize, names: &[&'static str], make: impl Fn(&'static str) -> T) -> Vec<T> {
             names.iter().take(n).map(|path| make(path)).collect()
         }
@@ -116,7 +117,16 @@ impl Statics {
                 Spinlock::new(owner.field(path))
             }),
             counts: counts.map(|(value, path)| Refcount::new(owner.field(path), *value)).collect(),
-            xarrays: xarrays.map(|(flags, path)| XArray::new(owner.field(path), *flags)).collect(),
+            xarrays: xarrays
+                .enumerate()
+                .map(|(i, (flags, path))| {
+                    if program.raw & 1 << i != 0 {
+                        XArray::with_raw_readers(owner.field(path), *flags)
+                    } else {
+                        XArray::new(owner.field(path), *flags)
+                    }
+                })
+                .collect(),
             waitqueues: all(program.waitqueues.into(), &WAITQUEUE, |path| {
                 WaitQueue::new(owner.field(path))
             }),
@@ -133,9 +143,33 @@ fn mutex(owner: Owner, path: &'static str, unlock_step: bool) -> Mutex {
     }
 }
 
+/// A program, with what is known about all its executions.
+struct Prepared {
+    litmus: Litmus,
+    /// Arrays of which some instruction shows slots as they are. One bit each.
+    raw: u16,
+}
+
+impl Deref for Prepared {
+    type Target = Litmus;
+
+    fn deref(&self) -> &Litmus {
+        &self.litmus
+    }
+}
+
+fn raw_readers(program: &Litmus) -> u16 {
+    let lists = program.threads.iter().chain([&program.setup, &program.finally]);
+    let raw = lists.flatten().filter_map(|insn| match *insn {
+        Insn::XasLoad { xa, .. } | Insn::XasStore { xa, .. } => Some(1 << xa),
+        _ => None,
+    });
+    raw.fold(0, |all, one: u16| all | one)
+}
+
 /// One execution of a program.
 struct Run {
-    program: Rc<Litmus>,
+    program: Rc<Prepared>,
     /// Number of the first variable as explorers see it; the others follow.
     first_var: u32,
     vars: Vec<Cell<i64>>,
@@ -147,7 +181,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(program: &Rc<Litmus>) -> Run {
+    fn new(program: &Rc<Prepared>) -> Run {
         let statics = slab::immortal(|owner| Statics::new(program, owner));
         let devices =
             (0..program.devices).map(|i| slab::immortal(|o| Device::new(o, i.into(), 0, 0)));
@@ -613,7 +647,7 @@ impl Thread<'_> {
                 self.set(reg, seen);
             }
             Insn::XasLoad { reg, xa, index } => {
-                let found = xas_load_reserved(self.xa(xa), index);
+                let found = xas_load(self.xa(xa), index);
                 self.set(reg, encoded(found));
             }
             Insn::XasStore { reg, xa, index, entry } => {
@@ -732,7 +766,7 @@ pub fn with_maker<R>(
     f: impl FnOnce(&GuestMaker<'_>) -> R,
 ) -> Result<R, ModelError> {
     check(program)?;
-    let program = Rc::new(program.clone());
+    let program = Rc::new(Prepared { raw: raw_readers(program), litmus: program.clone() });
     let make = || -> Rc<dyn Guest> { Rc::new(Run::new(&program)) };
     let maker = GuestMaker { cpus: program.threads.len(), timers: program.timers, make: &make };
     Ok(f(&maker))

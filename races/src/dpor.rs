@@ -179,6 +179,9 @@ struct Conflicts {
     /// CPUs that released a lock this step takes, and with which of their steps.
     released_mask: Mask,
     released: [u32; CPU_NUMBERS],
+    /// It takes a lock, and conflicts with a step that is no acquisition (a trylock, an unlock
+    /// that is a step).
+    odd: bool,
 }
 
 /// The explorer. See the head of this file.
@@ -503,7 +506,7 @@ impl<'s> Dpor<'s> {
         self.join_conflicts(&found, &mut clock);
         let before = clock;
         clock[cpu as usize] = j as u32 + 1;
-        if awaits {
+        if awaits || found.odd {
             self.race_all(cpu, &past, start as usize, end as usize, None, j, &before);
         }
         if !awaits || stops {
@@ -535,9 +538,10 @@ impl<'s> Dpor<'s> {
             let found = self.conflicts(cpu, &past, 0, 0, Some(&touches));
             let mut clock = past;
             self.join_conflicts(&found, &mut clock);
-            if awaits {
+            if awaits || found.odd {
                 self.race_all(cpu, &past, 0, 0, Some(&touches), at, &clock);
-            } else {
+            }
+            if !awaits {
                 self.race_conflicts(&found, cpu, at, &clock);
             }
             self.blocked[b].touches = touches;
@@ -573,6 +577,7 @@ impl<'s> Dpor<'s> {
             conflict: [0; CPU_NUMBERS],
             released_mask: 0,
             released: [0; CPU_NUMBERS],
+            odd: false,
         };
         let mut acquired: Clock = [0; CPU_NUMBERS];
         for t in touches {
@@ -595,6 +600,7 @@ impl<'s> Dpor<'s> {
                             }
                         }
                         Relation::Conflict => {
+                            found.odd |= t.kind.is_acquire() && !other.kind.is_acquire();
                             if released == 0 {
                                 found.mask |= bit(q as Cpu);
                                 found.conflict[q] = found.conflict[q].max(r.event + 1);

@@ -13,10 +13,11 @@
 //!   [`xa_lock_index`] is a section that touches one index only, [`xa_lock`] one that may touch
 //!   any. Loads inside a section are a part of the step that took the lock, since nobody else can
 //!   write the slot until the section ends; stores are steps, since readers under RCU see them;
-//! * the *ids* of an XA_FLAGS_ALLOC array: which are free. [`xa_alloc`] writes only this object.
-//!   That a slot turned from empty into reserved is seen only by raw loads with a stale id. Such
-//!   a load treats the two alike in iommufd, so [`xas_load`] does not read `ids`, and
-//!   [`xas_load_reserved`] is for programs that do tell them apart.
+//! * the *ids* of an XA_FLAGS_ALLOC array: which are free. An [`xa_alloc`] that reserves writes
+//!   only this object, and sections on one index do not exclude it: that a slot turned from empty
+//!   into reserved under a section is seen only by a raw load with a stale id, and in iommufd
+//!   such a load treats the two alike. [`XArray::with_raw_readers`] is for programs in which it
+//!   does not.
 //!
 //! Source: include/linux/xarray.h, lib/xarray.c, Documentation/core-api/xarray.rst;
 //! reference/iommufd.md 6.2.
@@ -36,7 +37,7 @@ use crate::linux::spinlock::{might_sleep, preempt_disable, preempt_enable};
 use crate::linux::{fault, lockdep, warn};
 use crate::sync::{self, Cell, Effect};
 
-/// The key of the lock that [`xa_alloc`] takes: it excludes sections on the whole array, and
+/// The key of the lock that an [`xa_alloc`] takes which only reserves: it excludes sections on the whole array, and
 /// commutes with sections on one index.
 const ANY_FREE_INDEX: u64 = u64::MAX;
 
@@ -110,6 +111,8 @@ struct Section {
 pub struct XArray<T: ?Sized> {
     field: Field,
     flags: XaFlags,
+    /// Whether somebody tells a reserved slot from an empty one that may be reserved meanwhile.
+    raw_readers: bool,
     map: u32,
     lock: u32,
     ids: Option<u32>,
@@ -124,12 +127,19 @@ impl<T: ?Sized> XArray<T> {
         XArray {
             field,
             flags,
+            raw_readers: false,
             map: sync::object(),
             lock: sync::object(),
             ids: (flags != XaFlags::Plain).then(sync::object),
             slots: Cell::new(Vec::new()),
             sections: Cell::new([None; CPUS_MAX]),
         }
+    }
+
+    /// xa_init_flags() of an array whose raw readers tell a reserved slot from an empty one even
+    /// where xa_alloc() may reserve it at the same time.
+    pub fn with_raw_readers(field: Field, flags: XaFlags) -> XArray<T> {
+        XArray { raw_readers: true, ..XArray::new(field, flags) }
     }
 
     /// The field that it is.
@@ -394,7 +404,7 @@ fn load<T: ?Sized>(
         xa.field.check(at);
         slot
     };
-    if xa.is_inside(index) && ids.is_none() {
+    if xa.is_inside(index) {
         return sync::local_step(op, at, body);
     }
     let mut accesses = xa.field.accesses(Access::key(xa.map, index, Mode::Read));
@@ -402,17 +412,10 @@ fn load<T: ?Sized>(
     sync::step(op, at, accesses, body)
 }
 
-/// xas_load(): the slot as it is. Whoever tells a reserved slot from an empty one that xa_alloc()
-/// may reserve at the same time needs [`xas_load_reserved`].
+/// xas_load(): the slot as it is.
 #[track_caller]
 pub fn xas_load<T: ?Sized>(xa: &XArray<T>, index: u64) -> Slot<T> {
-    load("xas_load", sync::site(Location::caller()), xa, index, None, |slot| slot)
-}
-
-/// xas_load() by somebody to whom a reserved slot is not the same as an empty one.
-#[track_caller]
-pub fn xas_load_reserved<T: ?Sized>(xa: &XArray<T>, index: u64) -> Slot<T> {
-    let ids = xa.ids_access(Mode::Read);
+    let ids = xa.ids_access(Mode::Read).filter(|_| xa.raw_readers);
     load("xas_load", sync::site(Location::caller()), xa, index, ids, |slot| slot)
 }
 
@@ -660,8 +663,9 @@ pub fn xa_alloc<T: ?Sized>(xa: &XArray<T>, entry: Slot<T>, limit_max: u32) -> Re
     // A reservation changes nothing that the readers of a slot can see; an object does, and which
     // slot it goes to is not known before.
     let slot = entry.ptr().map(|_| Access::all(xa.map, Mode::Write));
+    let lock = Some(ANY_FREE_INDEX).filter(|_| slot.is_none() && !xa.raw_readers);
     let accesses = [slot, xa.ids_access(Mode::Write)];
-    xa.locked_step("xa_alloc", at, Some(ANY_FREE_INDEX), accesses, |touched| {
+    xa.locked_step("xa_alloc", at, lock, accesses, |touched| {
         let id = xa.lowest_free().filter(|id| *id <= limit_max).ok_or(Errno::EBUSY);
         let id = id.and_then(|id| if fault::should_fail() { Err(Errno::ENOMEM) } else { Ok(id) });
         touched.log(|| (vec![xa.field.val(), entry.val()], text(id)));

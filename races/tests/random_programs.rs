@@ -1,0 +1,93 @@
+//! Random programs: what the reducing explorer finds is what every interleaving gives.
+//!
+//! Outcomes are compared as sets of (ending, values left behind, splats). The order of the splats
+//! of one execution is not compared: two WARNs of independent steps can come in either order, and
+//! the explorer runs one of them.
+
+use races::random::{litmus, Flavour};
+use races::search::{brute_force, reduced};
+use races::{Backend, Subject};
+use std::collections::BTreeSet;
+use uapi::outcome::{Ending, Outcome};
+use uapi::program::{Dependence, Limits};
+use uapi::splat::Splat;
+use uapi::step::Cpu;
+
+type Set = BTreeSet<(Ending, Vec<i64>, Vec<Splat>)>;
+
+const SEED: u64 = 2;
+
+fn collect(set: &mut Set) -> impl FnMut(&[Cpu], Outcome) -> bool + '_ {
+    |_, mut outcome| {
+        outcome.splats.sort();
+        set.insert((outcome.ending, outcome.state, outcome.splats));
+        true
+    }
+}
+
+/// What the programs of one flavour gave, to see that they are worth running.
+#[derive(Default, Debug)]
+struct Sum {
+    outcomes: usize,
+    deadlocks: usize,
+    stops: usize,
+    warns: usize,
+    brute: u64,
+    reduced: [u64; 3],
+}
+
+fn compare(flavour: Flavour, programs: u64, backend: Backend) -> Sum {
+    let seed = std::env::var("RANDOM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(SEED);
+    let programs = std::env::var("RANDOM_N").ok().and_then(|s| s.parse().ok()).unwrap_or(programs);
+    let mut sum = Sum::default();
+    let mut bad = 0;
+    for n in 0..programs {
+        let program = litmus(seed, n, flavour);
+        let subject = Subject::Litmus(program.clone());
+        let plain =
+            Limits { dependence: Dependence::Plain, recycle: n % 2 == 1, ..Limits::default() };
+        let mut all = Set::new();
+        let brute = brute_force(&subject, backend, &plain, 1_000_000, &mut collect(&mut all))
+            .expect("a sound program");
+        assert!(brute.exhausted, "program {n} of {flavour:?} is too large");
+        sum.brute += brute.executions;
+        sum.outcomes += all.len();
+        for (ending, _, splats) in &all {
+            sum.deadlocks += usize::from(*ending == Ending::Deadlock);
+            sum.stops += usize::from(*ending == Ending::Stopped);
+            sum.warns += usize::from(*ending == Ending::Complete && !splats.is_empty());
+        }
+        let dependences = [Dependence::Plain, Dependence::Commuting, Dependence::Keyed];
+        for (i, dependence) in dependences.into_iter().enumerate() {
+            let limits = Limits { dependence, ..plain };
+            let mut found = Set::new();
+            let counts = reduced(&subject, backend, &limits, 1_000_000, &mut collect(&mut found))
+                .expect("a sound program");
+            assert!(counts.exhausted);
+            sum.reduced[i] += counts.executions;
+            if found != all {
+                bad += 1;
+                if bad < 4 {
+                    eprintln!("program {n} of {flavour:?}, {dependence:?}: {} outcomes of {}, missing {:?} extra {:?}\n{:?}\n{}\ncounts {:?} setup {:?} timers {:?}",
+                    found.len(), all.len(), all.difference(&found).next(), found.difference(&all).next(), counts, program.threads.iter().map(|t| format!("{t:?}")).collect::<Vec<_>>().join("\n"), program.counts, program.setup, program.timers);
+                }
+            }
+        }
+    }
+    eprintln!("{flavour:?} {sum:?}");
+    assert_eq!(bad, 0);
+    sum
+}
+
+#[test]
+fn memory() {
+    let sum = compare(Flavour::Memory, 1_000, Backend::Native);
+    assert!(sum.deadlocks > 100 && sum.stops > 10, "{sum:?}");
+}
+
+#[test]
+fn counters() {
+    let sum = compare(Flavour::Counters, 1_000, Backend::Native);
+    assert!(sum.warns > 100, "{sum:?}");
+    assert!(sum.reduced[2] < sum.reduced[1] && sum.reduced[1] < sum.reduced[0], "{sum:?}");
+}
