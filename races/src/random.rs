@@ -8,7 +8,8 @@
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use uapi::litmus::{Count, Insn, Litmus, Src};
+use uapi::litmus::{Count, Entry, Insn, Litmus, Src, XaFlags};
+use uapi::program::Timers;
 
 /// What the programs are about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +18,12 @@ pub enum Flavour {
     Memory,
     /// Reference counts, with a few variables between them.
     Counters,
+    /// Objects that are used and freed, with references and without.
+    Heap,
+    /// Two xarrays, with the calls of both API levels and with lock sections.
+    Xarray,
+    /// Wait queues, wake-ups that name the wrong sleepers, and timers.
+    Waits,
 }
 
 const VARS: u8 = 3;
@@ -77,17 +84,109 @@ impl Maker {
         }
     }
 
-    fn simple(&mut self) -> Insn {
-        if self.flavour == Flavour::Memory || self.below(6) == 0 {
-            self.memory()
-        } else {
-            self.counter()
+    /// A step on the heap. Slots 0 and 1 are shared; thread 0 allocates into slot 2, and only it
+    /// does, since splats name allocations by ordinal.
+    fn heap(&mut self, thread: usize) -> Insn {
+        let (ptr, reg) = (self.below(2), self.reg());
+        let count = Count::Obj(ptr);
+        match self.below(10) {
+            0 | 1 => Insn::ObjLoad { reg, ptr },
+            2 | 3 => Insn::ObjStore { ptr, src: Src::Imm(self.value()) },
+            4 => Insn::RefcountInc { count },
+            5 => Insn::RefcountDec { count },
+            6 => Insn::RefcountDecAndTest { reg, count },
+            7 if thread == 0 => Insn::Kzalloc { reg, ptr: 2, users: 1 },
+            7 => Insn::RefcountIncNotZero { reg, count },
+            8 if thread == 0 => Insn::PtrEq { reg, ptr: 2, other: ptr },
+            _ => Insn::Kfree { ptr },
+        }
+    }
+
+    fn entry(&mut self) -> Entry {
+        match self.below(3) {
+            0 => Entry::Null,
+            _ => Entry::Ptr(self.below(2)),
+        }
+    }
+
+    /// A step on an xarray. Array 0 is plain, array 1 gives out ids: only it has `xa_alloc()`,
+    /// and only array 0 is loaded raw (see the head of `linux/xarray.rs`).
+    fn xarray(&mut self) -> Insn {
+        let (xa, reg, index) = (self.below(2), self.reg(), u64::from(self.below(2)));
+        let entry = self.entry();
+        match self.below(11) {
+            0..=2 => Insn::XaLoad { reg, xa, index },
+            3 => Insn::XaStore { reg, xa, index, entry },
+            4 => Insn::XaErase { reg, xa, index },
+            5 | 6 => Insn::XaCmpxchg { reg, xa, index, old: self.entry(), new: entry },
+            7 => Insn::XaInsert { reg, xa: 0, index, entry: Entry::Ptr(0) },
+            8 => Insn::XaAlloc { reg, xa: 1, entry: Entry::Ptr(1), max: 2 },
+            9 => Insn::XaEmpty { reg, xa },
+            _ => Insn::XaForEach { reg, xa },
+        }
+    }
+
+    /// A section on array 0.
+    fn xa_section(&mut self, steps: usize, to: &mut Vec<Insn>) {
+        let index = u64::from(self.below(2));
+        let kind = self.below(3);
+        to.push(match kind {
+            0 => Insn::XaLock(0),
+            1 => Insn::XaLockIndex { xa: 0, index },
+            _ => Insn::XaLockIndexRead { xa: 0, index },
+        });
+        for _ in 0..steps {
+            let (reg, entry) = (self.reg(), self.entry());
+            to.push(if kind == 2 || self.below(2) == 0 {
+                Insn::XasLoad { reg, xa: 0, index }
+            } else {
+                Insn::XasStore { reg, xa: 0, index, entry }
+            });
+        }
+        to.push(match kind {
+            0 => Insn::XaUnlock(0),
+            _ => Insn::XaUnlockIndex { xa: 0, index },
+        });
+    }
+
+    fn wait(&mut self) -> Insn {
+        let (var, reg, wq) = (self.below(2), self.reg(), self.below(2));
+        let interruptible = self.below(2) == 0;
+        match self.below(9) {
+            0 => Insn::WaitVar { wq, var, value: self.value(), interruptible },
+            1 => {
+                let (count, value) = (Count::Static(0), i32::from(1 + self.below(2)));
+                Insn::WaitRefcount { reg, wq, count, value, interruptible }
+            }
+            2 => Insn::AwaitTimeout { reg, var, value: self.value() },
+            3 | 4 => Insn::WakeUp { wq, all: self.below(2) == 0 },
+            5 => Insn::RefcountDec { count: Count::Static(0) },
+            6 => Insn::Load { reg, var },
+            _ => Insn::Store { var, src: Src::Imm(self.value()) },
+        }
+    }
+
+    fn simple(&mut self, thread: usize) -> Insn {
+        let flavour = self.flavour;
+        match flavour {
+            Flavour::Memory => self.memory(),
+            Flavour::Waits => self.wait(),
+            _ if self.below(6) == 0 => self.memory(),
+            Flavour::Counters => self.counter(),
+            Flavour::Heap => self.heap(thread),
+            Flavour::Xarray => self.xarray(),
         }
     }
 
     /// At most `steps` visible steps, with locks balanced.
-    fn block(&mut self, mut steps: usize, depth: usize, to: &mut Vec<Insn>) {
+    fn block(&mut self, thread: usize, mut steps: usize, depth: usize, to: &mut Vec<Insn>) {
         while steps > 0 {
+            if self.flavour == Flavour::Xarray && steps >= 2 && self.below(5) == 0 {
+                let inside = 1 + usize::from(self.below(steps as u8 - 1));
+                self.xa_section(inside, to);
+                steps -= inside + 1;
+                continue;
+            }
             let section = self.flavour == Flavour::Memory && depth < 2 && steps >= 2;
             if section && self.below(4) == 0 {
                 let inside = usize::from(self.below(steps as u8));
@@ -103,7 +202,7 @@ impl Maker {
                     && !self.holds_other_mode(to, lock, &take)
                 {
                     to.push(take);
-                    self.block(inside, depth + 1, to);
+                    self.block(thread, inside, depth + 1, to);
                     to.push(give);
                     steps -= inside + 1;
                     continue;
@@ -116,7 +215,7 @@ impl Maker {
                 let reg = self.reg();
                 to.push(Insn::Assert { reg, value: 0 });
             }
-            let insn = self.simple();
+            let insn = self.simple(thread);
             to.push(insn);
             steps -= 1;
         }
@@ -143,9 +242,9 @@ pub fn litmus(seed: u64, n: u64, flavour: Flavour) -> Litmus {
         &[&[4, 4], &[5, 5], &[6, 4], &[5, 4], &[2, 2, 2], &[3, 3, 3], &[4, 3, 3], &[4, 2, 2]];
     let sizes = *sizes.choose(&mut m.rng).unwrap_or(&sizes[0]);
     let mut threads = Vec::new();
-    for &steps in sizes {
+    for (thread, &steps) in sizes.iter().enumerate() {
         let mut code = Vec::new();
-        m.block(steps, 0, &mut code);
+        m.block(thread, steps, 0, &mut code);
         threads.push(code);
     }
     let counts = (0..COUNTS).map(|_| i32::from(m.below(4))).collect();
@@ -158,7 +257,19 @@ pub fn litmus(seed: u64, n: u64, flavour: Flavour) -> Litmus {
             ]
         })
         .collect();
+    let timers = if m.below(2) == 0 { Timers::Idle } else { Timers::Any };
+    let setup = match flavour {
+        Flavour::Heap | Flavour::Xarray => (0..2)
+            .map(|ptr| Insn::Kzalloc { reg: 0, ptr, users: 1 + i32::from(m.below(2)) })
+            .collect(),
+        _ => Vec::new(),
+    };
     Litmus {
+        setup,
+        timers,
+        ptrs: 3,
+        xarrays: vec![XaFlags::Plain, XaFlags::Alloc],
+        waitqueues: 2,
         question: format!("random program {n} of seed {seed}, {flavour:?}"),
         vars: vec![0; usize::from(VARS + COUNTS)],
         counts,

@@ -20,6 +20,7 @@ const SEED: u64 = 2;
 fn collect(set: &mut Set) -> impl FnMut(&[Cpu], Outcome) -> bool + '_ {
     |_, mut outcome| {
         outcome.splats.sort();
+        outcome.state.push(outcome.late_wakeups.into());
         set.insert((outcome.ending, outcome.state, outcome.splats));
         true
     }
@@ -90,4 +91,22 @@ fn counters() {
     let sum = compare(Flavour::Counters, 1_000, Backend::Native);
     assert!(sum.warns > 100, "{sum:?}");
     assert!(sum.reduced[2] < sum.reduced[1] && sum.reduced[1] < sum.reduced[0], "{sum:?}");
+}
+
+#[test]
+fn heap() {
+    let sum = compare(Flavour::Heap, 500, Backend::Native);
+    assert!(sum.stops > 100, "{sum:?}");
+}
+
+#[test]
+fn xarray() {
+    let sum = compare(Flavour::Xarray, 500, Backend::Native);
+    assert!(sum.reduced[2] < sum.reduced[0], "{sum:?}");
+}
+
+#[test]
+fn waits() {
+    let sum = compare(Flavour::Waits, 500, Backend::Native);
+    assert!(sum.deadlocks > 100, "{sum:?}");
 }
