@@ -36,12 +36,12 @@ pub(crate) fn run(
 
 /// Explores with loom, in this process. See `model_loom::explore_loom`.
 pub(crate) fn explore_loom(
-    _subject: &Subject,
-    _bounds: &LoomBounds,
-    _limits: &Limits,
-    _on_outcome: &mut dyn FnMut(Outcome) -> bool,
+    subject: &Subject,
+    bounds: &LoomBounds,
+    limits: &Limits,
+    on_outcome: &mut dyn FnMut(Outcome) -> bool,
 ) -> Result<bool, ModelError> {
-    Err(ModelError::Malformed("the loom backend is not linked yet".to_string()))
+    model_loom::explore_loom(subject, bounds, limits, on_outcome)
 }
 
 /// The C function that a place in the model belongs to.

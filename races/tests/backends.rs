@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 
+use uapi::call::{signature, Call, HWPT_ALLOC_NEST_PARENT};
 use uapi::litmus::{Count, Insn, Litmus, Src, XaFlags};
 use uapi::outcome::{Ending, Outcome};
 use uapi::pick::{Explore, LoomBounds, ModelError, Pick, Sampler, Subject};
-use uapi::program::{Limits, Timers};
+use uapi::program::{FailNth, Limits, Operand, Pdev, Program, Step, Timers};
 use uapi::step::{Cpu, Done, Pending, CPUS_MAX};
 
 // ---------------------------------------------------------------------------------------------
@@ -124,6 +125,56 @@ fn programs() -> Vec<(&'static str, Litmus)> {
         ("one CPU", one),
         ("as many CPUs as there can be", many),
     ]
+}
+
+/// One step with the defaults of its call for what is not given.
+fn call(call: Call, args: &[Operand], binds: &[u16]) -> Step {
+    let signature = signature(call);
+    let rest = signature.args.iter().skip(args.len());
+    let defaults = rest.map(|arg| Operand::Num(arg.default.expect("the argument is given")));
+    Step {
+        call,
+        args: args.iter().cloned().chain(defaults).collect(),
+        file: Operand::Num(0),
+        binds: binds.to_vec(),
+        expect: Vec::new(),
+        expect_entry_num: None,
+        fail_nth: FailNth::None,
+        read_only: false,
+        bad_pointer: false,
+        usize_: None,
+        trail: None,
+        text: signature.name.to_string(),
+    }
+}
+
+/// Whole ioctls: two allocs of one virt_id, one of which is undone, against the unbind.
+fn vdevices() -> Program {
+    use Operand::{Num, Sym};
+    let alloc = |out| call(Call::VdeviceAlloc, &[Sym(3), Sym(1), Num(0x99)], &[out]);
+    Program {
+        setup: vec![
+            call(Call::IoasAlloc, &[], &[0]),
+            call(Call::Bind, &[Num(0)], &[1]),
+            call(Call::HwptAlloc, &[Sym(1), Sym(0), Num(HWPT_ALLOC_NEST_PARENT)], &[2]),
+            call(Call::ViommuAlloc, &[Sym(1), Sym(2)], &[3]),
+        ],
+        cpus: vec![
+            vec![alloc(4), call(Call::Destroy, &[Sym(4)], &[])],
+            vec![alloc(5)],
+            vec![call(Call::Unbind, &[Sym(1)], &[])],
+        ],
+        finally: vec![call(Call::Destroy, &[Sym(5)], &[])],
+        syms: (0..6).map(|i| format!("name{i}")).collect(),
+        pdevs: vec![Pdev { group: 0, iommu: 0 }],
+        timers: Timers::Idle,
+    }
+}
+
+fn subjects() -> Vec<(&'static str, Subject)> {
+    let vdevices = Subject::Program { program: vdevices(), revision: "linux_6_13".to_string() };
+    let litmus = programs().into_iter().map(|(name, program)| (name, Subject::Litmus(program)));
+    litmus.chain([("vdevices", vdevices)]).collect()
 }
 
 fn limits(trace: bool) -> Limits {
@@ -276,8 +327,7 @@ fn the_same_choices_give_the_same_executions_on_every_backend() {
     let mut hows = vec![How::First, How::Last, How::RoundRobin, How::Prune(0), How::Prune(3)];
     hows.push(How::Scripted(vec![1, 0, 2, 1, 1, 0, 0, 1]));
     hows.push(How::Scripted(vec![5, 3, 0, 4, 1, 1, 2]));
-    for (name, program) in programs() {
-        let subject = Subject::Litmus(program);
+    for (name, subject) in subjects() {
         for how in &hows {
             let recorder = |function_at| Recorder {
                 how: how.clone(),
@@ -481,8 +531,18 @@ fn loom_finds_what_brute_force_finds() {
         ],
         ..Litmus::default()
     };
+    // Loom itself misses a part of this: tokio-rs/loom issues 166 and 392.
+    let read_against_read_then_write = Litmus {
+        vars: vec![0],
+        threads: vec![
+            vec![Load { reg: 0, var: 0 }],
+            vec![Load { reg: 0, var: 0 }, Store { var: 0, src: Src::Imm(1) }],
+        ],
+        ..Litmus::default()
+    };
     let programs = [
         ("lost update", lost_update(2)),
+        ("a read against a read and a write", read_against_read_then_write),
         ("ab-ba", ab_ba()),
         ("use after free", use_after_free()),
         ("sleepers", sleepers(Timers::Idle)),
