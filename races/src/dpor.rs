@@ -129,7 +129,10 @@ struct Event {
     cpu: Cpu,
     awaits: bool,
     unlocks: bool,
-    /// Its touches: `touches[start..end]`.
+    /// What it announced: `touches[announced..announced_end]`.
+    announced: u32,
+    announced_end: u32,
+    /// What it touched: `touches[start..end]`.
     start: u32,
     end: u32,
     /// Index of the CPU's step before, plus one; 0 if none.
@@ -172,6 +175,7 @@ impl Blocked {
 }
 
 /// What a step conflicts with: per CPU, one past the index of the latest such step.
+#[derive(Default)]
 struct Conflicts {
     /// CPUs with a conflicting step that is not ordered before by the step's own past.
     mask: Mask,
@@ -262,7 +266,7 @@ impl<'s> Dpor<'s> {
     fn truncate(&mut self, n: usize) {
         self.unanalyse(n);
         if let Some(e) = self.events.get(n) {
-            self.touches.truncate(e.start as usize);
+            self.touches.truncate(e.announced as usize);
         }
         self.events.truncate(n);
         self.blocked.retain(|b| b.at as usize <= n);
@@ -492,26 +496,28 @@ impl<'s> Dpor<'s> {
             }
         }
         let past = clock;
-        let mut found = self.conflicts(cpu, &past, start as usize, end as usize, None);
+        let found = self.conflicts(cpu, &past, start as usize, end as usize, None);
+        let mut end_of_world = Conflicts::default();
         if stops {
-            // The end of the world conflicts with the last step of everybody.
+            // It conflicts with the last step of everybody.
             for q in 0..CPU_NUMBERS {
-                let n = self.last[q];
-                if q != cpu as usize && n > past[q] {
-                    found.mask |= bit(q as Cpu);
-                    found.conflict[q] = found.conflict[q].max(n);
+                if q != cpu as usize && self.last[q] > past[q] {
+                    end_of_world.mask |= bit(q as Cpu);
+                    end_of_world.conflict[q] = self.last[q];
                 }
             }
         }
         self.join_conflicts(&found, &mut clock);
+        self.join_conflicts(&end_of_world, &mut clock);
         let before = clock;
         clock[cpu as usize] = j as u32 + 1;
         if awaits || found.odd {
             self.race_all(cpu, &past, start as usize, end as usize, None, j, &before);
         }
-        if !awaits || stops {
+        if !awaits {
             self.race_conflicts(&found, cpu, j, &before);
         }
+        self.race_conflicts(&end_of_world, cpu, j, &before);
         self.clocks.push(clock);
         self.last[cpu as usize] = j as u32 + 1;
         for t in start..end {
@@ -572,13 +578,7 @@ impl<'s> Dpor<'s> {
         blocked: Option<&[Touch]>,
     ) -> Conflicts {
         let touches = blocked.unwrap_or(&self.touches[start..end]);
-        let mut found = Conflicts {
-            mask: 0,
-            conflict: [0; CPU_NUMBERS],
-            released_mask: 0,
-            released: [0; CPU_NUMBERS],
-            odd: false,
-        };
+        let mut found = Conflicts::default();
         let mut acquired: Clock = [0; CPU_NUMBERS];
         for t in touches {
             let Some(heads) = self.heads.get(t.obj as usize) else { continue };
@@ -717,13 +717,20 @@ impl<'s> Dpor<'s> {
         let mut seen: Mask = 0;
         let mut initials: Mask = 0;
         let mut free = true;
+        // Before step `i` a compare that failed may succeed: what `j` needs then is what it
+        // announced, not what it turned out to touch.
+        let announced = match self.events.get(j) {
+            Some(e) if e.announced != e.start => e.announced..e.announced_end,
+            _ => 0..0,
+        };
+        let announced = announced.start as usize..announced.end as usize;
         for k in i + 1..j {
             let c = &self.clocks[k];
             if c[first] > bound {
                 continue;
             }
             let by = self.events[k].cpu;
-            if clock[by as usize] > k as u32 {
+            if clock[by as usize] > k as u32 || self.meet(&announced, k) {
                 free = false;
             }
             if seen & bit(by) == 0 {
@@ -758,6 +765,16 @@ impl<'s> Dpor<'s> {
         if self.config.preemptions_max.is_some() {
             self.reverse_without_preemption(i, add);
         }
+    }
+
+    /// Whether announced touches conflict with those of step `k`.
+    fn meet(&self, announced: &std::ops::Range<usize>, k: usize) -> bool {
+        let e = &self.events[k];
+        self.touches[announced.clone()].iter().any(|t| {
+            self.touches[e.start as usize..e.end as usize]
+                .iter()
+                .any(|other| self.relation(t, other) != Relation::None)
+        })
     }
 
     /// Under a preemption bound the switch may be refused where the race is; it costs nothing
@@ -901,13 +918,18 @@ impl Pick for Dpor<'_> {
         if at == self.events.len() {
             self.note_disabled(pending);
             let start = self.touches.len() as u32;
-            let awaits = pending.iter().any(|p| p.cpu == chosen && p.awaits);
+            let step = pending.iter().find(|p| p.cpu == chosen);
+            self.touches.extend(step.iter().flat_map(|p| &p.accesses).map(Touch::of));
+            let end = self.touches.len() as u32;
             self.events.push(Event {
                 cpu: chosen,
-                awaits,
+                awaits: step.is_some_and(|p| p.awaits),
                 unlocks: false,
+                announced: start,
+                announced_end: end,
+                // Until the step is reported. One that stops the execution never is.
                 start,
-                end: start,
+                end,
                 before: 0,
                 counter: None,
             });
@@ -922,13 +944,23 @@ impl Pick for Dpor<'_> {
         let Some(e) = self.events.last_mut() else { return };
         let acquires =
             done.accesses.iter().any(|a| matches!(a.mode, Mode::Lock | Mode::LockShared));
-        for a in &done.accesses {
-            let t = Touch::of(a);
-            if acquires {
+        // Mostly it is what was announced, and needs no place of its own.
+        let announced = &mut self.touches[e.announced as usize..];
+        let same = announced.len() == done.accesses.len()
+            && announced.iter().zip(&done.accesses).all(|(t, a)| t.is_like(&Touch::of(a)));
+        if same {
+            for (t, a) in announced.iter_mut().zip(&done.accesses) {
+                *t = Touch::of(a);
+            }
+        } else {
+            e.start = self.touches.len() as u32;
+            self.touches.extend(done.accesses.iter().map(Touch::of));
+        }
+        if acquires {
+            for t in &self.touches[e.start as usize..] {
                 let of = if t.kind.is_acquire() { &mut self.locks } else { &mut self.homes };
                 raise(of, t.obj);
             }
-            self.touches.push(t);
         }
         e.end = self.touches.len() as u32;
         e.counter = done.counter;

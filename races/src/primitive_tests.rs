@@ -417,7 +417,7 @@ fn judged(about: About) {
     let mut compared = 0;
     let mut endings = BTreeMap::new();
     let mut wrong = Vec::new();
-    for n in 0..400 {
+    for n in 0..3000 {
         match compare(n, about, &mut endings) {
             Ok(executions) => {
                 compared += u32::from(executions[0] > 0);
