@@ -219,7 +219,7 @@ fn bounds_text(question: &Question, settings: &Settings) -> String {
     };
     format!(
         "{} steps per execution, {} executions, {preemptions}; {} executions per sampler, seed \
-         {}; loom {} permutations; {timers}",
+         {}; {} of loom; {timers}",
         grouped(bounds.steps_max.into()),
         grouped(bounds.executions_max),
         grouped(bounds.samples),

@@ -11,7 +11,7 @@ use crate::judge::{judge, Judgement};
 use crate::progress::{Eyes, Screen};
 use crate::token::Token;
 use races::{Backend, Finding, Recycle};
-use scenarios::{Explorer, Heap, Scenario};
+use scenarios::{Explorer, Heap, Kind, Scenario};
 use std::collections::BTreeMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub struct Settings {
     pub explorers: Vec<Explorer>,
     /// Executions after which the deciding explorer gives up.
     pub executions: Option<u64>,
-    /// Executions per random sampler.
+    /// Executions per random sampler, and of loom.
     pub samples: Option<u64>,
     /// Seed of the samplers.
     pub seed: Option<u64>,
@@ -58,6 +58,10 @@ impl Default for Settings {
 
 /// The default of [`Settings::budget`].
 pub const BUDGET: Duration = Duration::from_secs(60);
+
+/// Executions of each sampler, and of loom, on one question: more of the same evidence would cost
+/// more than all decisions together.
+pub const EVIDENCE: u64 = 1_000;
 
 /// One scenario on one row.
 #[derive(Clone, Debug)]
@@ -103,7 +107,12 @@ impl Question {
         let mut bounds = races::Bounds::default();
         bounds.executions_max =
             settings.executions.or(own.executions).unwrap_or(bounds.executions_max);
-        bounds.samples = settings.samples.or(own.samples).unwrap_or(bounds.samples);
+        bounds.samples = settings.samples.or(own.samples).unwrap_or(EVIDENCE);
+        bounds.loom_permutations = bounds.samples;
+        if self.scenario.kind() == Kind::Story {
+            // One CPU has one order of steps: a sampler would run the same one again and again.
+            bounds.samples = 1;
+        }
         bounds.seed = settings.seed.unwrap_or(bounds.seed);
         bounds.steps_max = own.steps.unwrap_or(bounds.steps_max);
         bounds.preemptions_max = own.preemptions;
@@ -119,8 +128,9 @@ impl Question {
     /// The explorers that run it.
     pub fn explorers(&self, settings: &Settings) -> Vec<Explorer> {
         let left_in = |e: &Explorer| match e {
-            Explorer::Loom => settings.loom_exe.is_some(),
-            _ => true,
+            // What loom adds, weak memory, one CPU cannot see.
+            Explorer::Loom => settings.loom_exe.is_some() && self.scenario.kind() == Kind::Race,
+            Explorer::Dpor | Explorer::Shuttle => true,
         };
         Explorer::ALL
             .iter()
@@ -311,11 +321,11 @@ fn sum(
         };
         if shorter {
             total.failure = finding.failure;
-            total.verdict = finding.verdict;
         }
     }
-    // All of the samplers together fail always only if each of them did.
-    if let Some(splat) = total.verdict.splat().map(str::to_owned) {
+    // The word belongs to the sum: each sampler for itself may have failed always or never.
+    let shown = total.failure.as_ref().map(|f| f.splat.to_string());
+    if let Some(splat) = shown.or_else(|| total.splats.keys().next().cloned()) {
         total.verdict = match total.failed == total.executions {
             true => Verdict::Always { splat },
             false => Verdict::Sometimes { splat },

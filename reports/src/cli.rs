@@ -126,7 +126,7 @@ pub struct CheckOptions {
     /// Executions after which dpor gives up on one question.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub executions: Option<u64>,
-    /// Executions of each random sampler on one question.
+    /// Executions of each random sampler, and of loom, on one question.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub samples: Option<u64>,
     /// Seed of the random samplers.

@@ -149,7 +149,7 @@ impl Picture<'_> {
         let hidden = shown[..end_of_cpus].iter().filter(|s| !**s).count();
         if hidden > 0 {
             lines.push(Line::Note(format!(
-                "({hidden} steps that no other CPU can tell are not drawn; replay --all draws them)"
+                "({hidden} steps of their own are not drawn; replay --all draws them)"
             )));
         }
         lines
@@ -171,8 +171,11 @@ impl<'a> Calls<'a> {
         let mut answers = BTreeMap::new();
         for result in &outcome.results {
             if let Place::Cpu(cpu) = result.place {
+                let began = || trace.steps.iter().any(|s| s.cpu == cpu && s.call == result.index);
                 let text = match &result.ret {
                     Some(ret) => format!("return {ret}"),
+                    // In a kernel that stopped, nothing else is said about what did not return.
+                    None if outcome.ending != Ending::Complete || began() => continue,
                     None => "skipped: a step that binds one of its names failed".to_owned(),
                 };
                 answers.insert((cpu, result.index), text);

@@ -1,6 +1,6 @@
 //! The commands `check`, `replay` and `schema`.
 
-use crate::check::{self, Answered, Question};
+use crate::check::{self, Answered, Question, Settings};
 use crate::cli::{CheckOptions, Failed, Format, Text};
 use crate::columns::Steps;
 use crate::files::{safe, Directory};
@@ -134,10 +134,12 @@ fn shown(answered: &Answered, widths: Widths, options: &CheckOptions) -> String 
     if differs || !options.quiet {
         text.push_str(&observation::lines(answered, widths));
     }
-    if let (Judgement::Differs(reason), true) = (&answered.judgement, differs) {
+    if let Judgement::Differs(reason) = &answered.judgement {
         text.push_str(&format!("  differs: {reason}\n"));
     }
-    if differs || options.verbose {
+    // An explorer that is broken says nothing about the failures of the others.
+    let found = answered.answers.iter().all(|a| a.result.is_ok());
+    if differs && found || options.verbose {
         if let Some(failure) = answered.failure() {
             text.push('\n');
             for line in page_of(answered, failure).lines() {
@@ -254,14 +256,31 @@ fn from_token(text: &str) -> Result<Recorded, Failed> {
     let row = canonical(&token.revision).map_err(Failed::usage)?;
     let path = scenarios::resolve(&token.scenario, &scenarios::directory())?;
     let scenario = Scenario::read(&path, revisions())?;
+    let subject = Subject::Program { program: scenario.program(row), revision: row.to_owned() };
     Ok(Recorded {
         question: scenario.question.clone(),
-        subject: Subject::Program { program: scenario.program(row), revision: row.to_owned() },
+        point_of_no_return: point_of_no_return(scenario, row, &token),
+        subject,
         token,
-        point_of_no_return: None,
         splat: None,
     })
 }
+
+/// The point of no return is no part of a token, but `check` finds it. If the interleaving is the
+/// one that `check` shows, `replay` draws the same picture.
+fn point_of_no_return(scenario: Scenario, row: &str, token: &Token) -> Option<usize> {
+    let called = token.scenario.clone();
+    let question = Question::all(scenario, called).into_iter().find(|q| q.revision == row)?;
+    let settings = Settings { executions: Some(POINT_EXECUTIONS_MAX), ..Settings::default() };
+    let bounds = question.bounds(&settings);
+    let finding =
+        races::dpor(&question.subject(), &bounds, Backend::Native, &mut races::Unwatched).ok()?;
+    let failure = finding.failure.filter(|f| f.schedule == token.schedule)?;
+    failure.point_of_no_return
+}
+
+/// A replay looks for the point of no return for about a second at most.
+const POINT_EXECUTIONS_MAX: u64 = 50_000;
 
 fn from_file(path: &Path) -> Result<Recorded, Failed> {
     let bad = |e: &dyn std::fmt::Display| {
