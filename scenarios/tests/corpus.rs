@@ -1,15 +1,13 @@
 //! The scenarios of the checkout: all are read, each answers a question of its own, and what they
 //! cite can be found.
 
-mod rows;
-
 use scenarios::{load_dir, Kind, Loaded, Scenario};
 use std::collections::BTreeSet;
 use std::path::Path;
 use uapi::verdict::Expected;
 
 fn loaded() -> Loaded {
-    load_dir(Path::new(env!("CARGO_MANIFEST_DIR")), rows::MODEL)
+    load_dir(Path::new(env!("CARGO_MANIFEST_DIR")), &model_native::revisions())
 }
 
 fn scenarios() -> Vec<Scenario> {
@@ -54,19 +52,32 @@ fn every_source_can_be_found() {
     }
 }
 
+/// Twins that no scenario tells from their row, with the reason.
+const ALIKE: &[(&str, &str)] = &[
+    (
+        "linux_6_13_skip_erase_unless_published",
+        "the other right form: it is there to be shown as good as the merged one",
+    ),
+    (
+        "linux_6_13_without_bias_restore",
+        "R-A10 is reached only by a driver that unbinds a device while it is attached, and that \
+         is a WARN, the first splat, with and without the twin; the drivers of the model detach \
+         first",
+    ),
+];
+
 /// Each fix is a pair: a twin is there only with a scenario whose verdict differs from its row's.
 #[test]
 fn every_twin_differs_somewhere() {
     let scenarios = scenarios();
-    for row in rows::MODEL {
+    for row in model_native::revisions() {
         let Some(base) = row.twin_of else { continue };
-        // A twin that is right, too, is there to be shown right.
-        let right = row.name.ends_with("skip_erase_unless_published");
         let differs = scenarios.iter().any(|s| {
             let of = |name: &str| s.expected(name).map(std::mem::discriminant);
             of(row.name).is_some() && of(base).is_some() && of(row.name) != of(base)
         });
-        assert!(differs != right, "{}: no scenario tells it from {base}", row.name);
+        let alike = ALIKE.iter().any(|(name, _)| *name == row.name);
+        assert!(differs != alike, "{}: no scenario tells it from {base}", row.name);
     }
 }
 

@@ -1,7 +1,5 @@
 //! The README: its table of calls is the one of the code, and its example is a scenario.
 
-mod rows;
-
 use scenarios::{call_table, Scenario};
 use std::path::PathBuf;
 
@@ -35,7 +33,7 @@ fn the_example_is_a_scenario() {
     let text = text();
     let example = text.split("```toml\n").nth(1).and_then(|t| t.split("```").next());
     let example = example.expect("an example in TOML");
-    if let Err(e) = Scenario::parse("README.md", example, rows::MODEL) {
+    if let Err(e) = Scenario::parse("README.md", example, &model_native::revisions()) {
         panic!("{:?}", miette::Report::new(e));
     }
 }
