@@ -48,6 +48,9 @@ use crate::sync::{self, Cell, Guest, GuestMaker};
 /// How long `WaitRefcount` and `AwaitTimeout` sleep at most, in virtual milliseconds.
 const TIMEOUT_MS: u64 = 60_000;
 
+/// How many variables one step can touch: the capacity of `Accesses`.
+const VARS_MAX: usize = 5;
+
 // ---------------------------------------------------------------------------------------------
 // The objects of a program
 // ---------------------------------------------------------------------------------------------
@@ -454,7 +457,7 @@ impl Thread<'_> {
     fn write(&self, var: u8, value: i64, done: &mut OnVars) {
         self.var(var).set(value);
         let obj = self.run.first_var + u32::from(var);
-        if let Some(i) = done.announced.iter().position(|a| a.obj == obj) {
+        if let Some(i) = done.announced.iter().position(|a| *a == obj) {
             done.written |= 1 << i;
         }
     }
@@ -470,18 +473,23 @@ impl Thread<'_> {
             _ => return,
         };
         let mut accesses = Accesses::new();
+        let mut announced = [u32::MAX; VARS_MAX];
         for insn in list {
             let Some((var, mode)) = touched(insn) else { continue };
             let access = self.var_access(var, mode);
             match accesses.iter_mut().find(|a: &&mut Access| a.obj == access.obj) {
                 Some(known) if mode == Mode::Write => known.mode = mode,
                 Some(_) => {}
-                None => accesses.push(access),
+                None => {
+                    announced[accesses.len()] = access.obj;
+                    accesses.push(access);
+                }
             }
         }
-        sync::step(op, here(), accesses.clone(), |effect| {
+        let n = accesses.len();
+        sync::step(op, here(), accesses, |effect| {
             let mut done = OnVars {
-                announced: accesses,
+                announced,
                 tracing: effect.tracing(),
                 written: 0,
                 args: Vec::new(),
@@ -491,7 +499,7 @@ impl Thread<'_> {
             while let Some(insn) = list.get(next) {
                 next += 1 + self.simple(insn, &mut done);
             }
-            for i in (0..done.announced.len()).filter(|i| done.written & 1 << i == 0) {
+            for i in (0..n).filter(|i| done.written & 1 << i == 0) {
                 effect.only_read(i);
             }
             effect.log(|| (done.args, done.result.unwrap_or(Val::Void)));
@@ -678,7 +686,8 @@ fn touched(insn: &Insn) -> Option<(u8, Mode)> {
 /// What a step on variables does.
 #[derive(Default)]
 struct OnVars {
-    announced: Accesses,
+    /// The variables that the step announced, as explorers see them.
+    announced: [u32; VARS_MAX],
     tracing: bool,
     /// One bit for each announced access.
     written: u8,
@@ -891,9 +900,8 @@ impl Checker<'_> {
             }
             self.insn(None, insn, body.len() - i - 1)?;
         }
-        let max = Accesses::new().capacity();
-        if vars.len() > max {
-            return Err(format!("Atomic touches {} variables, {max} is the most", vars.len()));
+        if vars.len() > VARS_MAX {
+            return Err(format!("Atomic touches {} variables, {VARS_MAX} is the most", vars.len()));
         }
         Ok(())
     }

@@ -651,6 +651,14 @@ pub fn local_step<R>(op: &'static str, at: Site, body: impl FnOnce(&mut Effect) 
 // Announcing and choosing
 // ---------------------------------------------------------------------------------------------
 
+/// A copy as one piece of memory: clone() goes element by element, at every step.
+fn copied(accesses: &Accesses) -> Accesses {
+    let mut copy = Accesses::new();
+    // Both have the same capacity.
+    let _fits = copy.try_extend_from_slice(accesses);
+    copy
+}
+
 /// Announces the next step of `me` and waits until it may be made.
 fn announce(
     exec: &Exec,
@@ -670,7 +678,7 @@ fn announce(
     slot.ready.set(ready);
     slot.announced.set(true);
     let pending =
-        Pending { cpu: me, enabled: true, awaits, op, site: at, accesses: accesses.clone() };
+        Pending { cpu: me, enabled: true, awaits, op, site: at, accesses: copied(accesses) };
     let view = exec.view();
     view.truncate(exec.cpus_in_view.get());
     match view.iter().position(|p| p.cpu >= me) {
@@ -1238,7 +1246,7 @@ mod backend {
 pub use backend::sample;
 
 /// Each CPU is a task of shuttle. Shuttle asks its scheduler at each announced step which task
-/// goes on; the scheduler here ([`Adapter`](backend)) lets tasks run until all CPUs have announced
+/// goes on; the scheduler here (`Adapter`) lets tasks run until all CPUs have announced
 /// and then asks the explorer, or one of shuttle's own schedulers.
 #[cfg(feature = "backend-shuttle")]
 mod backend {
@@ -1551,7 +1559,7 @@ pub use backend::explore_loom;
 
 /// Each CPU is a thread of loom, and loom chooses. It learns of a step by operations on loom
 /// objects that stand for what the step touches: two steps conflict if and only if they share
-/// such a [`Point`](backend).
+/// such a `Point`.
 #[cfg(feature = "backend-loom")]
 mod backend {
     use super::*;
