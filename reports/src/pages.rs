@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use uapi::verdict::Verdict;
 
-/// The thread whose questions the README answers.
-pub const THREAD: &str = "cover.1730313494.git.nicolinc@nvidia.com";
+/// The message whose question the README answers, as the scenarios that ask it cite it.
+pub const THREAD: &str = "<cover.1730313494.git.nicolinc@nvidia.com>, comment 5";
 
 /// The race of the picture: scenario and row.
 pub const PICTURE: (&str, &str) =
@@ -146,9 +146,8 @@ fn answer(answered: &[Answered]) -> Result<String, String> {
     let _ = match unsafe_ones.is_empty() {
         true => writeln!(
             text,
-            "**Yes, it is safe.** None of the {} executions of {} races ({} CPUs) that ask about it\n\
-             prints a splat on `{row}`, and there are no other executions within these\n\
-             assumptions:",
+            "**Yes, it is safe.** None of the {} executions of the {} races ({} CPUs) that ask it prints\n\
+             a splat on `{row}`, and they have no further executions within these assumptions:",
             grouped(executions),
             posted.len(),
             cpus.join(" and "),
@@ -163,20 +162,36 @@ fn answer(answered: &[Answered]) -> Result<String, String> {
         ),
     };
     text.push_str(ASSUMPTIONS);
-    text.push_str(
-        "\n| race | CPUs | row | verdict | failing / executions |\n|---|---|---|---|---|\n",
-    );
-    for a in of_thread {
-        let Some(finding) = a.deciding() else { continue };
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} | {} |",
-            a.question.scenario.name,
-            a.question.scenario.cpus(),
-            a.question.revision,
-            finding.verdict.word(),
-            counts(finding)
-        );
+    text.push_str("\nThe races, and what they give on the text and on its twins (failing / all executions):\n\n");
+    let mut races: Vec<&str> = Vec::new();
+    let mut rows: Vec<&str> = Vec::new();
+    for a in &of_thread {
+        let race = a.question.scenario.name.as_str();
+        if !races.contains(&race) {
+            races.push(race);
+            let cpus = a.question.scenario.cpus();
+            let _ = writeln!(text, "{}. `{race}` ({cpus} CPUs)", races.len());
+        }
+        if !rows.contains(&a.question.revision.as_str()) {
+            rows.push(&a.question.revision);
+        }
+    }
+    let numbers: Vec<String> = (1..=races.len()).map(|n| n.to_string()).collect();
+    let _ = writeln!(text, "\n| row | {} |", numbers.join(" | "));
+    let _ = writeln!(text, "|---{}|", "|---".repeat(races.len()));
+    for row in rows {
+        let cells: Vec<String> = races
+            .iter()
+            .map(|race| {
+                let asked = |a: &&&Answered| {
+                    a.question.revision == row && a.question.scenario.name == *race
+                };
+                let finding = of_thread.iter().find(asked).and_then(|a| a.deciding());
+                finding.map_or(String::new(), |f| format!("{} {}", f.verdict, counts(f)))
+            })
+            .collect();
+        let doc = revisions().iter().find(|r| r.name == row).map_or("", |r| r.doc);
+        let _ = writeln!(text, "| `{row}`: {doc} | {} |", cells.join(" | "));
     }
     Ok(text)
 }

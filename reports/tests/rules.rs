@@ -344,7 +344,7 @@ fn no_clock_and_no_rng_beside_the_allow_list() {
 
     let rngs = without(
         sources(&["model", "races/src", "scenarios/src", "reports/src"]),
-        &["races/src/random.rs", "races/src/estimate.rs"],
+        &["races/src/random.rs", "races/src/primitive_tests.rs"],
     );
     Rule::new(
         "one-backend-file",
@@ -568,15 +568,14 @@ fn lines_fit() {
     for file in sources(&["model", "races", "scenarios", "benches", "reports"]) {
         let text = fs::read_to_string(root().join(&file.path)).expect("a source file is readable");
         for (i, line) in text.lines().enumerate() {
-            if line.chars().count() > 120 {
+            // Rustfmt breaks neither strings nor comments.
+            let code = !line.contains('"') && !line.contains("//");
+            if code && line.chars().count() > 100 {
                 let _ = writeln!(long, "  {}:{}", file.path, i + 1);
             }
         }
     }
-    assert!(
-        long.is_empty(),
-        "rule `shape` is broken:\n{long}instead: lines up to 100 (120 for what rustfmt cannot break)"
-    );
+    assert!(long.is_empty(), "rule `shape` is broken:\n{long}instead: lines up to 100");
 }
 
 #[test]
