@@ -64,6 +64,7 @@ struct Tally<'a> {
     /// Stops at the first failure.
     first_failure: bool,
     seen: Seen,
+    fraction: f64,
     executions: u64,
     failed: u64,
     pruned: u64,
@@ -112,10 +113,12 @@ impl Sink for Tally<'_> {
         if stats.started % 1_024 == 0 {
             let executions = self.total.executions + self.executions;
             let measured = self.executions as f64 / stats.fraction;
+            // The tree grows while it is searched; what was said to be done stays done.
+            self.fraction = self.fraction.max(stats.fraction);
             self.watch.progress(&Progress {
                 executions,
                 failed: self.total.failed + self.failed,
-                fraction: stats.fraction,
+                fraction: self.fraction,
                 // The tree itself is the better witness once a part of it is done.
                 estimate: if stats.fraction > 0.02 { Some(measured) } else { self.total.estimate },
             });
@@ -146,6 +149,8 @@ struct Searched {
     exhausted: bool,
     refused: bool,
     started: u64,
+    /// Part of the tree that was done at the last look.
+    fraction: f64,
     seen: Seen,
     counts: (u64, u64, u64),
     splats: BTreeMap<String, u64>,
@@ -168,6 +173,7 @@ impl Member<'_> {
             total,
             first_failure,
             seen: Seen::default(),
+            fraction: 0.0,
             executions: 0,
             failed: 0,
             pruned: 0,
@@ -179,6 +185,7 @@ impl Member<'_> {
             exhausted: exhausted && !tally.interrupted,
             refused: stats.refused,
             started: stats.started,
+            fraction: stats.fraction,
             counts: (tally.executions, tally.failed, tally.pruned),
             splats: tally.splats,
             interrupted: tally.interrupted,
@@ -213,7 +220,7 @@ impl Member<'_> {
         }
         let left = self.bounds.executions_max.saturating_sub(total.started);
         if unanswered && left > SHORT {
-            self.estimate(total)?;
+            self.estimate(&found, total)?;
             found = self.search(self.config(left, bound), false, total, watch)?;
             total.started += found.started;
         }
@@ -229,7 +236,10 @@ impl Member<'_> {
         Ok(Seen { over: total.cut || total.interrupted, ..found.seen })
     }
 
-    fn estimate(&self, total: &mut Total) -> Result<(), ModelError> {
+    /// Two estimates, both of them too low more often than too high: Knuth's, from random
+    /// descents and the backtrack sets that the races of each imply, and the part of the tree
+    /// that the short search has done. The larger one is kept.
+    fn estimate(&self, short: &Searched, total: &mut Total) -> Result<(), ModelError> {
         struct Ignore;
         impl Sink for Ignore {
             fn executed(&mut self, _: &[Cpu], _: Option<Outcome>, _: &Stats) -> bool {
@@ -240,9 +250,10 @@ impl Member<'_> {
             Config { descents: Some((DESCENTS, self.bounds.seed)), ..self.config(DESCENTS, None) };
         let (_, stats) = explore(self, config, &mut Ignore)?;
         let (sum, n) = stats.descents;
-        if n > 0 {
-            *total.estimate.get_or_insert(0.0) += sum / n as f64;
-        }
+        let knuth = if n > 0 { sum / n as f64 } else { 0.0 };
+        let measured =
+            if short.fraction > 0.0 { short.counts.0 as f64 / short.fraction } else { 0.0 };
+        *total.estimate.get_or_insert(0.0) += knuth.max(measured);
         Ok(())
     }
 }
