@@ -200,3 +200,46 @@ pub(crate) enum Explorer {
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(File).to_value()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{schema, File};
+    use crate::file::{BOUNDS_KEYS, CPU_KEYS, DEVICE_KEYS, KEYS};
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// Keys of an object of the schema; `place` is a JSON pointer to it.
+    fn keys(place: &str) -> BTreeSet<String> {
+        let schema = schema();
+        let properties = schema.pointer(&format!("{place}/properties"));
+        let object = properties.and_then(|p| p.as_object()).expect("an object with properties");
+        object.keys().cloned().collect()
+    }
+
+    #[test]
+    fn the_schema_has_the_keys_of_the_reader() {
+        let set =
+            |keys: &[&str]| -> BTreeSet<String> { keys.iter().map(ToString::to_string).collect() };
+        assert_eq!(keys(""), set(KEYS));
+        assert_eq!(keys("/$defs/Cpu"), set(CPU_KEYS));
+        assert_eq!(keys("/$defs/Bounds"), set(BOUNDS_KEYS));
+        assert_eq!(keys("/$defs/Device"), set(DEVICE_KEYS));
+    }
+
+    #[test]
+    fn every_scenario_fits_the_schema() {
+        let mut files = 0;
+        for dir in ["races", "stories", "canary"] {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+            for entry in std::fs::read_dir(dir).expect("a directory of scenarios") {
+                let path = entry.expect("an entry").path();
+                let text = std::fs::read_to_string(&path).expect("a text file");
+                if let Err(e) = toml::from_str::<File>(&text) {
+                    panic!("{}: {e}", path.display());
+                }
+                files += 1;
+            }
+        }
+        assert!(files > 80, "{files} files");
+    }
+}
