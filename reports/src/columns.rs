@@ -143,6 +143,12 @@ impl Picture<'_> {
         for splat in splats_of_nobody(self.outcome) {
             lines.push(Line::Across(names.join(&splat.to_string())));
         }
+        if self.outcome.late_wakeups > 0 {
+            lines.push(Line::Note(format!(
+                "(timers fired for {} sleepers although what they waited for had happened)",
+                self.outcome.late_wakeups
+            )));
+        }
         if self.outcome.splats.is_empty() {
             lines.push(Line::Cell { cpu: 0, depth: 0, text: "No splat: it passes.".to_owned() });
         }

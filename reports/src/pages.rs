@@ -147,7 +147,8 @@ fn answer(answered: &[Answered]) -> Result<String, String> {
         true => writeln!(
             text,
             "**Yes, it is safe.** None of the {} executions of the {} races ({} CPUs) that ask it prints\n\
-             a splat on `{row}`, and they have no further executions within these assumptions:",
+             a splat on `{row}`, and every other interleaving differs from one of them only in the\n\
+             order of steps that commute. This holds within these assumptions:",
             grouped(executions),
             posted.len(),
             cpus.join(" and "),

@@ -485,3 +485,22 @@ fn commands_of_the_readmes_work() {
     }
     assert!(ran >= 8, "{ran} commands");
 }
+
+/// The doors that the READMEs show lead somewhere.
+#[test]
+fn links_of_the_readmes_exist() {
+    let mut followed = 0;
+    for folder in ["", "model", "scenarios", "races", "benches", "reports"] {
+        let path = root().join(folder).join("README.md");
+        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.starts_with('#') {
+                continue;
+            }
+            let target = path.with_file_name("").join(link.split('#').next().unwrap_or(link));
+            assert!(target.exists(), "{} links to {link}, which does not exist", path.display());
+            followed += 1;
+        }
+    }
+    assert!(followed >= 6, "{followed} links");
+}
