@@ -4,7 +4,7 @@ use uapi::pick::{ModelError, RevisionInfo, Subject};
 use uapi::step::Site;
 
 use crate::sync::GuestMaker;
-use crate::{litmus, program, sites};
+use crate::{litmus, program, revisions, sites};
 
 /// Checks the subject and hands the maker of its guests to `f`.
 ///
@@ -17,13 +17,17 @@ pub fn with_maker<R>(
 ) -> Result<R, ModelError> {
     match subject {
         Subject::Litmus(litmus) => litmus::with_maker(litmus, f),
-        Subject::Program { program, revision } => program::with_maker(program, revision, f),
+        Subject::Program { program, revision } => {
+            let unknown = || ModelError::UnknownRevision(revision.clone());
+            let rev = revisions::find(revision).ok_or_else(unknown)?;
+            program::with_maker(program, rev, f)
+        }
     }
 }
 
 /// Every row of the model, described.
-pub fn revisions() -> Vec<RevisionInfo> {
-    crate::revisions::rows().map(|row| row.info).collect()
+pub fn all_revisions() -> Vec<RevisionInfo> {
+    revisions::rows().map(|row| row.info).collect()
 }
 
 /// The C function that a step is in.

@@ -26,7 +26,7 @@ pub mod sync;
 mod entry;
 #[cfg(not(feature = "backend-loom"))]
 pub use entry::{explore, run};
-pub use guests::{function_at, revisions};
+pub use guests::{all_revisions as revisions, function_at};
 
 #[cfg(feature = "backend-shuttle")]
 mod sampling;

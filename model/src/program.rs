@@ -28,6 +28,7 @@ use crate::iommufd::invariants::{check_quiescent, check_released};
 use crate::iommufd::ioas::iommufd_ioas_alloc_ioctl;
 use crate::iommufd::main::{fput, iommufd_destroy, iommufd_fops_open};
 use crate::iommufd::objects::{Device, File};
+use crate::iommufd::revision::Revision;
 use crate::iommufd::selftest::{
     iommufd_test_dev_check_cache, iommufd_test_mock_domain, HWPT_DATA_LEN,
 };
@@ -40,7 +41,6 @@ use crate::linux::slab::{immortal, kzalloc, report_leaks, Plain, Ptr, Struct};
 use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
 use crate::linux::uaccess::copy_from_user;
 use crate::linux::{fault, lockdep};
-use crate::revisions::{self, Revision};
 use crate::sync::{self, Cell, Guest, GuestMaker};
 
 /// Largest size word that an ioctl accepts: PAGE_SIZE.
@@ -99,10 +99,8 @@ struct World {
 ///
 /// # Errors
 ///
-/// An unknown row, too many CPUs, or what is malformed.
-pub fn check(program: &Program, revision: &str) -> Result<&'static Revision, ModelError> {
-    let rev = revisions::find(revision)
-        .ok_or_else(|| ModelError::UnknownRevision(revision.to_string()))?;
+/// Too many CPUs, or what is malformed.
+pub fn check(program: &Program) -> Result<(), ModelError> {
     if program.cpus.len() > CPUS_MAX {
         return Err(ModelError::TooManyCpus { cpus: program.cpus.len(), max: CPUS_MAX });
     }
@@ -137,7 +135,7 @@ pub fn check(program: &Program, revision: &str) -> Result<&'static Revision, Mod
             }
         }
     }
-    Ok(rev)
+    Ok(())
 }
 
 fn all_steps(program: &Program) -> impl Iterator<Item = &Step> {
@@ -151,10 +149,10 @@ fn all_steps(program: &Program) -> impl Iterator<Item = &Step> {
 /// See [`check`].
 pub fn with_maker<R>(
     program: &Program,
-    revision: &str,
+    rev: &'static Revision,
     f: impl FnOnce(&GuestMaker<'_>) -> R,
 ) -> Result<R, ModelError> {
-    let rev = check(program, revision)?;
+    check(program)?;
     let shared = Rc::new(program.clone());
     let make = || world(&shared, rev);
     Ok(f(&GuestMaker { cpus: program.cpus.len(), timers: program.timers, make: &make }))

@@ -5,77 +5,9 @@
 //! Later rows (other revisions of the series, 6.4 to 7.3) are added here and nowhere else.
 
 use uapi::pick::RevisionInfo;
-use uapi::Errno;
 
-use crate::iommufd::main::{self, Remove};
-use crate::iommufd::objects::{Ictx, Object, Type};
-use crate::iommufd::ucmd::Ucmd;
-use crate::iommufd::viommu::{self, VdeviceAlloc, ViommuAlloc};
-use crate::iommufd::{device, hw_pagetable, ioas, selftest};
-use crate::linux::slab::Ptr;
-
-/// An operation of a type: destroy or abort.
-pub type ObjectOp = fn(Ptr<Ictx>, Ptr<Object>);
-/// `iommufd_get_object()`
-pub type GetObject = fn(Ptr<Ictx>, u64, Type) -> Result<Ptr<Object>, Errno>;
-/// `iommufd_object_remove()`
-pub type ObjectRemove = fn(Ptr<Ictx>, Option<Ptr<Object>>, u64, Remove) -> Result<(), Errno>;
-
-/// An entry of `iommufd_object_ops[]`.
-#[derive(Clone, Copy)]
-pub struct ObjectOps {
-    /// Undoes what the type's allocation did; the object is visible to nobody any more.
-    pub destroy: ObjectOp,
-    /// As destroy, in an unwind that already holds the type's lock.
-    pub abort: Option<ObjectOp>,
-}
-
-/// A table of functions, like the driver's own `iommufd_object_ops[]`.
-pub struct Revision {
-    /// Name, aliases and source.
-    pub info: RevisionInfo,
-    /// Looks an object up.
-    pub iommufd_get_object: GetObject,
-    /// Counts the caller in.
-    pub iommufd_lock_obj: fn(Ptr<Object>) -> bool,
-    /// Counts the caller out.
-    pub iommufd_put_object: fn(Ptr<Ictx>, Ptr<Object>),
-    /// Takes an object out of the xarray and frees it.
-    pub iommufd_object_remove: ObjectRemove,
-    /// IOMMU_VIOMMU_ALLOC
-    pub iommufd_viommu_alloc_ioctl: fn(&Ucmd, &ViommuAlloc) -> Result<u32, Errno>,
-    /// IOMMU_VDEVICE_ALLOC
-    pub iommufd_vdevice_alloc_ioctl: fn(&Ucmd, &VdeviceAlloc) -> Result<u32, Errno>,
-    /// `iommufd_object_ops[IOMMUFD_OBJ_DEVICE].destroy`
-    pub iommufd_device_destroy: ObjectOp,
-    /// `iommufd_object_ops[IOMMUFD_OBJ_VIOMMU].destroy`
-    pub iommufd_viommu_destroy: ObjectOp,
-    /// `iommufd_object_ops[IOMMUFD_OBJ_VDEVICE].destroy`
-    pub iommufd_vdevice_destroy: ObjectOp,
-}
-
-impl Revision {
-    /// `iommufd_object_ops[]`
-    pub fn iommufd_object_ops(&self, ty: Type) -> ObjectOps {
-        let (destroy, abort): (ObjectOp, Option<ObjectOp>) = match ty {
-            Type::Device => (self.iommufd_device_destroy, None),
-            Type::HwptPaging => (
-                hw_pagetable::iommufd_hwpt_paging_destroy,
-                Some(hw_pagetable::iommufd_hwpt_paging_abort),
-            ),
-            Type::HwptNested => (
-                hw_pagetable::iommufd_hwpt_nested_destroy,
-                Some(hw_pagetable::iommufd_hwpt_nested_abort),
-            ),
-            Type::Selftest => (selftest::iommufd_selftest_destroy, None),
-            Type::Viommu => (self.iommufd_viommu_destroy, None),
-            Type::Vdevice => (self.iommufd_vdevice_destroy, None),
-            // An object is never of type ANY, and no call of these rows makes a FAULT.
-            Type::Ioas | Type::Any | Type::Fault => (ioas::iommufd_ioas_destroy, None),
-        };
-        ObjectOps { destroy, abort }
-    }
-}
+use crate::iommufd::revision::Revision;
+use crate::iommufd::{device, main, viommu};
 
 const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
 

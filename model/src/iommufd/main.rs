@@ -18,6 +18,7 @@ pub mod without_xa_lock_in_get;
 use uapi::Errno;
 
 use crate::iommufd::objects::{File, HasObject, Ictx, Object, Type};
+use crate::iommufd::revision::Revision;
 use crate::linux::fault::should_fail;
 use crate::linux::refcount::Refcount;
 use crate::linux::refcount::{
@@ -31,7 +32,6 @@ use crate::linux::xarray::{
     xa_alloc, xa_empty, xa_erase, xa_find, xa_load, xa_lock_index, xa_lock_index_read,
     xa_unlock_index, xas_load, xas_store, Slot,
 };
-use crate::revisions::Revision;
 
 /// xa_limit_31b: the highest object id.
 pub const ID_MAX: u32 = i32::MAX as u32;

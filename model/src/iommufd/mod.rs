@@ -2,8 +2,8 @@
 //!
 //! A function here has the C name and the order of effects of the original, unwind labels
 //! included, written from reference/iommufd.md in our own words. A text that differs between
-//! revisions is a function of its own, in the file named after what it does instead; the rows of
-//! `revisions.rs` say which text a revision has.
+//! revisions is a function of its own, in the file named after what it does instead; `revision.rs`
+//! is the table of such texts, and the rows of `crate::revisions` fill it in.
 
 pub mod device;
 pub mod driver;
@@ -13,6 +13,7 @@ pub mod invariants;
 pub mod ioas;
 pub mod main;
 pub mod objects;
+pub mod revision;
 pub mod selftest;
 pub mod ucmd;
 pub mod viommu;

@@ -22,6 +22,7 @@
 
 use uapi::trace::Val;
 
+use crate::iommufd::revision::Revision;
 use crate::linux::device::Device as StructDevice;
 use crate::linux::list::ListHead;
 use crate::linux::mutex::Mutex;
@@ -29,7 +30,6 @@ use crate::linux::refcount::Refcount;
 use crate::linux::slab::{container_of, Owner, Plain, Ptr, Struct, Value};
 use crate::linux::wait::WaitQueue;
 use crate::linux::xarray::{XArray, XaFlags};
-use crate::revisions::Revision;
 
 /// enum iommufd_object_type
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -37,8 +37,8 @@ use crate::linux::spinlock::{might_sleep, preempt_disable, preempt_enable};
 use crate::linux::{fault, lockdep, warn};
 use crate::sync::{self, Cell, Effect};
 
-/// The key of the lock that an [`xa_alloc`] takes which only reserves: it excludes sections on the whole array, and
-/// commutes with sections on one index.
+/// The key of the lock that an [`xa_alloc`] takes which only reserves: it excludes sections on the
+/// whole array, and commutes with sections on one index.
 const ANY_FREE_INDEX: u64 = u64::MAX;
 
 /// What a slot holds.
