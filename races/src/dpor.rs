@@ -499,10 +499,10 @@ impl<'s> Dpor<'s> {
         let mut end_of_world = Conflicts::default();
         if stops {
             // It conflicts with the last step of everybody.
-            for q in 0..CPU_NUMBERS {
-                if q != cpu as usize && self.last[q] > past[q] {
+            for (q, (&last, &known)) in self.last.iter().zip(&past).enumerate() {
+                if q != cpu as usize && last > known {
                     end_of_world.mask |= bit(q as Cpu);
-                    end_of_world.conflict[q] = self.last[q];
+                    end_of_world.conflict[q] = last;
                 }
             }
         }

@@ -9,6 +9,7 @@
 use crate::{FailAt, ModelError, Recycle, Subject};
 use uapi::outcome::{Outcome, Place};
 use uapi::program::{FailNth, Program, Step};
+use uapi::step::Cpu;
 
 /// No step of the model has more fault-capable primitives than this.
 pub(crate) const FAIL_NTH_MAX: u32 = 200;
@@ -48,25 +49,12 @@ fn step_mut(program: &mut Program, place: Place, index: u32) -> Option<&mut Step
 }
 
 /// Every step of a program, with its place.
-fn steps(program: &Program) -> Vec<(Place, u32, &Step)> {
-    let mut all = Vec::new();
-    let add = |place, list: &'_ [Step]| -> Vec<(Place, u32)> {
-        (0..list.len()).map(|i| (place, i as u32)).collect()
-    };
-    let mut places = add(Place::Setup, &program.setup);
-    for (c, list) in program.cpus.iter().enumerate() {
-        places.extend(add(Place::Cpu(c as u8), list));
-    }
-    places.extend(add(Place::Finally, &program.finally));
-    for (place, index) in places {
-        let list = match place {
-            Place::Setup => &program.setup,
-            Place::Cpu(c) => &program.cpus[usize::from(c)],
-            _ => &program.finally,
-        };
-        all.push((place, index, &list[index as usize]));
-    }
-    all
+fn steps(program: &Program) -> impl Iterator<Item = (Place, u32, &Step)> {
+    let cpus = program.cpus.iter().enumerate().map(|(c, list)| (Place::Cpu(c as Cpu), list));
+    std::iter::once((Place::Setup, &program.setup))
+        .chain(cpus)
+        .chain(std::iter::once((Place::Finally, &program.finally)))
+        .flat_map(|(place, list)| list.iter().zip(0..).map(move |(s, i)| (place, i, s)))
 }
 
 /// The steps whose failure is to be varied.
@@ -74,7 +62,6 @@ fn varied(subject: &Subject) -> Vec<(Place, u32)> {
     match subject {
         Subject::Litmus(_) => Vec::new(),
         Subject::Program { program, .. } => steps(program)
-            .into_iter()
             .filter(|(_, _, s)| s.fail_nth == FailNth::Any)
             .map(|(place, index, _)| (place, index))
             .collect(),
@@ -108,11 +95,15 @@ pub(crate) fn inject(subject: &Subject, fail: &[FailAt]) -> Result<Subject, Stri
     Ok(subject)
 }
 
-/// Runs every member: `run(subject, failures, recycle)`. Gives what to say about it in the note.
+/// Runs one member: the subject, its failure, and whether addresses are recycled.
+pub(crate) type Run<'a> = &'a mut dyn FnMut(&Subject, &[FailAt], bool) -> Result<Seen, ModelError>;
+
+/// Runs every member. `restart` forgets what was counted: the family is run again from the
+/// start, with addresses recycled. Gives what to say about it in the note.
 pub(crate) fn each(
     subject: &Subject,
     recycle: Recycle,
-    run: &mut dyn FnMut(&Subject, &[FailAt], bool) -> Result<Seen, ModelError>,
+    run: Run<'_>,
     restart: &mut dyn FnMut(),
 ) -> Result<String, ModelError> {
     let mut note = String::new();
@@ -133,7 +124,7 @@ pub(crate) fn each(
 fn each_failure(
     subject: &Subject,
     recycle: bool,
-    run: &mut dyn FnMut(&Subject, &[FailAt], bool) -> Result<Seen, ModelError>,
+    run: Run<'_>,
     note: &mut String,
 ) -> Result<Seen, ModelError> {
     let resolve = |fail: &[FailAt]| inject(subject, fail).map_err(ModelError::Malformed);
