@@ -13,7 +13,7 @@ use scenarios::{Explorer, Kind, Scenario};
 use serde::Serialize;
 use std::fmt::Write;
 use uapi::pick::{Pick, Subject};
-use uapi::program::{Limits, Step, Timers};
+use uapi::program::{FailNth, Limits, Program, Step, Timers};
 use uapi::step::{Cpu, Pending};
 
 #[derive(Serialize)]
@@ -116,11 +116,14 @@ fn list_text(list: &List, width: usize) -> String {
 fn on(names: &[String]) -> String {
     let mut text = String::from("on");
     let mut base = "";
+    let twins = if names.len() == 2 { "twin" } else { "twins" };
     for (i, name) in names.iter().enumerate() {
         let twin_of = revisions().iter().find(|r| r.name == *name).and_then(|r| r.twin_of);
         let short = twin_of.filter(|t| *t == base).and_then(|t| name.strip_prefix(t));
         let _ = match short {
-            Some(what) if i == 1 => write!(text, " and its twins {}", what.trim_start_matches('_')),
+            Some(what) if i == 1 => {
+                write!(text, " and its {twins} {}", what.trim_start_matches('_'))
+            }
             Some(what) => write!(text, ", {}", what.trim_start_matches('_')),
             None if i == 0 => write!(text, " {name}"),
             None => write!(text, ", {name}"),
@@ -171,7 +174,7 @@ fn explanation(scenario: Scenario, called: String) -> Result<Explanation, Failed
     let questions = Question::all(scenario.clone(), called);
     let program = scenario.program(scenario.revisions.first().map_or("", String::as_str));
     let functions = match questions.first() {
-        Some(question) => functions_of(&question.subject())?,
+        Some(question) => functions_of(without_faults(question.program()), &question.revision)?,
         None => Vec::new(),
     };
     let settings = Settings::default();
@@ -237,8 +240,20 @@ impl Pick for LastEnabled {
     }
 }
 
+/// The program with nothing injected where the explorers inject at every point.
+fn without_faults(mut program: Program) -> Program {
+    let cpus = program.cpus.iter_mut().flatten();
+    for step in program.setup.iter_mut().chain(cpus).chain(&mut program.finally) {
+        if step.fail_nth == FailNth::Any {
+            step.fail_nth = FailNth::None;
+        }
+    }
+    program
+}
+
 /// The kernel functions of the two extreme interleavings, in order of their first step.
-fn functions_of(subject: &Subject) -> Result<Vec<String>, Failed> {
+fn functions_of(program: Program, revision: &str) -> Result<Vec<String>, Failed> {
+    let subject = &Subject::Program { program, revision: revision.to_owned() };
     let limits = Limits { trace: true, ..Limits::default() };
     let mut functions: Vec<String> = Vec::new();
     let picks: [&mut dyn Pick; 2] = [&mut uapi::pick::FirstEnabled, &mut LastEnabled];

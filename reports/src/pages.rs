@@ -146,9 +146,9 @@ fn answer(answered: &[Answered]) -> Result<String, String> {
     let _ = match unsafe_ones.is_empty() {
         true => writeln!(
             text,
-            "**Yes, it is safe.** None of the {} executions of the {} races ({} CPUs) that ask it prints\n\
-             a splat on `{row}`, and every other interleaving differs from one of them only in the\n\
-             order of steps that commute. This holds within these assumptions:",
+            "**Yes, it is safe.** None of the {} executions of the {} races ({} CPUs) that ask\n\
+             it prints a splat on `{row}`, and every other interleaving differs from one of them\n\
+             only in the order of steps that commute. This holds within these assumptions:",
             grouped(executions),
             posted.len(),
             cpus.join(" and "),

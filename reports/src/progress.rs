@@ -87,7 +87,7 @@ pub struct Eyes<'a> {
 impl<'a> Eyes<'a> {
     /// Begins to watch.
     pub fn new(screen: &'a Screen, label: &str, watch: Stopwatch, budget: Duration) -> Eyes<'a> {
-        let bar = ProgressBar::new(TICKS).with_style(style("  {msg} [{bar:20}] ETA {eta}"));
+        let bar = ProgressBar::new(TICKS).with_style(style("  {wide_msg} [{bar:20}] ETA {eta}"));
         let bar = screen.bars.insert_before(&screen.overall, bar);
         bar.set_message(label.to_owned());
         Eyes { screen, bar, label: label.to_owned(), watch, budget }

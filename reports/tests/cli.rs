@@ -450,6 +450,10 @@ fn list_explain_schema_and_completions_print() {
     }
     let explained = run(dir.path(), &["explain", "my_race.toml"]);
     let text = stdout(&explained);
+    let faults = fs::read_to_string(dir.path().join("my_race.toml")).expect("a scenario");
+    let faults = faults.replacen("0x99) ->", "0x99) [fail_nth = any] ->", 1);
+    fs::write(dir.path().join("faults.toml"), faults).expect("writable");
+    exits(&run(dir.path(), &["explain", "faults.toml"]), 0);
     for word in ["question", "source", "recorded", "bounds", "iommufd_vdevice_alloc_ioctl"] {
         assert!(text.contains(word), "{word}:\n{text}");
     }
