@@ -121,3 +121,8 @@ fn waits() {
     let sum = compare(Flavour::Waits, 500, Backend::Native);
     assert!(sum.deadlocks > 100, "{sum:?}");
 }
+
+#[test]
+fn memory_on_shuttle() {
+    compare(Flavour::Memory, 100, Backend::Shuttle);
+}
