@@ -12,7 +12,7 @@ use uapi::errno::Ret;
 use uapi::outcome::{Outcome, Place, StepResult};
 use uapi::pick::ModelError;
 use uapi::program::{Entry, FailNth, Operand, Program, Step};
-use uapi::splat::Kind;
+use uapi::splat::{Kind, Splat};
 use uapi::step::{Cpu, CPUS_MAX};
 use uapi::trace::Graph;
 use uapi::Errno;
@@ -61,6 +61,8 @@ enum Value {
 struct Bound {
     idev: Ptr<Device>,
     attached: bool,
+    /// The driver has unbound it, although it was attached, and may still detach it.
+    unbound: bool,
 }
 
 /// struct files_struct, as far as iommufd files go.
@@ -376,7 +378,12 @@ impl World {
             Call::Close => self.close(self.fd(&args[0])?).into(),
             Call::Bind => self.bind(step)?,
             Call::Unbind => {
-                self.unbind(self.device(&args[0])?);
+                let idev = self.device(&args[0])?;
+                if self.num(&args[1])? == 0 {
+                    self.unbind_attached(idev);
+                } else {
+                    self.unbind(idev);
+                }
                 Ok::<(), Errno>(()).into()
             }
             Call::Unplug => {
@@ -537,7 +544,8 @@ impl World {
         Ok(match ret {
             Err(e) => Err::<(), _>(e).into(),
             Ok((idev, id)) => {
-                self.state.with(|st| st.bound.push(Bound { idev, attached: false }));
+                self.state
+                    .with(|st| st.bound.push(Bound { idev, attached: false, unbound: false }));
                 Answer { ret: Ok(()), out: vec![Value::Device(id, idev)], entry_num: None }
             }
         })
@@ -566,8 +574,24 @@ impl World {
     /// As `vfio_iommufd_physical_unbind()`: detaches first, then lets the device go.
     fn unbind(&self, idev: Ptr<Device>) {
         self.detach(idev);
-        self.state.with(|st| st.bound.retain(|b| !b.idev.is(idev)));
-        iommufd_device_unbind(idev);
+        let unbound = self.state.with(|st| {
+            let at = st.bound.iter().position(|b| b.idev.is(idev));
+            at.is_none_or(|i| st.bound.remove(i).unbound)
+        });
+        if !unbound {
+            iommufd_device_unbind(idev);
+        }
+    }
+
+    /// A driver that forgets to detach first: iommufd_device_unbind() and nothing else.
+    fn unbind_attached(&self, idev: Ptr<Device>) {
+        let again = self.state.with(|st| {
+            let bound = st.bound.iter_mut().find(|b| b.idev.is(idev));
+            bound.is_none_or(|b| std::mem::replace(&mut b.unbound, true))
+        });
+        if !again {
+            iommufd_device_unbind(idev);
+        }
     }
 
     /// device_unregister(): the bus lets the device go, once.
@@ -641,7 +665,9 @@ impl Guest for World {
     }
 
     fn finally(&self) {
-        check_quiescent();
+        let given_up: Vec<_> =
+            self.state.with(|st| st.bound.iter().filter(|b| b.unbound).map(|b| b.idev).collect());
+        check_quiescent(&given_up);
         for (i, step) in self.program.finally.iter().enumerate() {
             self.run(Place::Finally, i, step);
         }
@@ -655,6 +681,14 @@ impl Guest for World {
 
     fn report(&self, outcome: &mut Outcome) {
         outcome.results = self.state.with(|st| std::mem::take(&mut st.results));
+    }
+
+    fn takes_for_granted(&self, splat: &Splat) -> bool {
+        let given = &self.program.given;
+        splat.kind.goes_on() && !given.is_empty() && {
+            let text = splat.to_string();
+            given.iter().any(|g| text.contains(g.as_str()))
+        }
     }
 
     fn graph(&self) -> Graph {

@@ -80,6 +80,10 @@ pub trait Guest {
     fn finally(&self);
     /// Writes what was answered into the outcome. Called however the execution ended.
     fn report(&self, outcome: &mut Outcome);
+    /// Whether the question is about what happens after this splat, so that it does not count.
+    fn takes_for_granted(&self, _splat: &Splat) -> bool {
+        false
+    }
     /// The object graph as it is now.
     fn graph(&self) -> Graph {
         Graph::default()
@@ -271,6 +275,9 @@ impl Exec {
     }
 
     fn log_here(&self, splat: Splat) {
+        if self.guest.borrow().as_ref().is_some_and(|guest| guest.takes_for_granted(&splat)) {
+            return;
+        }
         let mut splats = self.splats.borrow_mut();
         if let Some(step) = self.trace.borrow_mut().last_mut() {
             step.splat.get_or_insert(splats.len() as u32);

@@ -29,6 +29,7 @@ pub(crate) const KEYS: &[&str] = &[
     "notes",
     "canary",
     "timers",
+    "given",
     "revisions",
     "devices",
     "setup",
@@ -174,6 +175,7 @@ impl Reader<'_, '_> {
         let mut scope = Scope::new(self.rows);
         let (mut program, answers) = self.program(&lists, cpus, &revisions, &mut scope);
         program.timers = timers;
+        program.given = self.given(table);
         program.syms = std::mem::take(&mut scope.syms);
         program.pdevs = pdevs(&scope, &devices);
 
@@ -337,6 +339,26 @@ impl Reader<'_, '_> {
                 Timers::Idle
             }
         }
+    }
+
+    /// Splats that the question starts behind.
+    fn given(&mut self, table: &DeTable<'_>) -> Vec<String> {
+        let Some(value) = table.get("given") else { return Vec::new() };
+        let Some(list) = self.array(value, "given") else { return Vec::new() };
+        let mut given = Vec::new();
+        for item in list {
+            let Some(text) = self.string(item, "given") else { continue };
+            match verdict_text::can_be_given(&text) {
+                Ok(()) => given.push(text),
+                Err(help) => self.report(Problem::at(
+                    item.span(),
+                    "cannot be taken for granted",
+                    format!("`given` cannot be \"{text}\""),
+                    help,
+                )),
+            }
+        }
+        given
     }
 
     fn devices(&mut self, table: &DeTable<'_>) -> BTreeMap<u64, Pdev> {

@@ -31,6 +31,9 @@ pub(crate) struct File {
     pub canary: bool,
     /// When timers fire: only when no CPU can run, or at any moment (every expiry is a branch).
     pub timers: Option<Timers>,
+    /// Splats that the question starts behind: they do not count. Only those after which the
+    /// kernel goes on, such as `WARNING: at iommufd_device_unbind`.
+    pub given: Option<Vec<String>>,
     /// Rows to run; without it, those of `verdict`.
     pub revisions: Option<Vec<String>>,
     /// Physical devices that are not in a group of their own behind the first IOMMU.

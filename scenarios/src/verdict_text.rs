@@ -37,6 +37,16 @@ pub(crate) fn can_be_printed(text: &str) -> Result<(), String> {
     Err(help)
 }
 
+/// Whether a question can start behind a splat with this text; otherwise, what would be right.
+pub(crate) fn can_be_given(text: &str) -> Result<(), String> {
+    can_be_printed(text)?;
+    let goes_on = |k: &&Kind| k.goes_on() && within(text, k.words());
+    if Kind::ALL.iter().any(|k| goes_on(&k)) {
+        return Ok(());
+    }
+    Err("only a splat after which the kernel goes on: a WARNING or one of refcount_t's".to_string())
+}
+
 /// Whether `text` is a piece of a message that starts with `words` and goes on with a function
 /// and a detail: within the words, or the end of the words (or all of them) and what follows.
 fn within(text: &str, words: &str) -> bool {

@@ -23,6 +23,10 @@ pub fn write(
     if program.timers == Timers::Any {
         let _ = writeln!(out, "timers   = \"any\"");
     }
+    if !program.given.is_empty() {
+        let given: Vec<String> = program.given.iter().map(|g| quoted(g)).collect();
+        let _ = writeln!(out, "given    = [{}]", given.join(", "));
+    }
     steps(&mut out, "\nsetup", &program.setup, &program.syms, true);
     // Keys of the file stand before its first table.
     steps(&mut out, "\nfinally", &program.finally, &program.syms, false);

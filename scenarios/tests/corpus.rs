@@ -53,18 +53,10 @@ fn every_source_can_be_found() {
 }
 
 /// Twins that no scenario tells from their row, with the reason.
-const ALIKE: &[(&str, &str)] = &[
-    (
-        "linux_6_13_skip_erase_unless_published",
-        "the other right form: it is there to be shown as good as the merged one",
-    ),
-    (
-        "linux_6_13_without_bias_restore",
-        "R-A10 is reached only by a driver that unbinds a device while it is attached, and that \
-         is a WARN, the first splat, with and without the twin; the drivers of the model detach \
-         first",
-    ),
-];
+const ALIKE: &[(&str, &str)] = &[(
+    "linux_6_13_skip_erase_unless_published",
+    "the other right form: it is there to be shown as good as the merged one",
+)];
 
 /// Each fix is a pair: a twin is there only with a scenario whose verdict differs from its row's.
 #[test]

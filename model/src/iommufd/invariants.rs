@@ -86,11 +86,12 @@ impl Objects {
     }
 }
 
-/// Checks at quiescence, while the file is still open: I11 and the ledger.
-pub fn check_quiescent() {
+/// Checks at quiescence, while the file is still open: I11 and the ledger. `given_up` are the
+/// devices that are still there although their drivers have unbound them.
+pub fn check_quiescent(given_up: &[Ptr<Device>]) {
     let objects = Objects::now();
     check_vdevs(&objects);
-    check_ledger(&objects);
+    check_ledger(&objects, given_up);
 }
 
 /// I11: every vDEVICE that user space holds has its slot, and every slot holds such a vDEVICE.
@@ -116,7 +117,7 @@ fn check_vdevs(objects: &Objects) {
 }
 
 /// The ledger: `users` of every object is what its holders add up to, `shortterm_users` is 1.
-fn check_ledger(objects: &Objects) {
+fn check_ledger(objects: &Objects, given_up: &[Ptr<Device>]) {
     let mut held: Vec<u32> = Vec::new();
     held.extend(objects.pagings.iter().filter_map(|h| owner_of(h.ioas.peek())));
     for nested in &objects.nesteds {
@@ -127,7 +128,9 @@ fn check_ledger(objects: &Objects) {
     held.extend(objects.vdevices.iter().filter_map(|v| owner_of(v.viommu.peek())));
     for idev in &objects.devices {
         // The driver that bound it.
-        held.push(idev.owner().alloc);
+        if !given_up.iter().any(|g| g.is(*idev)) {
+            held.push(idev.owner().alloc);
+        }
         let Some(igroup) = idev.igroup.peek() else { continue };
         if igroup.is_live() && igroup.device_list.peek().iter().any(|d| d.is(*idev)) {
             held.push(idev.owner().alloc);

@@ -249,10 +249,10 @@ pub const SIGNATURES: &[Signature] = &[
     Signature {
         call: Call::Unbind,
         name: "unbind",
-        args: &[req("idev", Device)],
+        args: &[req("idev", Device), opt("detach", Num, 1)],
         outs: &[],
         entry_num: false,
-        doc: "The driver lets the device go: iommufd_device_unbind().",
+        doc: "The driver lets the device go: iommufd_device_unbind(), after detaching it unless `detach = 0`.",
     },
     Signature {
         call: Call::Unplug,

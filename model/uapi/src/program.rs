@@ -112,6 +112,10 @@ pub struct Program {
     pub pdevs: Vec<Pdev>,
     /// When timers fire.
     pub timers: Timers,
+    /// Texts of splats that the question takes for granted: they are not counted. Only those
+    /// after which the kernel goes on ([`crate::splat::Kind::goes_on`]).
+    #[serde(default)]
+    pub given: Vec<String>,
 }
 
 /// How much the explorers may assume about which steps commute.

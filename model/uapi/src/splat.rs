@@ -148,6 +148,21 @@ impl Kind {
         }
     }
 
+    /// Whether the kernel goes on after it has printed this.
+    pub fn goes_on(self) -> bool {
+        matches!(
+            self,
+            Kind::RefcountAddOnZero
+                | Kind::RefcountSaturated
+                | Kind::RefcountUnderflow
+                | Kind::RefcountDecHitZero
+                | Kind::Warn
+                | Kind::CircularLock
+                | Kind::AssertHeld
+                | Kind::SleepInAtomic
+        )
+    }
+
     /// Whether the message stands before the function (`… in iommufd_put_object`) or the detail
     /// alone follows.
     fn names_function(self) -> bool {
