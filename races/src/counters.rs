@@ -130,9 +130,10 @@ impl Counters {
                 }
             }
         }
-        for obj in std::mem::take(&mut self.touched) {
-            self.close(obj, &mut caught);
+        for i in 0..self.touched.len() {
+            self.close(self.touched[i], &mut caught);
         }
+        self.touched.clear();
         for &obj in &caught {
             if !at(&self.ever, obj) {
                 set(&mut self.ever, obj, true);

@@ -61,6 +61,33 @@ fn the_point_of_no_return_is_the_erasure() {
     assert!(["store", "cmpxchg"].contains(&step.op.as_str()), "{step:?}");
 }
 
+/// Deadlocks, timers, freed memory: whatever fails can be run again from its token alone.
+#[test]
+fn every_failure_of_a_random_program_runs_again() {
+    use races::random::{litmus, Flavour};
+    let limits = Limits { trace: true, ..Limits::default() };
+    let mut timers = 0;
+    for flavour in [Flavour::Memory, Flavour::Counters, Flavour::Heap, Flavour::Waits] {
+        let mut failures = 0;
+        for n in 0..150 {
+            let program = litmus(3, n, flavour);
+            let Some(failure) = decide(program.clone(), &Bounds::default()).failure else {
+                continue;
+            };
+            failures += 1;
+            let token = failure.schedule.to_string();
+            timers += u32::from(failure.schedule.segments.iter().any(|s| s.cpu >= 8));
+            let schedule = token.parse().expect("a token reads back");
+            let again =
+                races::replay(&Subject::Litmus(program), &schedule, Backend::Native, &limits)
+                    .unwrap_or_else(|e| panic!("{flavour:?} {n} {token}: {e}"));
+            assert_eq!(again.outcome, failure.outcome, "{flavour:?} {n} {token}");
+        }
+        assert!(failures > 10, "{flavour:?}: {failures}");
+    }
+    assert!(timers > 0);
+}
+
 #[test]
 fn a_step_added_elsewhere_does_not_break_a_token() {
     let litmus = golden("mini", true, Encoding::Sections);
