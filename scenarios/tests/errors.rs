@@ -158,7 +158,7 @@ mistakes! {
 fn several_mistakes_are_shown_at_once() {
     let text = Parts {
         head: "question = \"Does it work?\"\nsource = \"R-C11\"\nnote = \"x\"",
-        cpu0: "\"IOMMU_DESTROY(iaos0) -> -EBUSI\", \"unbind(dev0, 1)\"",
+        cpu0: "\"IOMMU_DESTROY(iaos0) -> -EBUSI\", \"unbind(dev0, 1, 2)\"",
         tail: "[verdict]\np2_v7 = \"Never\"",
         ..GOOD
     }
