@@ -173,6 +173,15 @@ impl Blocked {
     }
 }
 
+/// How a step is reversed.
+#[derive(Clone, Copy)]
+struct How {
+    /// It waits for a condition, so a frame in which it is announced knows whether it can run.
+    awaits: bool,
+    /// It may end the execution in another order.
+    may_stop: bool,
+}
+
 /// What a step conflicts with: per CPU, one past the index of the latest such step.
 #[derive(Default)]
 struct Conflicts {
@@ -215,6 +224,9 @@ pub(crate) struct Dpor<'s> {
     /// Objects that a step which took a lock touched besides: the memory that the lock lies in.
     homes: Vec<bool>,
     counters: Counters,
+    /// Primitives and lines at which some step ended an execution.
+    stop_sites: Vec<(&'static str, u32)>,
+    new_stop_site: bool,
 
     /// Steps of this execution so far.
     depth: usize,
@@ -233,6 +245,8 @@ impl<'s> Dpor<'s> {
         let rng = config.descents.map_or(0, |(_, seed)| seed);
         Dpor {
             counters: Counters::new(config.dependence),
+            stop_sites: Vec::new(),
+            new_stop_site: false,
             config,
             sink,
             stats: Stats::default(),
@@ -508,15 +522,16 @@ impl<'s> Dpor<'s> {
         }
         self.join_conflicts(&found, &mut clock);
         self.join_conflicts(&end_of_world, &mut clock);
+        let how = How { awaits, may_stop: self.may_stop(self.frames[j].site) };
         let before = clock;
         clock[cpu as usize] = j as u32 + 1;
         if awaits || found.odd {
-            self.race_all(cpu, &past, start as usize, end as usize, None, j, &before);
+            self.race_all(cpu, &past, start as usize, end as usize, None, j, &before, how);
         }
         if !awaits {
-            self.race_conflicts(&found, cpu, j, &before);
+            self.race_conflicts(&found, cpu, j, &before, how);
         }
-        self.race_conflicts(&end_of_world, cpu, j, &before);
+        self.race_conflicts(&end_of_world, cpu, j, &before, how);
         self.clocks.push(clock);
         self.last[cpu as usize] = j as u32 + 1;
         for t in start..end {
@@ -543,24 +558,38 @@ impl<'s> Dpor<'s> {
             let found = self.conflicts(cpu, &past, 0, 0, Some(&touches));
             let mut clock = past;
             self.join_conflicts(&found, &mut clock);
+            let how = How { awaits, may_stop: !self.stop_sites.is_empty() };
             if awaits || found.odd {
-                self.race_all(cpu, &past, 0, 0, Some(&touches), at, &clock);
+                self.race_all(cpu, &past, 0, 0, Some(&touches), at, &clock, how);
             }
             if !awaits {
-                self.race_conflicts(&found, cpu, at, &clock);
+                self.race_conflicts(&found, cpu, at, &clock, how);
             }
             self.blocked[b].touches = touches;
         }
     }
 
     /// The step that ended the execution kept everybody else from running.
+    ///
+    /// What it will be elsewhere, a step cannot tell: the same one may end one execution and pass
+    /// in another. So its site is remembered (see [`Dpor::reverse`]), and the exploration starts
+    /// again, since reversals before this one did not know.
     fn race_stop(&mut self, last: usize) {
         let fixed = self.config.prefix.len();
+        let site = self.frames[last].site;
+        if !self.may_stop(site) {
+            self.stop_sites.push(site);
+            self.new_stop_site = true;
+        }
         let f = &mut self.frames[last];
         f.stops |= bit(f.chosen);
         if last >= fixed {
             f.backtrack |= f.enabled;
         }
+    }
+
+    fn may_stop(&self, site: (&'static str, u32)) -> bool {
+        self.stop_sites.iter().any(|s| is_same_site(*s, site))
     }
 
     /// What a step conflicts with, among the steps that its CPU's past does not order before it.
@@ -653,7 +682,7 @@ impl<'s> Dpor<'s> {
     }
 
     /// Reverses each conflict that nothing else orders.
-    fn race_conflicts(&mut self, found: &Conflicts, cpu: Cpu, j: usize, clock: &Clock) {
+    fn race_conflicts(&mut self, found: &Conflicts, cpu: Cpu, j: usize, clock: &Clock, how: How) {
         for q in cpus(found.mask) {
             let i = found.conflict[q as usize] - 1;
             let ordered = |r: Cpu, by: &[u32; CPU_NUMBERS]| {
@@ -662,7 +691,7 @@ impl<'s> Dpor<'s> {
             let through = cpus(found.mask & !bit(q)).any(|r| ordered(r, &found.conflict))
                 || cpus(found.released_mask & !bit(q)).any(|r| ordered(r, &found.released));
             if !through {
-                self.reverse(i as usize, cpu, j, clock, false);
+                self.reverse(i as usize, cpu, j, clock, How { awaits: false, ..how });
             }
         }
     }
@@ -680,6 +709,7 @@ impl<'s> Dpor<'s> {
         blocked: Option<&[Touch]>,
         j: usize,
         clock: &Clock,
+        how: How,
     ) {
         let n = blocked.map_or(end - start, <[Touch]>::len);
         for k in 0..n {
@@ -694,7 +724,7 @@ impl<'s> Dpor<'s> {
                     }
                     let other = self.touches[r.touch as usize];
                     if self.relation(&t, &other) == Relation::Conflict {
-                        self.reverse(r.event as usize, cpu, j, clock, true);
+                        self.reverse(r.event as usize, cpu, j, clock, How { awaits: true, ..how });
                     }
                     at = r.prev;
                 }
@@ -707,7 +737,10 @@ impl<'s> Dpor<'s> {
     ///
     /// The steps between that do not depend on `i`, then `j`, are a way to do so, and everybody
     /// who can make the first step of it (its *initials*) is as good.
-    fn reverse(&mut self, i: usize, cpu: Cpu, j: usize, clock: &Clock, awaits: bool) {
+    ///
+    /// Unless `j` may end the execution when it comes before `i`: then it matters which of the
+    /// steps between come before it, and only those count that it cannot do without.
+    fn reverse(&mut self, i: usize, cpu: Cpu, j: usize, clock: &Clock, how: How) {
         if i < self.config.prefix.len() {
             return;
         }
@@ -724,6 +757,8 @@ impl<'s> Dpor<'s> {
             let by = self.events[k].cpu;
             if clock[by as usize] > k as u32 {
                 free = false;
+            } else if how.may_stop {
+                continue;
             }
             if seen & bit(by) == 0 {
                 seen |= bit(by);
@@ -734,7 +769,7 @@ impl<'s> Dpor<'s> {
         }
         if free && seen & bit(cpu) == 0 {
             // The step is announced in frame `i` already, so the frame knows whether it can run.
-            if awaits && self.frames[i].enabled & bit(cpu) == 0 {
+            if how.awaits && self.frames[i].enabled & bit(cpu) == 0 {
                 return;
             }
             initials |= bit(cpu);
@@ -1025,7 +1060,9 @@ impl Explore for Dpor<'_> {
         }
         if !self.sink.executed(&self.choices, outcome, &self.stats) {
             self.over = true;
-        } else if self.counters.take_restart() && self.config.descents.is_none() {
+        } else if (self.counters.take_restart() | std::mem::take(&mut self.new_stop_site))
+            && self.config.descents.is_none()
+        {
             self.forget_everything();
             self.fresh = true;
             self.sink.restarted();

@@ -73,7 +73,16 @@ fn compare(flavour: Flavour, programs: u64, backend: Backend) -> Sum {
                 .expect("a sound program");
             assert!(counts.exhausted);
             sum.reduced[i] += counts.executions;
-            if found != all {
+            // Under the keyed dependence a section on one index excludes only that index. An
+            // execution that stops inside one can leave what no whole section would: then brute
+            // force under the same rule is the judge, and nothing may be missing from `all`.
+            let as_keyed = || {
+                let mut keyed = Set::new();
+                brute_force(&subject, backend, &limits, 100_000, &mut collect(&mut keyed))
+                    .expect("a sound program");
+                dependence == Dependence::Keyed && found == keyed && found.is_superset(&all)
+            };
+            if found != all && !as_keyed() {
                 bad += 1;
                 eprintln!(
                     "program {n} of {flavour:?}, {dependence:?}: {} outcomes of {}; missing \
