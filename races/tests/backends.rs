@@ -168,6 +168,7 @@ fn vdevices() -> Program {
         syms: (0..6).map(|i| format!("name{i}")).collect(),
         pdevs: vec![Pdev { group: 0, iommu: 0 }],
         timers: Timers::Idle,
+        given: Vec::new(),
     }
 }
 
