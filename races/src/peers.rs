@@ -163,7 +163,12 @@ pub fn loom(peer: Peer, permutations_max: usize) -> u64 {
 
 /// Runs a golden program under shuttle's depth-first search. Gives the number of executions.
 pub fn shuttle_dfs(peer: Peer, executions_max: usize) -> u64 {
+    // Shuttle wraps the panic hook of the process for ever, and would print a schedule for every
+    // panic of anybody else.
+    let hook = std::panic::take_hook();
     let scheduler = ::shuttle::scheduler::DfsScheduler::new(Some(executions_max), false);
     let runner = ::shuttle::Runner::new(scheduler, ::shuttle::Config::new());
-    runner.run(move || in_shuttle::execute(peer)) as u64
+    let executions = runner.run(move || in_shuttle::execute(peer)) as u64;
+    std::panic::set_hook(hook);
+    executions
 }
