@@ -571,7 +571,7 @@ impl Thread<'_> {
             Insn::WaitRefcount { reg, wq, count, value, interruptible } => {
                 let count = self.count(count);
                 let at = here();
-                let accesses = count.field().accesses(count.read_access());
+                let accesses = count.read_accesses();
                 let holds = || {
                     count.field().check(at);
                     count.peek() == value
