@@ -26,7 +26,7 @@ use crate::iommufd::hw_pagetable::{
 };
 use crate::iommufd::invariants::{check_quiescent, check_released};
 use crate::iommufd::ioas::iommufd_ioas_alloc_ioctl;
-use crate::iommufd::main::{fput, iommufd_destroy, iommufd_fops_open};
+use crate::iommufd::main::{fput, iommufd_fops_open};
 use crate::iommufd::objects::{Device, File};
 use crate::iommufd::revision::Revision;
 use crate::iommufd::selftest::{
@@ -449,7 +449,7 @@ impl World {
         let rev = ucmd.ictx.rev;
 
         match step.call {
-            Call::Destroy => iommufd_destroy(ucmd.ictx, args[0]).into(),
+            Call::Destroy => (rev.iommufd_destroy)(ucmd.ictx, args[0]).into(),
             Call::IoasAlloc => iommufd_ioas_alloc_ioctl(ucmd, args[0]).into(),
             Call::HwptAlloc => iommufd_hwpt_alloc(ucmd, &hwpt_alloc(args)).into(),
             Call::HwptInvalidate => {
@@ -468,11 +468,11 @@ impl World {
                     ty: or_auto(args[2], VIOMMU_TYPE_SELFTEST),
                     flags: args[3],
                 };
-                (rev.iommufd_viommu_alloc_ioctl)(ucmd, &cmd).into()
+                exists(rev.iommufd_viommu_alloc_ioctl, |ioctl| ioctl(ucmd, &cmd)).into()
             }
             Call::VdeviceAlloc => {
                 let cmd = VdeviceAlloc { viommu_id: args[0], dev_id: args[1], virt_id: args[2] };
-                (rev.iommufd_vdevice_alloc_ioctl)(ucmd, &cmd).into()
+                exists(rev.iommufd_vdevice_alloc_ioctl, |ioctl| ioctl(ucmd, &cmd)).into()
             }
             Call::CheckCache => {
                 iommufd_test_dev_check_cache(ucmd, args[0], args[1], args[2]).into()
@@ -698,6 +698,11 @@ impl Guest for World {
     fn names(&self) -> Vec<(u32, String)> {
         self.state.with(|st| st.names.clone())
     }
+}
+
+/// A handler that the row has, or the answer of one that it has not.
+fn exists<F>(handler: Option<F>, call: impl FnOnce(F) -> Result<u32, Errno>) -> Result<u32, Errno> {
+    handler.map_or(Err(Errno::ENOTTY), call)
 }
 
 /// Known size of the argument struct in bytes; all of it is required, as in 6.13.

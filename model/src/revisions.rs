@@ -25,8 +25,16 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_lock_obj: main::iommufd_lock_obj,
     iommufd_put_object: main::iommufd_put_object,
     iommufd_object_remove: main::iommufd_object_remove,
-    iommufd_viommu_alloc_ioctl: viommu::iommufd_viommu_alloc_ioctl,
-    iommufd_vdevice_alloc_ioctl: viommu::iommufd_vdevice_alloc_ioctl,
+    iommufd_object_finalize: main::iommufd_object_finalize,
+    iommufd_object_abort: main::iommufd_object_abort,
+    iommufd_object_abort_and_destroy: main::iommufd_object_abort_and_destroy,
+    iommufd_object_destroy_user: main::iommufd_object_remove_owned,
+    iommufd_object_put_and_try_destroy: main::iommufd_object_put_and_try_destroy,
+    iommufd_destroy: main::iommufd_destroy,
+    iommufd_fops_release: main::iommufd_fops_release,
+    destroy_wait_ms: 10_000,
+    iommufd_viommu_alloc_ioctl: Some(viommu::iommufd_viommu_alloc_ioctl),
+    iommufd_vdevice_alloc_ioctl: Some(viommu::iommufd_vdevice_alloc_ioctl),
     iommufd_device_destroy: device::iommufd_device_destroy,
     iommufd_viommu_destroy: viommu::iommufd_viommu_destroy,
     iommufd_vdevice_destroy: viommu::iommufd_vdevice_destroy,
@@ -61,23 +69,22 @@ twins! {
     };
     "skip_erase_unless_published": "the unwind skips the erase if the vDEVICE was not published",
     SERIES => {
-        iommufd_vdevice_alloc_ioctl:
-            viommu::skip_erase::unless_published::iommufd_vdevice_alloc_ioctl,
+        iommufd_vdevice_alloc_ioctl: Some(viommu::skip_erase::unless_published::iommufd_vdevice_alloc_ioctl),
         iommufd_vdevice_destroy: viommu::skip_erase::iommufd_vdevice_destroy,
     };
     "skip_erase_on_eexist": "the unwind skips the erase on -EEXIST only, also not on -ENOMEM",
     SERIES => {
-        iommufd_vdevice_alloc_ioctl: viommu::skip_erase::on_eexist::iommufd_vdevice_alloc_ioctl,
+        iommufd_vdevice_alloc_ioctl: Some(viommu::skip_erase::on_eexist::iommufd_vdevice_alloc_ioctl),
         iommufd_vdevice_destroy: viommu::skip_erase::iommufd_vdevice_destroy,
     };
     "skip_erase_on_abort": "every unwind skips the erase, also after the vDEVICE was published",
     SERIES => {
-        iommufd_vdevice_alloc_ioctl: viommu::skip_erase::on_abort::iommufd_vdevice_alloc_ioctl,
+        iommufd_vdevice_alloc_ioctl: Some(viommu::skip_erase::on_abort::iommufd_vdevice_alloc_ioctl),
         iommufd_vdevice_destroy: viommu::skip_erase::iommufd_vdevice_destroy,
     };
     "cmpxchg_after_kfree": "the unwind compares with the address of a vDEVICE that it has freed",
     "<cover.1723061377.git.nicolinc@nvidia.com>" => {
-        iommufd_vdevice_alloc_ioctl: viommu::cmpxchg_after_kfree::iommufd_vdevice_alloc_ioctl,
+        iommufd_vdevice_alloc_ioctl: Some(viommu::cmpxchg_after_kfree::iommufd_vdevice_alloc_ioctl),
     };
     "compare_virt_id": "iommufd_vdevice_destroy() erases any vDEVICE of the same virtual ID",
     SERIES => {
@@ -92,7 +99,7 @@ twins! {
         iommufd_vdevice_destroy: viommu::users_dec_before_erase::iommufd_vdevice_destroy,
     };
     "users_inc_after_publish": "the allocation raises the vIOMMU's users after the finalize", SERIES => {
-        iommufd_vdevice_alloc_ioctl: viommu::users_inc_after_publish::iommufd_vdevice_alloc_ioctl,
+        iommufd_vdevice_alloc_ioctl: Some(viommu::users_inc_after_publish::iommufd_vdevice_alloc_ioctl),
     };
     "put_shortterm_first": "iommufd_put_object() drops shortterm_users before users",
     "torvalds/linux v6.13, iommufd_private.h, comment in iommufd_put_object()" => {

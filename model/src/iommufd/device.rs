@@ -11,7 +11,6 @@ use uapi::Errno;
 use crate::iommufd::hw_pagetable::{iommufd_hw_pagetable_put, iommufd_hwpt_paging_alloc};
 use crate::iommufd::main::{
     _iommufd_object_alloc, iommufd_ctx_get, iommufd_ctx_put, iommufd_object_destroy_user,
-    iommufd_object_finalize,
 };
 use crate::iommufd::objects::{obj_of, to, Device, Group, Ictx, Ioas, Object, Type};
 use crate::linux::device::Device as StructDevice;
@@ -166,7 +165,7 @@ pub fn iommufd_device_bind(
 
     let id = idev.obj.id.load();
     // Last: from here on user space can look the device up.
-    iommufd_object_finalize(ictx, obj_of(idev));
+    (ictx.rev.iommufd_object_finalize)(ictx, obj_of(idev));
     Ok((idev, id))
 }
 
@@ -252,7 +251,7 @@ fn iommufd_device_auto_get_domain(
     let ret = iommufd_hwpt_paging_alloc(ictx, ioas, idev, 0, true, None).map(|hwpt| {
         hwpt.auto_domain.store(true);
         let id = hwpt.obj.id.load();
-        iommufd_object_finalize(ictx, obj_of(hwpt));
+        (ictx.rev.iommufd_object_finalize)(ictx, obj_of(hwpt));
         id
     });
     // out_unlock

@@ -11,10 +11,7 @@ use uapi::program::Entry;
 use uapi::Errno;
 
 use crate::iommufd::device::iommufd_hw_pagetable_attach;
-use crate::iommufd::main::{
-    _iommufd_object_alloc, iommufd_object_abort_and_destroy, iommufd_object_finalize,
-    iommufd_object_put_and_try_destroy,
-};
+use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{
     obj_of, to, Device, HwptNested, HwptPaging, Ictx, Ioas, Object, Type, Viommu,
 };
@@ -109,7 +106,7 @@ pub fn iommufd_hwpt_paging_alloc(
     if immediate_attach {
         if let Err(e) = iommufd_hw_pagetable_attach(obj_of(hwpt), idev) {
             // out_abort
-            iommufd_object_abort_and_destroy(ictx, obj_of(hwpt));
+            (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
             return Err(e);
         }
     }
@@ -172,7 +169,7 @@ pub fn iommufd_hwpt_nested_alloc(
 
     if let Err(e) = mock_domain_alloc_nested(user_data) {
         // out_abort
-        iommufd_object_abort_and_destroy(ictx, obj_of(hwpt));
+        (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
         return Err(e);
     }
     Ok(hwpt)
@@ -200,7 +197,7 @@ pub fn iommufd_viommu_alloc_hwpt_nested(
 
     if let Err(e) = mock_domain_alloc_nested(user_data) {
         // out_abort
-        iommufd_object_abort_and_destroy(ictx, obj_of(hwpt));
+        (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
         return Err(e);
     }
     Ok(hwpt)
@@ -316,10 +313,10 @@ fn iommufd_hwpt_respond(ucmd: &Ucmd, cmd: &HwptAlloc, hwpt: Ptr<Object>) -> Resu
     };
     if let Err(e) = answered {
         // out_hwpt
-        iommufd_object_abort_and_destroy(ictx, hwpt);
+        (ictx.rev.iommufd_object_abort_and_destroy)(ictx, hwpt);
         return Err(e);
     }
-    iommufd_object_finalize(ictx, hwpt);
+    (ictx.rev.iommufd_object_finalize)(ictx, hwpt);
     Ok(id)
 }
 
@@ -337,7 +334,7 @@ pub fn iommufd_hw_pagetable_put(ictx: Ptr<Ictx>, hwpt: Ptr<Object>) {
             lockdep_assert_not_held(&ioas.mutex);
         }
         if paging.auto_domain.load() {
-            iommufd_object_put_and_try_destroy(ictx, hwpt);
+            (ictx.rev.iommufd_object_put_and_try_destroy)(ictx, hwpt);
             return;
         }
     }

@@ -4,9 +4,7 @@
 
 use uapi::Errno;
 
-use crate::iommufd::main::{
-    _iommufd_object_alloc, iommufd_object_abort_and_destroy, iommufd_object_finalize,
-};
+use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{obj_of, Ictx, Ioas, Object, Type};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::list::ListHead;
@@ -40,10 +38,10 @@ pub fn iommufd_ioas_alloc_ioctl(ucmd: &Ucmd, flags: u64) -> Result<u32, Errno> {
     let id = ioas.obj.id.load();
     if let Err(e) = iommufd_ucmd_respond(ucmd) {
         // out_table
-        iommufd_object_abort_and_destroy(ucmd.ictx, obj_of(ioas));
+        (ucmd.ictx.rev.iommufd_object_abort_and_destroy)(ucmd.ictx, obj_of(ioas));
         return Err(e);
     }
-    iommufd_object_finalize(ucmd.ictx, obj_of(ioas));
+    (ucmd.ictx.rev.iommufd_object_finalize)(ucmd.ictx, obj_of(ioas));
     Ok(id)
 }
 

@@ -36,10 +36,6 @@ use crate::linux::xarray::{
 /// xa_limit_31b: the highest object id.
 pub const ID_MAX: u32 = i32::MAX as u32;
 
-/// How long a destroyer waits for `shortterm_users`, in milliseconds: 10 s to 6.13
-/// (d9df72c6acd6 made it 60 s in 6.14).
-pub const DESTROY_WAIT_MS: u64 = 10_000;
-
 /// Flags of `iommufd_object_remove()`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Remove {
@@ -104,7 +100,7 @@ pub fn iommufd_object_abort_and_destroy(ictx: Ptr<Ictx>, obj: Ptr<Object>) {
     let ops = ictx.rev.iommufd_object_ops(obj.ty);
 
     ops.abort.unwrap_or(ops.destroy)(ictx, obj);
-    iommufd_object_abort(ictx, obj);
+    (ictx.rev.iommufd_object_abort)(ictx, obj);
 }
 
 /// `iommufd_get_object()`: looks an object up and comes inside.
@@ -154,7 +150,7 @@ pub fn iommufd_put_object(ictx: Ptr<Ictx>, obj: Ptr<Object>) {
 ///
 /// # Errors
 ///
-/// -EBUSY if somebody stayed inside for longer than [`DESTROY_WAIT_MS`]; the bias is back then.
+/// -EBUSY if somebody stayed inside for longer than the row's `destroy_wait_ms` (10 s; 60 s since d9df72c6acd6); the bias is back then.
 pub fn iommufd_object_dec_wait_shortterm(
     ictx: Ptr<Ictx>,
     to_destroy: Ptr<Object>,
@@ -167,7 +163,7 @@ pub fn iommufd_object_dec_wait_shortterm(
         accesses: &to_destroy.shortterm_users.read_accesses(),
         holds: &|| to_destroy.shortterm_users.peek() == 0,
     };
-    if wait_event_timeout(&ictx.destroy_wait, DESTROY_WAIT_MS, &nobody_inside) != 0 {
+    if wait_event_timeout(&ictx.destroy_wait, ictx.rev.destroy_wait_ms, &nobody_inside) != 0 {
         return Ok(());
     }
 
@@ -261,10 +257,14 @@ pub(super) fn entry_to_remove(
 /// It is inline in the kernel, so its WARN names the caller: "WARNING in iommufd_device_unbind".
 #[track_caller]
 pub fn iommufd_object_destroy_user(ictx: Ptr<Ictx>, obj: Ptr<Object>) {
-    let id = u64::from(obj.id.load());
-    let ret = (ictx.rev.iommufd_object_remove)(ictx, Some(obj), id, Remove::WaitShortterm);
+    warn_on(!(ictx.rev.iommufd_object_destroy_user)(ictx, obj));
+}
 
-    warn_on(ret.is_err());
+/// Part of `iommufd_object_destroy_user()`: all but the WARN. Whether the object is gone.
+pub fn iommufd_object_remove_owned(ictx: Ptr<Ictx>, obj: Ptr<Object>) -> bool {
+    let id = u64::from(obj.id.load());
+
+    (ictx.rev.iommufd_object_remove)(ictx, Some(obj), id, Remove::WaitShortterm).is_ok()
 }
 
 /// `iommufd_object_put_and_try_destroy()`: drops the caller's users and destroys the object if
@@ -352,7 +352,9 @@ pub fn iommufd_ctx_put(ictx: Ptr<Ictx>) {
 /// fput(): the last reference runs the file's release.
 pub fn fput(filp: Ptr<File>) {
     if refcount_dec_and_test(&filp.f_count) {
-        iommufd_fops_release(filp);
+        if let Some(ictx) = filp.ictx.peek() {
+            (ictx.rev.iommufd_fops_release)(filp);
+        }
         kfree(filp);
     }
 }

@@ -5,7 +5,7 @@ use uapi::pick::RevisionInfo;
 use uapi::Errno;
 
 use crate::iommufd::main::Remove;
-use crate::iommufd::objects::{Ictx, Object, Type};
+use crate::iommufd::objects::{File, Ictx, Object, Type};
 use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
 use crate::iommufd::{hw_pagetable, ioas, selftest};
@@ -39,10 +39,27 @@ pub struct Revision {
     pub iommufd_put_object: fn(Ptr<Ictx>, Ptr<Object>),
     /// Takes an object out of the xarray and frees it.
     pub iommufd_object_remove: ObjectRemove,
-    /// IOMMU_VIOMMU_ALLOC
-    pub iommufd_viommu_alloc_ioctl: fn(&Ucmd, &ViommuAlloc) -> Result<u32, Errno>,
-    /// IOMMU_VDEVICE_ALLOC
-    pub iommufd_vdevice_alloc_ioctl: fn(&Ucmd, &VdeviceAlloc) -> Result<u32, Errno>,
+    /// Makes a reserved object visible.
+    pub iommufd_object_finalize: fn(Ptr<Ictx>, Ptr<Object>),
+    /// Gives a reserved object up.
+    pub iommufd_object_abort: fn(Ptr<Ictx>, Ptr<Object>),
+    /// Undoes the type's allocation and gives the reserved object up.
+    pub iommufd_object_abort_and_destroy: fn(Ptr<Ictx>, Ptr<Object>),
+    /// Destroys an object that the kernel owns; false if somebody else uses it, which the inline
+    /// caller turns into a WARN.
+    pub iommufd_object_destroy_user: fn(Ptr<Ictx>, Ptr<Object>) -> bool,
+    /// Drops users and destroys the object if they were the last.
+    pub iommufd_object_put_and_try_destroy: fn(Ptr<Ictx>, Ptr<Object>),
+    /// IOMMU_DESTROY
+    pub iommufd_destroy: fn(Ptr<Ictx>, u64) -> Result<(), Errno>,
+    /// The last reference of the file is gone.
+    pub iommufd_fops_release: fn(Ptr<File>),
+    /// How long a destroyer waits for those who are inside, in milliseconds.
+    pub destroy_wait_ms: u64,
+    /// IOMMU_VIOMMU_ALLOC, if there is such an ioctl.
+    pub iommufd_viommu_alloc_ioctl: Option<fn(&Ucmd, &ViommuAlloc) -> Result<u32, Errno>>,
+    /// IOMMU_VDEVICE_ALLOC, if there is such an ioctl.
+    pub iommufd_vdevice_alloc_ioctl: Option<fn(&Ucmd, &VdeviceAlloc) -> Result<u32, Errno>>,
     /// `iommufd_object_ops[IOMMUFD_OBJ_DEVICE].destroy`
     pub iommufd_device_destroy: ObjectOp,
     /// `iommufd_object_ops[IOMMUFD_OBJ_VIOMMU].destroy`

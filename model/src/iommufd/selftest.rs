@@ -15,7 +15,7 @@ use crate::iommufd::device::{
 use crate::iommufd::driver::iommufd_viommu_find_dev;
 use crate::iommufd::hw_pagetable::{or_auto, HwptInvalidate, UserData};
 use crate::iommufd::invariants::check_owned;
-use crate::iommufd::main::{_iommufd_object_alloc, iommufd_object_abort, iommufd_object_finalize};
+use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{
     obj_of, to, Device, HwptNested, Ictx, Object, Selftest, Type, Viommu,
 };
@@ -254,7 +254,7 @@ pub fn iommufd_test_mock_domain(
         Ok(mock_dev) => mock_dev,
         Err(e) => {
             // out_sobj
-            iommufd_object_abort(ictx, obj_of(sobj));
+            (ictx.rev.iommufd_object_abort)(ictx, obj_of(sobj));
             return Err(e);
         }
     };
@@ -265,7 +265,7 @@ pub fn iommufd_test_mock_domain(
         Err(e) => {
             // out_mdev
             put_device(mock_dev);
-            iommufd_object_abort(ictx, obj_of(sobj));
+            (ictx.rev.iommufd_object_abort)(ictx, obj_of(sobj));
             return Err(e);
         }
     };
@@ -278,7 +278,7 @@ pub fn iommufd_test_mock_domain(
             // out_unbind
             iommufd_device_unbind(idev);
             put_device(mock_dev);
-            iommufd_object_abort(ictx, obj_of(sobj));
+            (ictx.rev.iommufd_object_abort)(ictx, obj_of(sobj));
             return Err(e);
         }
     };
@@ -289,10 +289,10 @@ pub fn iommufd_test_mock_domain(
         iommufd_device_detach(idev);
         iommufd_device_unbind(idev);
         put_device(mock_dev);
-        iommufd_object_abort(ictx, obj_of(sobj));
+        (ictx.rev.iommufd_object_abort)(ictx, obj_of(sobj));
         return Err(e);
     }
-    iommufd_object_finalize(ictx, obj_of(sobj));
+    (ictx.rev.iommufd_object_finalize)(ictx, obj_of(sobj));
     Ok(MockDomain { sobj_id, hwpt_id, idev_id, idev })
 }
 

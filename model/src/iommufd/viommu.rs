@@ -18,9 +18,7 @@ pub mod xa_erase;
 use uapi::Errno;
 
 use crate::iommufd::hw_pagetable::__iommu_get_iommu_dev;
-use crate::iommufd::main::{
-    _iommufd_object_alloc, iommufd_object_abort_and_destroy, iommufd_object_finalize,
-};
+use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{
     obj_of, to, Device, HwptPaging, Ictx, Object, Type, Vdevice, Viommu,
 };
@@ -123,10 +121,10 @@ fn viommu_alloc_on(
     let id = viommu.obj.id.load();
     if let Err(e) = iommufd_ucmd_respond(ucmd) {
         // out_abort
-        iommufd_object_abort_and_destroy(ictx, obj_of(viommu));
+        (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(viommu));
         return Err(e);
     }
-    iommufd_object_finalize(ictx, obj_of(viommu));
+    (ictx.rev.iommufd_object_finalize)(ictx, obj_of(viommu));
     Ok(id)
 }
 
@@ -254,12 +252,12 @@ fn vdevice_alloc_on(
     let ret = vdevice_publish(viommu, cmd.virt_id, vdev).and_then(|()| iommufd_ucmd_respond(ucmd));
     match ret {
         Ok(()) => {
-            iommufd_object_finalize(ictx, obj_of(vdev));
+            (ictx.rev.iommufd_object_finalize)(ictx, obj_of(vdev));
             Ok(id)
         }
         Err(e) => {
             // out_abort
-            iommufd_object_abort_and_destroy(ictx, obj_of(vdev));
+            (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(vdev));
             Err(e)
         }
     }

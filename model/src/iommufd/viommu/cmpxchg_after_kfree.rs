@@ -8,7 +8,6 @@
 use uapi::Errno;
 
 use super::{vdevice_fill, vdevice_object, vdevice_publish, with_viommu_and_idev, VdeviceAlloc};
-use crate::iommufd::main::{iommufd_object_abort, iommufd_object_finalize};
 use crate::iommufd::objects::{obj_of, Device, Viommu};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::device::put_device;
@@ -45,11 +44,11 @@ fn vdevice_alloc_on(
         if let Some(dev) = vdev.dev.load() {
             put_device(dev);
         }
-        iommufd_object_abort(ictx, obj_of(vdev));
+        (ictx.rev.iommufd_object_abort)(ictx, obj_of(vdev));
         // `vdev` is only an address from here on.
         let _not_ours = xa_cmpxchg(&viommu.vdevs, cmd.virt_id, Some(vdev), None);
         return Err(e);
     }
-    iommufd_object_finalize(ictx, obj_of(vdev));
+    (ictx.rev.iommufd_object_finalize)(ictx, obj_of(vdev));
     Ok(id)
 }

@@ -12,7 +12,6 @@
 use uapi::Errno;
 
 use super::{vdevice_fill, vdevice_object, vdevice_publish, with_viommu_and_idev, VdeviceAlloc};
-use crate::iommufd::main::{iommufd_object_abort_and_destroy, iommufd_object_finalize};
 use crate::iommufd::objects::{obj_of, to, Device, Ictx, Object, Vdevice, Viommu};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::device::put_device;
@@ -101,9 +100,9 @@ fn vdevice_alloc_on(
     let ret = published.and_then(|()| iommufd_ucmd_respond(ucmd));
     if let Err(e) = ret {
         vdev.skip_erase.store(skip_erase(published.is_ok(), e));
-        iommufd_object_abort_and_destroy(ictx, obj_of(vdev));
+        (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(vdev));
         return Err(e);
     }
-    iommufd_object_finalize(ictx, obj_of(vdev));
+    (ictx.rev.iommufd_object_finalize)(ictx, obj_of(vdev));
     Ok(id)
 }

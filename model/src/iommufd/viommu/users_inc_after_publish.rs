@@ -6,7 +6,6 @@
 use uapi::Errno;
 
 use super::{vdevice_fill, vdevice_object, vdevice_publish, with_viommu_and_idev, VdeviceAlloc};
-use crate::iommufd::main::{iommufd_object_abort, iommufd_object_finalize};
 use crate::iommufd::objects::{obj_of, Device, Viommu};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::device::put_device;
@@ -43,10 +42,10 @@ fn vdevice_alloc_on(
         if let Some(dev) = vdev.dev.load() {
             put_device(dev);
         }
-        iommufd_object_abort(ictx, obj_of(vdev));
+        (ictx.rev.iommufd_object_abort)(ictx, obj_of(vdev));
         return Err(e);
     }
-    iommufd_object_finalize(ictx, obj_of(vdev));
+    (ictx.rev.iommufd_object_finalize)(ictx, obj_of(vdev));
     refcount_inc(&viommu.obj.users);
     Ok(id)
 }
