@@ -315,6 +315,9 @@ impl World {
             FailNth::Nth(n) => n,
             FailNth::None | FailNth::Any => 0,
         });
+        if let Some(seconds) = step.stall_s {
+            fault::arm_stall(u64::from(seconds) * 1_000);
+        }
         let answer = self.call(place, index, step);
         let injected = fault::disarm();
         lockdep::return_to_user(sync::site(std::panic::Location::caller()));

@@ -40,6 +40,69 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_vdevice_destroy: viommu::iommufd_vdevice_destroy,
 };
 
+/// 6.7 to 6.11: two counters, before there were vIOMMUs.
+pub const LINUX_6_7: Revision = Revision {
+    info: RevisionInfo {
+        name: "linux_6_7",
+        aliases: &[],
+        twin_of: None,
+        doc: "The first core with two counters and a wait queue in the context",
+        source:
+            "6f9c4d8c468c189d6dc470324bd52955f8aa0a10, bd7a282650b8beb57bc9d19bfcb714b1ccae843a",
+    },
+    iommufd_viommu_alloc_ioctl: None,
+    iommufd_vdevice_alloc_ioctl: None,
+    ..LINUX_6_13
+};
+
+/// 6.5 and 6.6: one counter and a semaphore; IOMMU_DESTROY takes no user. What is not the object
+/// core (device.c, hw_pagetable.c, the calls) is the text of 6.7.
+pub const LINUX_6_6: Revision = Revision {
+    info: RevisionInfo {
+        name: "linux_6_6",
+        aliases: &[],
+        twin_of: None,
+        doc: "One counter and destroy_rwsem; IOMMU_DESTROY removes the object without a user of \
+              its own",
+        source: "99f98a7c0d6985d5507c8130a981972e4b7b3bdc",
+    },
+    iommufd_lock_obj: main::linux_6_4::iommufd_lock_obj,
+    iommufd_put_object: main::linux_6_4::iommufd_put_object,
+    iommufd_object_destroy_user: main::linux_6_6::iommufd_object_destroy_user,
+    iommufd_object_put_and_try_destroy: main::linux_6_6::iommufd_object_deref_user,
+    iommufd_destroy: main::linux_6_6::iommufd_destroy,
+    // Nothing of this core calls the later iommufd_object_remove(), which waits for a counter.
+    ..LINUX_6_7
+};
+
+/// 6.2 to 6.4: as 6.6, but IOMMU_DESTROY looks the object up and keeps that user.
+pub const LINUX_6_4: Revision = Revision {
+    info: RevisionInfo {
+        name: "linux_6_4",
+        aliases: &[],
+        twin_of: None,
+        doc: "One counter and destroy_rwsem; IOMMU_DESTROY takes a user of its own",
+        source: "torvalds/linux v6.4, drivers/iommu/iommufd; reference/iommufd.md 1.5",
+    },
+    iommufd_object_destroy_user: main::linux_6_4::iommufd_object_destroy_user,
+    iommufd_object_put_and_try_destroy: main::linux_6_4::iommufd_object_put_and_try_destroy,
+    iommufd_destroy: main::linux_6_4::iommufd_destroy,
+    ..LINUX_6_6
+};
+
+/// 6.14: a destroyer waits for a minute.
+pub const LINUX_6_14: Revision = Revision {
+    info: RevisionInfo {
+        name: "linux_6_14",
+        aliases: &[],
+        twin_of: None,
+        doc: "As 6.13, but a destroyer waits for 60 seconds",
+        source: "d9df72c6acd683adf6dd23c061f3a414ec00b1f8",
+    },
+    destroy_wait_ms: 60_000,
+    ..LINUX_6_13
+};
+
 /// The description of a twin of 6.13.
 const fn twin(
     name: &'static str,
@@ -129,7 +192,7 @@ twins! {
 
 /// Every row, the base rows before their twins.
 pub fn rows() -> impl Iterator<Item = &'static Revision> {
-    const BASE: &[Revision] = &[LINUX_6_13];
+    const BASE: &[Revision] = &[LINUX_6_4, LINUX_6_6, LINUX_6_7, LINUX_6_13, LINUX_6_14];
     BASE.iter().chain(TWINS)
 }
 

@@ -24,6 +24,8 @@ sources![
     "iommufd/invariants.rs",
     "iommufd/ioas.rs",
     "iommufd/main.rs",
+    "iommufd/main/linux_6_4.rs",
+    "iommufd/main/linux_6_6.rs",
     "iommufd/main/put_shortterm_first.rs",
     "iommufd/main/wake_through_object.rs",
     "iommufd/main/without_bias_restore.rs",

@@ -144,6 +144,7 @@ fn call(call: Call, args: &[Operand], binds: &[u16]) -> Step {
         bad_pointer: false,
         usize_: None,
         trail: None,
+        stall_s: None,
         text: signature.name.to_string(),
     }
 }

@@ -386,6 +386,7 @@ mod tests {
             bad_pointer: false,
             usize_: None,
             trail: None,
+            stall_s: None,
             text: text.into(),
         }
     }

@@ -22,7 +22,7 @@ use uapi::program::Operand;
 pub(crate) const PDEVS_MAX: u64 = 8;
 
 /// Options in square brackets behind a call, for error messages.
-const OPTIONS: &[&str] = &["fail_nth", "ro", "badptr", "usize", "trail", "fd"];
+const OPTIONS: &[&str] = &["fail_nth", "ro", "badptr", "usize", "trail", "stall", "fd"];
 
 /// A text with the place of its characters in the file.
 pub(crate) struct Text<'a> {

@@ -116,6 +116,7 @@ pub fn step_text(step: &Step, syms: &[String]) -> String {
     options.extend(step.bad_pointer.then(|| "badptr".to_string()));
     options.extend(step.usize_.map(|n| format!("usize = {n}")));
     options.extend(step.trail.map(|n| format!("trail = {n}")));
+    options.extend(step.stall_s.map(|n| format!("stall = {n}")));
     if let Operand::Sym(sym) = step.file {
         options.push(format!("fd = {}", name(sym)));
     }

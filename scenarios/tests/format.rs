@@ -40,7 +40,7 @@ steps = [
 [[cpu]]
 steps = [
   "f = open",
-  "IOMMU_IOAS_ALLOC [fd = f, usize = 12, trail = 30, ro, badptr, fail_nth = 2]",
+  "IOMMU_IOAS_ALLOC [fd = f, usize = 12, trail = 30, ro, badptr, fail_nth = 2, stall = 30]",
   "IOMMU_DESTROY(7)",
 ]
 
@@ -137,6 +137,7 @@ fn every_form_of_a_step_is_read() {
     let ioas = &p.cpus[1][1];
     assert_eq!(ioas.file, Operand::Sym(8));
     assert_eq!((ioas.usize_, ioas.trail), (Some(12), Some(30)));
+    assert_eq!(ioas.stall_s, Some(30));
     assert!(ioas.read_only && ioas.bad_pointer);
     assert_eq!(ioas.fail_nth, FailNth::Nth(2));
     assert!(ioas.expect.is_empty(), "nothing is expected: anything may come");
@@ -323,6 +324,7 @@ fn made_step(
         bad_pointer: ioctl && options[4] % 3 == 0,
         usize_: (ioctl && options[4] % 5 == 0).then_some(24),
         trail: (ioctl && options[4] % 7 == 0).then_some(30),
+        stall_s: (options[4] % 11 == 0).then_some(30),
         text: String::new(),
     })
 }

@@ -8,6 +8,8 @@
 //! Source: reference/iommufd.md 1.4, read off M613 (torvalds/linux main.c of the v6.13 cycle);
 //! commits 6f9c4d8c468c, bd7a282650b8, 99f98a7c0d69.
 
+pub mod linux_6_4;
+pub mod linux_6_6;
 pub mod put_shortterm_first;
 pub mod wake_through_object;
 pub mod without_bias_restore;

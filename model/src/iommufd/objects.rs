@@ -27,6 +27,7 @@ use crate::linux::device::Device as StructDevice;
 use crate::linux::list::ListHead;
 use crate::linux::mutex::Mutex;
 use crate::linux::refcount::Refcount;
+use crate::linux::rwsem::Rwsem;
 use crate::linux::slab::{container_of, Owner, Plain, Ptr, Struct, Value};
 use crate::linux::wait::WaitQueue;
 use crate::linux::xarray::{XArray, XaFlags};
@@ -50,6 +51,9 @@ pub enum Type {
 pub struct Object {
     /// How many callers are inside, plus 1 for the slot; 0: nobody comes in any more.
     pub shortterm_users: Refcount,
+    /// Read-held by those who are inside, write-held where the kernel destroys an object of its
+    /// own. Only the core of 6.2 to 6.6 uses it, and leaves `shortterm_users` alone.
+    pub destroy_rwsem: Rwsem,
     /// How many own the object, for long or short.
     pub users: Refcount,
     /// What it is. Constant from the allocation on.
@@ -65,6 +69,7 @@ impl Object {
     pub fn new(owner: Owner, ty: Type) -> Object {
         Object {
             shortterm_users: Refcount::new(owner.field("obj.shortterm_users"), 1),
+            destroy_rwsem: Rwsem::with_handover(owner.field("obj.destroy_rwsem")),
             users: Refcount::new(owner.field("obj.users"), 1),
             ty,
             id: Plain::new(owner.field("obj.id"), 0),

@@ -19,6 +19,8 @@ struct Task {
     nth: u32,
     count: u32,
     injected: bool,
+    /// How long the next allocation takes, in milliseconds.
+    stall_ms: Option<u64>,
 }
 
 #[derive(Default)]
@@ -33,13 +35,24 @@ fn task<R>(f: impl FnOnce(&mut Task) -> R) -> R {
 
 /// From here on the `nth` point of the current CPU that can fail does. 0 only counts.
 pub fn arm(nth: u32) {
-    task(|t| *t = Task { nth, count: 0, injected: false });
+    task(|t| *t = Task { nth, ..Task::default() });
 }
 
-/// Nothing fails any more. Gives back whether something did.
+/// The next allocation of the current CPU that may sleep does, for so many milliseconds.
+pub fn arm_stall(ms: u64) {
+    task(|t| t.stall_ms = Some(ms));
+}
+
+/// How long the allocation that the current CPU is about to make takes, if it is to be slow.
+pub fn take_stall() -> Option<u64> {
+    task(|t| t.stall_ms.take())
+}
+
+/// Nothing fails or stalls any more. Gives back whether something did fail.
 pub fn disarm() -> bool {
     task(|t| {
         t.nth = 0;
+        t.stall_ms = None;
         t.injected
     })
 }

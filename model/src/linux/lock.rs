@@ -7,10 +7,15 @@
 //! (a failed attempt can tell), and a lock in memory that is freed by whoever waits for the last
 //! effect of the section (kfree() can tell).
 //!
+//! [`RawLock::with_handover`] is for a lock that its *waiter* may free as soon as it has it: whoever
+//! gives such a lock up while somebody waits touches it once more afterwards, to wake the waiter,
+//! who may have taken it already (rwsem_wake() after the count was changed). Waiting is a step
+//! there, since the unlock can tell whether anybody does.
+//!
 //! Source: Documentation/locking/lockdep-design.rst for the checks; reference/iommufd.md 6.5.
 
 use uapi::splat::Kind;
-use uapi::step::{Access, Cpu, Mode, Site};
+use uapi::step::{Access, Accesses, Cpu, Mode, Site};
 use uapi::trace::Val;
 
 use crate::linux::lockdep;
@@ -31,6 +36,10 @@ pub(super) struct RawLock {
     field: Field,
     obj: u32,
     unlock_step: bool,
+    /// What wakes the waiters after the lock was given up, if that is a step.
+    wake: Option<&'static str>,
+    /// One bit per CPU that waits; only with `wake`.
+    waiters: Cell<u8>,
     writer: Cell<Option<Cpu>>,
     /// One bit per CPU.
     readers: Cell<u8>,
@@ -42,6 +51,8 @@ impl RawLock {
             field,
             obj: sync::object(),
             unlock_step: false,
+            wake: None,
+            waiters: Cell::new(0),
             writer: Cell::new(None),
             readers: Cell::new(0),
         }
@@ -49,6 +60,11 @@ impl RawLock {
 
     pub(super) fn with_unlock_step(field: Field) -> RawLock {
         RawLock { unlock_step: true, ..RawLock::new(field) }
+    }
+
+    /// `wake` is the C name of what touches the lock after it was given up.
+    pub(super) fn with_handover(field: Field, wake: &'static str) -> RawLock {
+        RawLock { wake: Some(wake), ..RawLock::with_unlock_step(field) }
     }
 
     pub(super) fn field(&self) -> Field {
@@ -77,13 +93,12 @@ impl RawLock {
         self.writer.get().is_none() && (how == How::Shared || self.readers.get() == 0)
     }
 
-    fn take(&self, cpu: Cpu, how: How, at: Site) {
+    fn take(&self, cpu: Cpu, how: How) {
         match how {
             How::Exclusive => self.writer.set(Some(cpu)),
             How::Shared => self.readers.set(self.readers.get() | 1 << cpu),
         }
         count_held(self.field.owner, 1);
-        lockdep::acquired(self.field, self.obj, at);
     }
 
     fn give(&self, cpu: Cpu, how: How) {
@@ -98,6 +113,9 @@ impl RawLock {
     /// Takes it as soon as it is free.
     pub(super) fn lock(&self, op: &'static str, at: Site, how: How) {
         let me = sync::current();
+        if self.wake.is_some() && self.lock_or_queue(op, at, how) {
+            return;
+        }
         let mode = if how == How::Exclusive { Mode::Lock } else { Mode::LockShared };
         // A task that holds it already is let in, so that the step can say what is wrong.
         let ready = || self.is_free_for(how) || self.holds_any(me);
@@ -108,8 +126,31 @@ impl RawLock {
             if self.holds_any(me) {
                 sync::stop(Kind::RecursiveLock, at, self.field.text());
             }
-            self.take(me, how, at);
+            self.waiters.set(self.waiters.get() & !(1 << me));
+            self.take(me, how);
+            lockdep::acquired(self.field, self.obj, at);
         });
+    }
+
+    /// The first step of taking a lock that is handed over: takes it if it is free, queues
+    /// otherwise. Says whether it was taken.
+    fn lock_or_queue(&self, op: &'static str, at: Site, how: How) -> bool {
+        let me = sync::current();
+        let accesses = self.field.accesses(Access::all(self.obj, Mode::Write));
+        sync::step(op, at, accesses, |effect| {
+            effect.log(|| (vec![self.field.val()], Val::Void));
+            self.field.check(at);
+            if self.holds_any(me) {
+                sync::stop(Kind::RecursiveLock, at, self.field.text());
+            }
+            if !self.is_free_for(how) {
+                self.waiters.set(self.waiters.get() | 1 << me);
+                return false;
+            }
+            self.take(me, how);
+            lockdep::acquired(self.field, self.obj, at);
+            true
+        })
     }
 
     /// Takes it if it is free.
@@ -125,7 +166,9 @@ impl RawLock {
             let taken = self.is_free_for(how) && !self.holds_any(me);
             effect.log(|| (vec![self.field.val()], Val::Bool(taken)));
             if taken {
-                self.take(me, how, at);
+                self.take(me, how);
+                // It cannot wait, so it adds nothing to the order of locks.
+                lockdep::tried(self.field, self.obj);
             } else {
                 effect.only_read(0);
             }
@@ -149,15 +192,30 @@ impl RawLock {
         let me = sync::current();
         if self.unlock_step {
             let accesses = self.field.accesses(Access::all(self.obj, Mode::Write));
-            sync::step(op, at, accesses, |effect| {
+            let wakes = sync::step(op, at, accesses, |effect| {
                 effect.log(|| (vec![self.field.val()], Val::Void));
                 self.checked_give(me, at, how);
+                self.waiters.get() != 0 && !self.is_held()
             });
             sync::released(self.obj, 0);
+            if let Some(wake) = self.wake.filter(|_| wakes) {
+                self.wake_waiters(wake, at);
+            }
         } else {
             sync::unlocked(op, at, self.obj, 0, || vec![self.field.val()]);
             self.checked_give(me, at, how);
         }
+    }
+
+    /// Touches the lock once more, after it was given up. The waiter is let on without it: it
+    /// spins, or was woken by somebody else.
+    fn wake_waiters(&self, op: &'static str, at: Site) {
+        let mut accesses = Accesses::new();
+        accesses.push(Access::all(self.field.owner.obj(), Mode::Read));
+        sync::step(op, at, accesses, |effect| {
+            effect.log(|| (vec![self.field.val()], Val::Void));
+            self.field.check(at);
+        });
     }
 
     fn checked_give(&self, me: Cpu, at: Site, how: How) {

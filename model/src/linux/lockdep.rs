@@ -89,6 +89,12 @@ pub(super) fn passed(field: Field, at: Site) {
 /// The current CPU has taken the lock with the number `obj`.
 pub(super) fn acquired(field: Field, obj: u32, at: Site) {
     passed(field, at);
+    tried(field, obj);
+}
+
+/// The current CPU has taken the lock with the number `obj` by trying it: it did not wait, so no
+/// order of classes follows. What it takes afterwards is ordered behind it as usual.
+pub(super) fn tried(field: Field, obj: u32) {
     let cpu = usize::from(sync::current());
     lockdep().with(|l| l.held[cpu].push((field, obj)));
 }

@@ -27,6 +27,12 @@ impl Rwsem {
         Rwsem(RawLock::with_unlock_step(field))
     }
 
+    /// init_rwsem() of a semaphore in memory that a waiter may free once it has the semaphore:
+    /// up_read() and up_write() change the count first, and wake the waiters afterwards.
+    pub fn with_handover(field: Field) -> Rwsem {
+        Rwsem(RawLock::with_handover(field, "rwsem_wake"))
+    }
+
     /// The field that it is.
     pub fn field(&self) -> Field {
         self.0.field()
@@ -46,7 +52,8 @@ pub fn down_read(sem: &Rwsem) {
     sem.0.lock("down_read", at, How::Shared);
 }
 
-/// down_read_trylock(), of a semaphore made by [`Rwsem::with_unlock_step`].
+/// down_read_trylock(), of a semaphore made by [`Rwsem::with_unlock_step`] or
+/// [`Rwsem::with_handover`].
 #[track_caller]
 pub fn down_read_trylock(sem: &Rwsem) -> bool {
     sem.0.trylock("down_read_trylock", sync::site(Location::caller()), How::Shared)
@@ -66,7 +73,8 @@ pub fn down_write(sem: &Rwsem) {
     sem.0.lock("down_write", at, How::Exclusive);
 }
 
-/// down_write_trylock(), of a semaphore made by [`Rwsem::with_unlock_step`].
+/// down_write_trylock(), of a semaphore made by [`Rwsem::with_unlock_step`] or
+/// [`Rwsem::with_handover`].
 #[track_caller]
 pub fn down_write_trylock(sem: &Rwsem) -> bool {
     sem.0.trylock("down_write_trylock", sync::site(Location::caller()), How::Exclusive)

@@ -16,7 +16,7 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 use uapi::splat::Kind;
-use uapi::step::{Access, Accesses, Mode, Site};
+use uapi::step::{Access, Accesses, Mode, Site, CPUS_MAX};
 use uapi::trace::Val;
 use uapi::Errno;
 
@@ -177,8 +177,8 @@ struct Alloc {
     obj: u32,
     addr: u32,
     live: bool,
-    /// Locks inside it that are held now.
-    held: u32,
+    /// How many locks inside it each CPU holds now.
+    held: [u8; CPUS_MAX],
     /// Whether its memory is expected to go away with the execution (mock hardware).
     immortal: bool,
 }
@@ -225,6 +225,9 @@ fn heap() -> &'static Cell<Heap> {
 pub fn kzalloc<T: Struct>(make: impl FnOnce(Owner) -> T) -> Result<Ptr<T>, Errno> {
     let at = sync::site(Location::caller());
     crate::linux::spinlock::might_sleep(at);
+    if let Some(ms) = fault::take_stall() {
+        reclaim(at, ms);
+    }
     let recycle = sync::limits().recycle;
     let mut accesses = Accesses::new();
     if recycle {
@@ -242,6 +245,15 @@ pub fn kzalloc<T: Struct>(make: impl FnOnce(Owner) -> T) -> Result<Ptr<T>, Errno
     })
 }
 
+/// Direct reclaim: the allocation sleeps in TASK_UNINTERRUPTIBLE until memory was found.
+fn reclaim(at: Site, ms: u64) {
+    let timer = Some((sync::object(), ms));
+    let never = || false;
+    sync::sleep_step("io_schedule_timeout", at, Accesses::new(), timer, &never, |effect, _| {
+        effect.log(|| (vec![Val::Num(ms as i64)], Val::Void));
+    });
+}
+
 /// An object of the world outside iommufd, which is there from the start and is no leak.
 pub fn immortal<T: Struct>(make: impl FnOnce(Owner) -> T) -> Ptr<T> {
     allocate(false, true, make)
@@ -254,7 +266,7 @@ fn allocate<T: Struct>(recycle: bool, immortal: bool, make: impl FnOnce(Owner) -
         let addr = recycled.unwrap_or(h.addrs);
         h.addrs += u32::from(recycled.is_none());
         let alloc = h.allocs.len() as u32;
-        h.allocs.push(Alloc { ty: T::NAME, obj, addr, live: true, held: 0, immortal });
+        h.allocs.push(Alloc { ty: T::NAME, obj, addr, live: true, held: [0; CPUS_MAX], immortal });
         h.arena.push(Box::new(()));
         (alloc, addr)
     });
@@ -279,9 +291,11 @@ pub fn kfree<T: ?Sized>(ptr: Ptr<T>) {
     sync::step("kfree", at, accesses, |effect| {
         effect.log(|| (vec![ptr.val()], Val::Void));
         let detail = || format!("{}#{}", ptr.owner.ty, ptr.owner.alloc);
+        // debug_check_no_locks_freed() looks at the locks of the current task. A lock that another
+        // task holds is freed unseen; giving it back is a use after free.
         let (live, held) = heap().with(|h| {
             let a = &h.allocs[ptr.owner.alloc as usize];
-            (a.live, a.held)
+            (a.live, a.held[usize::from(sync::current())])
         });
         if !live {
             sync::stop(Kind::KasanDoubleFree, at, detail());
@@ -301,11 +315,12 @@ pub fn kfree<T: ?Sized>(ptr: Ptr<T>) {
     });
 }
 
-/// A lock inside the allocation was taken (+1) or given back (-1).
-pub(super) fn count_held(owner: Owner, change: i32) {
+/// The current CPU took a lock inside the allocation (+1) or gave it back (-1).
+pub(super) fn count_held(owner: Owner, change: i8) {
+    let cpu = usize::from(sync::current());
     heap().with(|h| {
-        let a = &mut h.allocs[owner.alloc as usize];
-        a.held = a.held.wrapping_add_signed(change);
+        let held = &mut h.allocs[owner.alloc as usize].held[cpu];
+        *held = held.wrapping_add_signed(change);
     });
 }
 

@@ -73,6 +73,10 @@ pub struct Step {
     pub usize_: Option<u32>,
     /// A non-zero byte stands at this offset behind the known struct.
     pub trail: Option<u32>,
+    /// The first allocation of this step that may sleep does, for so many seconds: memory is
+    /// short.
+    #[serde(default)]
+    pub stall_s: Option<u32>,
     /// The step as the scenario spells it, without its expectation: for output.
     pub text: String,
 }

@@ -150,6 +150,7 @@ impl<'r> Scope<'r> {
             bad_pointer: false,
             usize_: None,
             trail: None,
+            stall_s: None,
             text: shape.text.clone(),
         };
         self.options(shape, signature, list, step, &mut resolved, problems);
@@ -270,6 +271,7 @@ impl<'r> Scope<'r> {
             },
             ("usize", _) => step.usize_ = Some(small("the size word")?),
             ("trail", _) => step.trail = Some(small("an offset")?),
+            ("stall", _) => step.stall_s = Some(small("a number of seconds")?),
             ("fd", Some(Term::Name(w))) if w.text == "fd" => step.file = Operand::Num(0),
             ("fd", Some(Term::Name(w))) => match self.visible(w, list, index)? {
                 (None | Some(ArgKind::File), sym) => step.file = Operand::Sym(sym),

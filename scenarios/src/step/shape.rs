@@ -338,7 +338,7 @@ impl<'a> Parser<'a, '_> {
 
     fn options(&mut self) -> Result<Vec<(Word<'a>, Option<Term<'a>>)>, Problem> {
         let help = "options are `[fail_nth = 1]`, `[fail_nth = any]`, `[ro]`, `[badptr]`, \
-                    `[usize = 24]`, `[trail = 30]`, `[fd = NAME]`, separated by `,`";
+                    `[usize = 24]`, `[trail = 30]`, `[stall = 30]`, `[fd = NAME]`, separated by `,`";
         let mut options = Vec::new();
         while !self.eat(Token::Punct(']')) {
             if !options.is_empty() {
