@@ -17,6 +17,8 @@ pub type ObjectOp = fn(Ptr<Ictx>, Ptr<Object>);
 pub type GetObject = fn(Ptr<Ictx>, u64, Type) -> Result<Ptr<Object>, Errno>;
 /// `iommufd_object_remove()`
 pub type ObjectRemove = fn(Ptr<Ictx>, Option<Ptr<Object>>, u64, Remove) -> Result<(), Errno>;
+/// The handler of an ioctl that gives an id out, with its argument struct.
+pub type Ioctl<T> = fn(&Ucmd, &T) -> Result<u32, Errno>;
 
 /// An entry of `iommufd_object_ops[]`.
 #[derive(Clone, Copy)]
@@ -57,9 +59,9 @@ pub struct Revision {
     /// How long a destroyer waits for those who are inside, in milliseconds.
     pub destroy_wait_ms: u64,
     /// IOMMU_VIOMMU_ALLOC, if there is such an ioctl.
-    pub iommufd_viommu_alloc_ioctl: Option<fn(&Ucmd, &ViommuAlloc) -> Result<u32, Errno>>,
+    pub iommufd_viommu_alloc_ioctl: Option<Ioctl<ViommuAlloc>>,
     /// IOMMU_VDEVICE_ALLOC, if there is such an ioctl.
-    pub iommufd_vdevice_alloc_ioctl: Option<fn(&Ucmd, &VdeviceAlloc) -> Result<u32, Errno>>,
+    pub iommufd_vdevice_alloc_ioctl: Option<Ioctl<VdeviceAlloc>>,
     /// `iommufd_object_ops[IOMMUFD_OBJ_DEVICE].destroy`
     pub iommufd_device_destroy: ObjectOp,
     /// `iommufd_object_ops[IOMMUFD_OBJ_VIOMMU].destroy`
