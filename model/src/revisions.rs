@@ -7,7 +7,7 @@
 use uapi::pick::RevisionInfo;
 
 use crate::iommufd::revision::Revision;
-use crate::iommufd::{device, main, viommu};
+use crate::iommufd::{device, driver, eventq, main, selftest, viommu};
 
 const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
 
@@ -35,6 +35,18 @@ pub const LINUX_6_13: Revision = Revision {
     destroy_wait_ms: 10_000,
     iommufd_viommu_alloc_ioctl: Some(viommu::iommufd_viommu_alloc_ioctl),
     iommufd_vdevice_alloc_ioctl: Some(viommu::iommufd_vdevice_alloc_ioctl),
+    shortterm_users: "obj.shortterm_users",
+    viommu_alloc_size: 24,
+    iommufd_fault_alloc: Some(eventq::iommufd_fault_alloc),
+    iommufd_veventq_alloc: None,
+    iommufd_fops_mmap: None,
+    iommufd_viommu_find_dev: driver::iommufd_viommu_find_dev,
+    mock_domain_nop_attach: selftest::mock_domain_nop_attach,
+    iommufd_test_trigger_vevent: None,
+    iommufd_viommu_report_event: eventq::iommufd_viommu_report_event,
+    iommufd_device_pre_destroy: None,
+    iommufd_vdevice_abort: None,
+    file_offset: None,
     iommufd_device_destroy: device::iommufd_device_destroy,
     iommufd_viommu_destroy: viommu::iommufd_viommu_destroy,
     iommufd_vdevice_destroy: viommu::iommufd_vdevice_destroy,
@@ -52,6 +64,7 @@ pub const LINUX_6_7: Revision = Revision {
     },
     iommufd_viommu_alloc_ioctl: None,
     iommufd_vdevice_alloc_ioctl: None,
+    iommufd_fault_alloc: None,
     ..LINUX_6_13
 };
 
@@ -103,30 +116,116 @@ pub const LINUX_6_14: Revision = Revision {
     ..LINUX_6_13
 };
 
-/// The description of a twin of 6.13.
+/// 6.15: virtual event queues, and a device must have a vDEVICE to be attached to a vIOMMU's
+/// nested HWPT.
+pub const LINUX_6_15: Revision = Revision {
+    info: RevisionInfo {
+        name: "linux_6_15",
+        aliases: &["linux_6_16"],
+        twin_of: None,
+        doc: "As 6.14, with vEVENTQs and the vDEVICE that attaching needs",
+        source: "torvalds/linux v6.15; 50c842dd6cd3dcee0d004399342b651edc8e851a, \
+                 f0be7a250aba60925da689c0b79ab8ff50181a56, \
+                 d659d89fecb7cba7b18c5108a28c6b997e197e66",
+    },
+    iommufd_veventq_alloc: Some(eventq::iommufd_veventq_alloc),
+    mock_domain_nop_attach: selftest::linux_6_15::mock_domain_nop_attach,
+    iommufd_test_trigger_vevent: Some(selftest::linux_6_15::iommufd_test_trigger_vevent),
+    ..LINUX_6_14
+};
+
+/// 6.17-rc1: a vDEVICE holds its bound device and goes away with it; tombstones, mmap.
+pub const LINUX_6_17_RC1: Revision = Revision {
+    info: RevisionInfo {
+        name: "linux_6_17_rc1",
+        aliases: &[],
+        twin_of: None,
+        doc: "A vDEVICE holds its bound device, whose unbind destroys it; tombstones, mmap",
+        source: "torvalds/linux v6.17-rc1; 7dc0e1090ba80bcf1bbb69b334ccb3c47631a9c5, \
+                 850f14f5b91986e586b66565c9c75bdd4c834571, \
+                 e6d41ee31219b4d605c2a26bdca0984108e6e01a, \
+                 56e9a0d8e53f56f313d332888a32a44a71f3a9ab",
+    },
+    shortterm_users: "obj.wait_cnt",
+    viommu_alloc_size: 40,
+    iommufd_object_remove: main::linux_6_17::iommufd_object_remove,
+    iommufd_fops_release: main::linux_6_17::iommufd_fops_release,
+    iommufd_viommu_alloc_ioctl: Some(viommu::linux_6_17::iommufd_viommu_alloc_ioctl),
+    iommufd_vdevice_alloc_ioctl: Some(viommu::linux_6_17::iommufd_vdevice_alloc_ioctl),
+    iommufd_fops_mmap: Some(main::linux_6_17_rc1::iommufd_fops_mmap),
+    iommufd_viommu_find_dev: viommu::linux_6_17::iommufd_viommu_find_dev,
+    iommufd_device_pre_destroy: Some(viommu::linux_6_17::iommufd_device_pre_destroy),
+    iommufd_vdevice_abort: Some(viommu::linux_6_17::iommufd_vdevice_abort),
+    iommufd_viommu_destroy: viommu::linux_6_17::iommufd_viommu_destroy,
+    iommufd_vdevice_destroy: viommu::linux_6_17::iommufd_vdevice_destroy,
+    ..LINUX_6_15
+};
+
+/// 6.17: files of aborted objects are released at once; mmap counts under the lock.
+pub const LINUX_6_17: Revision = Revision {
+    info: RevisionInfo {
+        name: "linux_6_17",
+        aliases: &["linux_6_18"],
+        twin_of: None,
+        doc: "As 6.17-rc1, with the fixes of aborted files and of mmap",
+        source: "torvalds/linux v6.17; 4e034bf045b12852a24d5d33f2451850818ba0c1, \
+                 53d0584eeb2c85a46c83656246d61a89558d74b3, \
+                 7a425ec75d2bb30a1c959a8676ef8c5ef285095d",
+    },
+    iommufd_object_abort: main::linux_6_17_rc7::iommufd_object_abort,
+    iommufd_object_abort_and_destroy: main::linux_6_17_rc7::iommufd_object_abort_and_destroy,
+    iommufd_fault_alloc: Some(eventq::linux_6_17_rc7::iommufd_fault_alloc),
+    iommufd_veventq_alloc: Some(eventq::linux_6_17_rc7::iommufd_veventq_alloc),
+    iommufd_fops_mmap: Some(main::linux_6_17::iommufd_fops_mmap),
+    file_offset: Some(eventq::eventq_file),
+    ..LINUX_6_17_RC1
+};
+
+/// 7.3, the newest kernel that was asked.
+pub const LINUX_7_3: Revision = Revision {
+    info: RevisionInfo {
+        name: "linux_7_3",
+        aliases: &[],
+        twin_of: None,
+        doc: "As 6.17, as far as objects live and die",
+        source: "linux 7.3.4 (recorded answers); nkumarsi/kernel-topics \
+                 17ea9f74bb539aee6d3934555a22979da58db0d8",
+    },
+    ..LINUX_6_17
+};
+
+/// The description of a twin.
 const fn twin(
+    of: &'static str,
     name: &'static str,
     aliases: &'static [&'static str],
     doc: &'static str,
     source: &'static str,
 ) -> RevisionInfo {
-    RevisionInfo { name, aliases, twin_of: Some("linux_6_13"), doc, source }
+    RevisionInfo { name, aliases, twin_of: Some(of), doc, source }
 }
 
 macro_rules! twins {
-    ($($what:literal: $doc:literal, $source:expr => { $($field:ident: $text:expr),* $(,)? };)*) => {
-        /// The twins of 6.13, in the order of their questions.
-        const TWINS: &[Revision] = &[$(Revision {
+    (
+        $(#[$attr:meta])* $list:ident of $base:ident, $of:literal $also:tt;
+        $($what:literal: $doc:literal, $source:expr => { $($field:ident: $text:expr),* $(,)? };)*
+    ) => {
+        $(#[$attr])*
+        const $list: &[Revision] = &[$(Revision {
             info: twin(
-                concat!("linux_6_13_", $what), &[concat!("p2_v6_", $what)], $doc, $source,
+                $of, concat!($of, "_", $what), twins!(@also $what $also), $doc, $source,
             ),
             $($field: $text,)*
-            ..LINUX_6_13
+            ..$base
         },)*];
     };
+    (@also $what:literal []) => { &[] };
+    (@also $what:literal [$also:literal]) => { &[concat!($also, "_", $what)] };
 }
 
 twins! {
+    /// The twins of 6.13, in the order of their questions.
+    TWINS_6_13 of LINUX_6_13, "linux_6_13" ["p2_v6"];
     "without_xa_cmpxchg": "iommufd_vdevice_destroy() erases the slot whatever it holds", SERIES => {
         iommufd_vdevice_destroy: viommu::xa_erase::iommufd_vdevice_destroy,
     };
@@ -190,10 +289,71 @@ twins! {
     };
 }
 
+twins! {
+    /// The twins of 6.17, in the order of their questions.
+    TWINS_6_17 of LINUX_6_17, "linux_6_17" [];
+    "without_tombstone": "the id of a vDEVICE that went with its device is given out again",
+    "<20250617183452.GG1376515@ziepe.ca>" => {
+        iommufd_object_remove: main::without_tombstone::iommufd_object_remove,
+    };
+    "release_while_not_empty": "iommufd_fops_release() goes on while the xarray is not empty",
+    "torvalds/linux v6.17, main.c, iommufd_fops_release()" => {
+        iommufd_fops_release: main::iommufd_fops_release,
+    };
+    "without_get_vdevice": "an unbind destroys the vDEVICE without a reference of it",
+    "<20250623094946.1714996-1-yilun.xu@linux.intel.com>" => {
+        iommufd_device_pre_destroy: Some(viommu::without_get_vdevice::iommufd_device_pre_destroy),
+    };
+    "without_destroying": "IOMMU_VDEVICE_ALLOC does not ask whether the device is being unbound",
+    "850f14f5b91986e586b66565c9c75bdd4c834571" => {
+        iommufd_vdevice_alloc_ioctl: Some(viommu::without_destroying::iommufd_vdevice_alloc_ioctl),
+    };
+    "put_idev_before_unlock": "iommufd_vdevice_destroy() puts the device under the group's lock",
+    "850f14f5b91986e586b66565c9c75bdd4c834571" => {
+        iommufd_vdevice_destroy: viommu::put_idev_before_unlock::iommufd_vdevice_destroy,
+    };
+    "unlock_before_abort": "a failed IOMMU_VDEVICE_ALLOC is aborted without the group's lock",
+    "5510bd89da24508f0e9ae04396e7eb6929ec0e18" => {
+        iommufd_vdevice_alloc_ioctl: Some(viommu::unlock_before_abort::iommufd_vdevice_alloc_ioctl),
+    };
+    "without_4e034bf": "the file of an aborted object is released when the task returns",
+    "4e034bf045b12852a24d5d33f2451850818ba0c1" => {
+        iommufd_object_abort_and_destroy: main::iommufd_object_abort_and_destroy,
+        iommufd_fault_alloc: Some(eventq::iommufd_fault_alloc),
+        iommufd_veventq_alloc: Some(eventq::iommufd_veventq_alloc),
+    };
+    "without_af7f478": "a failed IOMMU_FAULT_QUEUE_ALLOC drops what its file drops as well",
+    "af7f4780514f850322b2959032ecaa96e4b26472" => {
+        iommufd_fault_alloc: Some(eventq::without_af7f478::iommufd_fault_alloc),
+    };
+    "file_users_after_finalize": "a queue's file raises the object's users after the finalize",
+    "torvalds/linux v6.17, eventq.c, iommufd_fault_alloc()" => {
+        iommufd_fault_alloc: Some(eventq::users_inc_after_finalize::iommufd_fault_alloc),
+    };
+    "report_unlocked": "iommufd_viommu_report_event() does not take veventqs_rwsem",
+    "torvalds/linux v6.17, driver.c, iommufd_viommu_report_event()" => {
+        iommufd_viommu_report_event: eventq::report_unlocked::iommufd_viommu_report_event,
+    };
+    "without_7a425ec": "mmap looks up without a lock and raises the owner's users last",
+    "7a425ec75d2bb30a1c959a8676ef8c5ef285095d" => {
+        iommufd_fops_mmap: Some(main::linux_6_17_rc1::iommufd_fops_mmap),
+    };
+}
+
 /// Every row, the base rows before their twins.
 pub fn rows() -> impl Iterator<Item = &'static Revision> {
-    const BASE: &[Revision] = &[LINUX_6_4, LINUX_6_6, LINUX_6_7, LINUX_6_13, LINUX_6_14];
-    BASE.iter().chain(TWINS)
+    const BASE: &[Revision] = &[
+        LINUX_6_4,
+        LINUX_6_6,
+        LINUX_6_7,
+        LINUX_6_13,
+        LINUX_6_14,
+        LINUX_6_15,
+        LINUX_6_17_RC1,
+        LINUX_6_17,
+        LINUX_7_3,
+    ];
+    BASE.iter().chain(TWINS_6_13).chain(TWINS_6_17)
 }
 
 /// The row with this name or alias.

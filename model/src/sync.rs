@@ -449,7 +449,7 @@ pub struct Local<T> {
 }
 
 /// How many kinds of data there can be.
-const LOCALS_MAX: usize = 4;
+const LOCALS_MAX: usize = 5;
 
 impl<T: Any + Default> Local<T> {
     /// The data with this number, below [`LOCALS_MAX`]; no two types share one.

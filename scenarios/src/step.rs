@@ -99,8 +99,13 @@ pub(crate) fn usage(signature: &Signature) -> String {
 
 /// Whether the call hands a struct of user space to the kernel.
 fn is_ioctl(signature: &Signature) -> bool {
-    use uapi::call::Call::{Attach, Bind, Close, Detach, Open, Unbind, Unplug};
-    !matches!(signature.call, Open | Close | Bind | Unbind | Unplug | Attach | Detach)
+    use uapi::call::Call::{
+        Attach, Bind, Close, Detach, Mmap, Munmap, Open, Poll, Read, Unbind, Unplug,
+    };
+    !matches!(
+        signature.call,
+        Open | Close | Bind | Unbind | Unplug | Attach | Detach | Read | Poll | Mmap | Munmap
+    )
 }
 
 fn count(n: usize, what: &str) -> String {
@@ -117,6 +122,7 @@ fn short_kind(kind: ArgKind) -> &'static str {
         ArgKind::Device => "a bound device",
         ArgKind::Pdev => "a physical device",
         ArgKind::File => "an open file",
+        ArgKind::Mapping => "a mapping",
         ArgKind::Num => "a number",
         ArgKind::Flags => "a flag",
         ArgKind::Entries => "a list of entries",
@@ -129,7 +135,10 @@ pub(crate) fn long_kind(kind: ArgKind) -> &'static str {
         ArgKind::Id => "an object id: a name bound by an earlier step, or a number",
         ArgKind::Device => "a bound device: a name that `bind` or `mock_domain` gave out",
         ArgKind::Pdev => "a physical device, `pdev0` to `pdev7`",
-        ArgKind::File => "an open file: `fd`, or a name that `open` gave out",
+        ArgKind::File => {
+            "an open file: `fd`, or a name that `open` or the allocation of an event queue gave out"
+        }
+        ArgKind::Mapping => "a mapping: a name that `mmap` gave out",
         ArgKind::Num => "a number",
         ArgKind::Flags => "a number, or names of flags joined with `|`",
         ArgKind::Entries => "a list of invalidation entries",

@@ -143,7 +143,7 @@ fn operand_text<'a>(operand: &Operand, arg: &Arg, name: &impl Fn(u16) -> &'a str
                     None => number(*n),
                 }
             }
-            ArgKind::Id | ArgKind::Device | ArgKind::Entries => n.to_string(),
+            ArgKind::Id | ArgKind::Device | ArgKind::Entries | ArgKind::Mapping => n.to_string(),
         },
     }
 }

@@ -269,6 +269,7 @@ fn made_step(
     for (arg, n) in signature.args.iter().zip(numbers) {
         args.push(match arg.kind {
             ArgKind::Device => pick(&|k| k == ArgKind::Device, *n)?,
+            ArgKind::Mapping => pick(&|k| k == ArgKind::Mapping, *n)?,
             ArgKind::File => pick(&|k| k == ArgKind::File, *n).unwrap_or(Operand::Num(0)),
             ArgKind::Id => pick(&|k| matches!(k, ArgKind::Id | ArgKind::Device), *n)
                 .filter(|_| n % 3 > 0)

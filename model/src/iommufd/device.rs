@@ -142,6 +142,8 @@ pub fn iommufd_device_bind(
         ictx: Plain::new(owner.field("ictx"), None),
         igroup: Plain::new(owner.field("igroup"), None),
         dev: Plain::new(owner.field("dev"), None),
+        vdev: Plain::new(owner.field("vdev"), None),
+        destroying: Plain::new(owner.field("destroying"), false),
     });
     let idev = match allocated {
         Ok(idev) => idev,
@@ -176,6 +178,18 @@ pub fn iommufd_device_unbind(idev: Ptr<Device>) {
     }
 }
 
+/// The driver's part of attaching the device's group to a domain, or to the blocked one.
+///
+/// # Errors
+///
+/// The driver's.
+pub fn iommu_attach(idev: Ptr<Device>, hwpt: Option<Ptr<Object>>) -> Result<(), Errno> {
+    match (idev.ictx.peek(), idev.dev.peek()) {
+        (Some(ictx), Some(dev)) => (ictx.rev.mock_domain_nop_attach)(ictx.rev, hwpt, dev),
+        _ => Ok(()),
+    }
+}
+
 /// `iommufd_hw_pagetable_attach()`: attaches the group of the device to the HWPT.
 ///
 /// # Errors
@@ -189,8 +203,13 @@ pub fn iommufd_hw_pagetable_attach(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Resu
         mutex_unlock(&igroup.lock);
         return Err(Errno::EINVAL);
     }
-    // The first device of the group attaches it: iommu_attach_group(), not modelled.
+    // The first device of the group attaches it: iommu_attach_group().
     if list_entry(&igroup.device_list, 0).is_none() {
+        if let Err(e) = iommu_attach(idev, Some(hwpt)) {
+            // err_unresv
+            mutex_unlock(&igroup.lock);
+            return Err(e);
+        }
         igroup.hwpt.store(Some(hwpt));
     }
     refcount_inc(&hwpt.users);
@@ -208,6 +227,7 @@ pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>) -> Option<Ptr<Object>> {
     mutex_lock(&igroup.lock);
     list_del_init(idev, &igroup.device_list);
     if list_entry(&igroup.device_list, 0).is_none() {
+        let _cannot_fail = iommu_attach(idev, None);
         igroup.hwpt.store(None);
     }
     mutex_unlock(&igroup.lock);

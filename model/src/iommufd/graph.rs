@@ -4,7 +4,8 @@ use uapi::trace::{Graph, GraphObject, Val};
 
 use crate::iommufd::invariants::type_name;
 use crate::iommufd::objects::{
-    Device, HasObject, HwptNested, HwptPaging, Ioas, Object, Selftest, Type, Vdevice, Viommu,
+    Device, Fault, HasObject, HwptNested, HwptPaging, Ioas, Object, Selftest, Type, Vdevice,
+    Veventq, Viommu,
 };
 use crate::linux::device::Device as StructDevice;
 use crate::linux::refcount::Refcount;
@@ -22,6 +23,8 @@ fn object(alloc: u32) -> Option<Ptr<Object>> {
         .or_else(|| part::<Viommu>(alloc))
         .or_else(|| part::<Vdevice>(alloc))
         .or_else(|| part::<Selftest>(alloc))
+        .or_else(|| part::<Fault>(alloc))
+        .or_else(|| part::<Veventq>(alloc))
 }
 
 /// Ordinal of the newest object that had this id.
@@ -47,7 +50,7 @@ pub fn graph() -> Graph {
             id = Some(obj.id.peek());
             fields.push(("type", Val::Text(type_name(obj.ty).to_string())));
             fields.push(("obj.users", count(&obj.users)));
-            fields.push(("obj.shortterm_users", count(&obj.shortterm_users)));
+            fields.push((obj.shortterm_users.field().path, count(&obj.shortterm_users)));
             fields.extend(pointers(alloc, obj.ty));
         } else if let Some(dev) = by_ordinal::<StructDevice>(alloc) {
             fields.push(("kobj.kref", count(&dev.kref)));
@@ -71,10 +74,18 @@ fn pointers(alloc: u32, ty: Type) -> Vec<(&'static str, Val)> {
     } else if let Some(x) = by_ordinal::<Device>(alloc) {
         fields.push(("dev", pointer(x.dev.peek())));
         fields.push(("igroup", pointer(x.igroup.peek())));
+        fields.push(("vdev", pointer(x.vdev.peek())));
+    } else if let Some(x) = by_ordinal::<Veventq>(alloc) {
+        fields.push(("viommu", pointer(x.viommu.peek())));
+        fields.push(("common.filp", pointer(x.common.filp.peek())));
+    } else if let Some(x) = by_ordinal::<Fault>(alloc) {
+        fields.push(("common.filp", pointer(x.common.filp.peek())));
     } else if let Some(x) = by_ordinal::<Vdevice>(alloc) {
         fields.push(("id", Val::Hex(x.id.peek())));
         fields.push(("viommu", pointer(x.viommu.peek())));
-        fields.push(("dev", pointer(x.dev.peek())));
+        // Which of the two it holds depends on the row.
+        fields.extend(x.dev.peek().map(|dev| ("dev", dev.val())));
+        fields.extend(x.idev.peek().map(|idev| ("idev", idev.val())));
     } else if let (Type::Viommu, Some(x)) = (ty, by_ordinal::<Viommu>(alloc)) {
         fields.push(("hwpt", pointer(x.hwpt.peek())));
         for (index, slot) in x.vdevs.peek() {

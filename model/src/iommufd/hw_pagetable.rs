@@ -13,7 +13,7 @@ use uapi::Errno;
 use crate::iommufd::device::iommufd_hw_pagetable_attach;
 use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{
-    obj_of, to, Device, HwptNested, HwptPaging, Ictx, Ioas, Object, Type, Viommu,
+    obj_of, to, Device, Fault, HwptNested, HwptPaging, Ictx, Ioas, Object, Type, Viommu,
 };
 use crate::iommufd::selftest::{
     mock_domain_alloc_nested, mock_domain_cache_invalidate_user, mock_viommu_cache_invalidate,
@@ -98,6 +98,7 @@ pub fn iommufd_hwpt_paging_alloc(
         ioas: Plain::new(owner.field("ioas"), None),
         auto_domain: Plain::new(owner.field("auto_domain"), false),
         nest_parent: flags & HWPT_ALLOC_NEST_PARENT != 0,
+        fault: Plain::new(owner.field("fault"), None),
     })?;
     // Pairs with the decrement in iommufd_hwpt_paging_destroy().
     refcount_inc(&ioas.obj.users);
@@ -116,8 +117,16 @@ pub fn iommufd_hwpt_paging_alloc(
     Ok(hwpt)
 }
 
+/// `__iommufd_hwpt_destroy()`: the domain, which is not modelled, and the fault queue.
+fn __iommufd_hwpt_destroy(fault: &Plain<Option<Ptr<Fault>>>) {
+    if let Some(fault) = fault.load() {
+        refcount_dec(&fault.obj.users);
+    }
+}
+
 /// `__iommufd_hwpt_paging_destroy()`
 fn __iommufd_hwpt_paging_destroy(hwpt: Ptr<HwptPaging>) {
+    __iommufd_hwpt_destroy(&hwpt.fault);
     if let Some(ioas) = hwpt.ioas.load() {
         refcount_dec(&ioas.obj.users);
     }
@@ -209,6 +218,7 @@ fn alloc_nested_object(ictx: Ptr<Ictx>, data: UserData) -> Result<Ptr<HwptNested
         obj,
         parent: Plain::new(owner.field("parent"), None),
         viommu: Plain::new(owner.field("viommu"), None),
+        fault: Plain::new(owner.field("fault"), None),
         iotlb: std::array::from_fn(|_| Plain::new(owner.field("domain->iotlb"), data.iotlb)),
     })
 }
@@ -217,6 +227,7 @@ fn alloc_nested_object(ictx: Ptr<Ictx>, data: UserData) -> Result<Ptr<HwptNested
 pub fn iommufd_hwpt_nested_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
     let hwpt = to::<HwptNested>(obj);
 
+    __iommufd_hwpt_destroy(&hwpt.fault);
     if let Some(viommu) = hwpt.viommu.load() {
         refcount_dec(&viommu.obj.users);
     } else if let Some(parent) = hwpt.parent.load() {
@@ -305,12 +316,7 @@ fn iommufd_hwpt_respond(ucmd: &Ucmd, cmd: &HwptAlloc, hwpt: Ptr<Object>) -> Resu
     let ictx = ucmd.ictx;
     let id = hwpt.id.load();
 
-    let answered = if cmd.flags & HWPT_FAULT_ID_VALID != 0 {
-        // Fault queues are objects of a later issue: no id names one.
-        (ictx.rev.iommufd_get_object)(ictx, cmd.fault_id, Type::Fault).map(|_| ())
-    } else {
-        iommufd_ucmd_respond(ucmd)
-    };
+    let answered = hwpt_set_fault(ictx, cmd, hwpt).and_then(|()| iommufd_ucmd_respond(ucmd));
     if let Err(e) = answered {
         // out_hwpt
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, hwpt);
@@ -318,6 +324,23 @@ fn iommufd_hwpt_respond(ucmd: &Ucmd, cmd: &HwptAlloc, hwpt: Ptr<Object>) -> Resu
     }
     (ictx.rev.iommufd_object_finalize)(ictx, hwpt);
     Ok(id)
+}
+
+/// Part of `iommufd_hwpt_alloc()`: the fault queue, whose users the HWPT holds.
+fn hwpt_set_fault(ictx: Ptr<Ictx>, cmd: &HwptAlloc, hwpt: Ptr<Object>) -> Result<(), Errno> {
+    if cmd.flags & HWPT_FAULT_ID_VALID == 0 {
+        return Ok(());
+    }
+
+    let fault_obj = (ictx.rev.iommufd_get_object)(ictx, cmd.fault_id, Type::Fault)?;
+    let fault = to::<Fault>(fault_obj);
+    match hwpt.ty {
+        Type::HwptNested => to::<HwptNested>(hwpt).fault.store(Some(fault)),
+        _ => to::<HwptPaging>(hwpt).fault.store(Some(fault)),
+    }
+    refcount_inc(&fault.obj.users);
+    (ictx.rev.iommufd_put_object)(ictx, fault_obj);
+    Ok(())
 }
 
 /// `__iommu_get_iommu_dev()`: which physical IOMMU the device sits behind.

@@ -8,7 +8,8 @@
 use uapi::splat::Kind;
 
 use crate::iommufd::objects::{
-    Device, HasObject, HwptNested, HwptPaging, Ioas, Object, Selftest, Type, Vdevice, Viommu,
+    Device, Fault, File, HasObject, HwptNested, HwptPaging, Ictx, Ioas, Object, Selftest, Type,
+    Vdevice, Veventq, Viommu,
 };
 use crate::linux::device::Device as StructDevice;
 use crate::linux::iommu::IommuGroup;
@@ -39,6 +40,8 @@ struct Objects {
     devices: Vec<Ptr<Device>>,
     viommus: Vec<Ptr<Viommu>>,
     vdevices: Vec<Ptr<Vdevice>>,
+    veventqs: Vec<Ptr<Veventq>>,
+    files: Vec<Ptr<File>>,
 }
 
 impl Objects {
@@ -73,6 +76,14 @@ impl Objects {
                     let found = find::<Vdevice>(o, alloc);
                     o.vdevices.extend(found);
                 }
+                Veventq::NAME => {
+                    let found = find::<Veventq>(o, alloc);
+                    o.veventqs.extend(found);
+                }
+                Fault::NAME => {
+                    find::<Fault>(o, alloc);
+                }
+                File::NAME => o.files.extend(by_ordinal::<File>(alloc)),
                 Ioas::NAME => {
                     find::<Ioas>(o, alloc);
                 }
@@ -86,12 +97,37 @@ impl Objects {
     }
 }
 
-/// Checks at quiescence, while the file is still open: I11 and the ledger. `given_up` are the
-/// devices that are still there although their drivers have unbound them.
-pub fn check_quiescent(given_up: &[Ptr<Device>]) {
+/// What of the world outside holds objects while no CPU runs.
+pub struct Outside {
+    /// The devices that are still there although their drivers have unbound them.
+    pub given_up: Vec<Ptr<Device>>,
+    /// What is mapped.
+    pub mapped: Vec<Ptr<Object>>,
+}
+
+/// Checks at quiescence, while the file is still open: I11 and the ledger.
+pub fn check_quiescent(outside: &Outside) {
     let objects = Objects::now();
     check_vdevs(&objects);
-    check_ledger(&objects, given_up);
+    check_ledger(&objects, outside);
+}
+
+/// Checks at quiescence that an object that user space has allocated and not destroyed is still
+/// there. A vDEVICE may go with its device; then its id must not be given out again (I8).
+pub fn check_owned_id(filp: Ptr<File>, id: u32) {
+    let there = |ictx: Ptr<Ictx>| !ictx.objects.peek_at(u64::from(id)).is_null();
+    if filp.is_live() && !filp.ictx.peek().is_none_or(there) {
+        sync::splat_at_exit(
+            Kind::Invariant,
+            format!("id {id} vanished although user space owns it"),
+        );
+    }
+}
+
+/// I8: an id was given out to user space, which still owns an object of that id.
+pub fn id_given_out_again(id: u32) {
+    let detail = format!("id {id} was given out again after a forced destroy");
+    sync::splat_at_exit(Kind::Invariant, detail);
 }
 
 /// I11: every vDEVICE that user space holds has its slot, and every slot holds such a vDEVICE.
@@ -117,8 +153,22 @@ fn check_vdevs(objects: &Objects) {
 }
 
 /// The ledger: `users` of every object is what its holders add up to, `shortterm_users` is 1.
-fn check_ledger(objects: &Objects, given_up: &[Ptr<Device>]) {
+fn check_ledger(objects: &Objects, outside: &Outside) {
     let mut held: Vec<u32> = Vec::new();
+    // Objects that somebody is inside of for good: a device whose vDEVICE keeps it (6.17+).
+    let mut inside: Vec<u32> = Vec::new();
+    held.extend(outside.mapped.iter().map(|owner| owner.owner().alloc));
+    held.extend(objects.pagings.iter().filter_map(|h| owner_of(h.fault.peek())));
+    held.extend(objects.nesteds.iter().filter_map(|h| owner_of(h.fault.peek())));
+    held.extend(objects.veventqs.iter().filter_map(|q| owner_of(q.viommu.peek())));
+    held.extend(objects.files.iter().filter_map(|f| owner_of(f.eventq.peek())));
+    for vdev in &objects.vdevices {
+        let Some(idev) = vdev.idev.peek() else { continue };
+        held.push(idev.owner().alloc);
+        if idev.ictx.peek().is_some_and(|i| i.rev.iommufd_device_pre_destroy.is_some()) {
+            inside.push(idev.owner().alloc);
+        }
+    }
     held.extend(objects.pagings.iter().filter_map(|h| owner_of(h.ioas.peek())));
     for nested in &objects.nesteds {
         held.extend(owner_of(nested.parent.peek()));
@@ -128,7 +178,7 @@ fn check_ledger(objects: &Objects, given_up: &[Ptr<Device>]) {
     held.extend(objects.vdevices.iter().filter_map(|v| owner_of(v.viommu.peek())));
     for idev in &objects.devices {
         // The driver that bound it.
-        if !given_up.iter().any(|g| g.is(*idev)) {
+        if !outside.given_up.iter().any(|g| g.is(*idev)) {
             held.push(idev.owner().alloc);
         }
         let Some(igroup) = idev.igroup.peek() else { continue };
@@ -139,8 +189,9 @@ fn check_ledger(objects: &Objects, given_up: &[Ptr<Device>]) {
     }
 
     for obj in &objects.headers {
-        let holders = held.iter().filter(|alloc| **alloc == obj.owner().alloc).count() as i32;
-        for (counter, wanted) in [(&obj.users, 1 + holders), (&obj.shortterm_users, 1)] {
+        let count = |who: &[u32]| who.iter().filter(|a| **a == obj.owner().alloc).count() as i32;
+        let (users, shortterm) = (1 + count(&held), 1 + count(&inside));
+        for (counter, wanted) in [(&obj.users, users), (&obj.shortterm_users, shortterm)] {
             if counter.peek() != wanted {
                 let detail = format!(
                     "{} is {}, its ledger says {wanted}",
@@ -194,5 +245,6 @@ pub fn type_name(ty: Type) -> &'static str {
         Type::Selftest => "SELFTEST",
         Type::Viommu => "VIOMMU",
         Type::Vdevice => "VDEVICE",
+        Type::Veventq => "VEVENTQ",
     }
 }

@@ -8,17 +8,22 @@
 //! Source: reference/iommufd.md 1.4, read off M613 (torvalds/linux main.c of the v6.13 cycle);
 //! commits 6f9c4d8c468c, bd7a282650b8, 99f98a7c0d69.
 
+pub mod linux_6_17;
+pub mod linux_6_17_rc1;
+pub mod linux_6_17_rc7;
 pub mod linux_6_4;
 pub mod linux_6_6;
 pub mod put_shortterm_first;
 pub mod wake_through_object;
 pub mod without_bias_restore;
 pub mod without_lock_obj_undo;
+pub mod without_tombstone;
 pub mod without_wait_after_erase;
 pub mod without_xa_lock_in_get;
 
 use uapi::Errno;
 
+use crate::iommufd::eventq::iommufd_eventq_fops_release;
 use crate::iommufd::objects::{File, HasObject, Ictx, Object, Type};
 use crate::iommufd::revision::Revision;
 use crate::linux::fault::should_fail;
@@ -28,6 +33,7 @@ use crate::linux::refcount::{
     refcount_set,
 };
 use crate::linux::slab::{kfree, kzalloc, Owner, Plain, Ptr};
+use crate::linux::task_work::task_work_add;
 use crate::linux::wait::{wait_event_timeout, wake_up_interruptible_all, Condition};
 use crate::linux::warn::{oops_bad_entry, warn_on};
 use crate::linux::xarray::{
@@ -43,8 +49,11 @@ pub const ID_MAX: u32 = i32::MAX as u32;
 pub enum Remove {
     /// 0
     Now,
-    /// REMOVE_WAIT_SHORTTERM: the caller owns the object and waits until nobody is inside.
+    /// REMOVE_WAIT_SHORTTERM, REMOVE_WAIT since 6.17: the caller owns the object and waits until
+    /// nobody is inside.
     WaitShortterm,
+    /// REMOVE_WAIT | REMOVE_OBJ_TOMBSTONE: and the id is not given out again (6.17+).
+    WaitTombstone,
 }
 
 /// `_iommufd_object_alloc()`: the object with a reserved id, visible to nobody.
@@ -57,7 +66,7 @@ pub fn _iommufd_object_alloc<T: HasObject>(
     ty: Type,
     make: impl FnOnce(Owner, Object) -> T,
 ) -> Result<Ptr<T>, Errno> {
-    let new = kzalloc(|owner| make(owner, Object::new(owner, ty)))?;
+    let new = kzalloc(|owner| make(owner, Object::new(owner, ty, ictx.rev)))?;
     new.obj().ictx.init(Some(ictx));
 
     match xa_alloc(&ictx.objects, Slot::Zero, ID_MAX) {
@@ -294,6 +303,7 @@ pub fn iommufd_fops_open(rev: &'static Revision) -> Result<Ptr<File>, Errno> {
     let filp = kzalloc(|owner| File {
         f_count: Refcount::new(owner.field("f_count"), 1),
         ictx: Plain::new(owner.field("private_data"), None),
+        eventq: Plain::new(owner.field("private_data"), None),
     })?;
     match kzalloc(|owner| Ictx::new(owner, rev)) {
         Ok(ictx) => {
@@ -351,12 +361,27 @@ pub fn iommufd_ctx_put(ictx: Ptr<Ictx>) {
     }
 }
 
-/// fput(): the last reference runs the file's release.
+/// fput(): the last reference queues the file's release, which runs when the task returns to user
+/// space.
 pub fn fput(filp: Ptr<File>) {
     if refcount_dec_and_test(&filp.f_count) {
-        if let Some(ictx) = filp.ictx.peek() {
-            (ictx.rev.iommufd_fops_release)(filp);
-        }
-        kfree(filp);
+        task_work_add(Box::new(move || __fput(filp)));
     }
+}
+
+/// `__fput_sync()`: the last reference runs the file's release at once.
+pub fn __fput_sync(filp: Ptr<File>) {
+    if refcount_dec_and_test(&filp.f_count) {
+        __fput(filp);
+    }
+}
+
+/// `__fput()`: `file->f_op->release`, and the file's memory.
+fn __fput(filp: Ptr<File>) {
+    if let Some(ictx) = filp.ictx.peek() {
+        (ictx.rev.iommufd_fops_release)(filp);
+    } else if let Some(obj) = filp.eventq.peek() {
+        iommufd_eventq_fops_release(obj);
+    }
+    kfree(filp);
 }

@@ -7,6 +7,7 @@
 
 pub mod device;
 pub mod driver;
+pub mod eventq;
 pub mod graph;
 pub mod hw_pagetable;
 pub mod invariants;

@@ -14,6 +14,10 @@
 //! | | being attached: `iommufd_device_attach` | `iommufd_device_detach` |
 //! | VIOMMU | each vDEVICE: `iommufd_vdevice_alloc_ioctl` | `iommufd_vdevice_destroy` |
 //! | | each nested HWPT made on it: `iommufd_viommu_alloc_hwpt_nested` | `iommufd_hwpt_nested_destroy` |
+//! | | each event queue of it, each mapping | their destroy, `iommufd_fops_vma_close` |
+//! | DEVICE | 6.17+: its vDEVICE, with `wait_cnt`: `iommufd_vdevice_alloc_ioctl` | `iommufd_vdevice_destroy` |
+//! | FAULT | its file; each HWPT that uses it | `iommufd_eventq_fops_release`; the HWPT's destroy |
+//! | VEVENTQ | its file: `iommufd_eventq_init` | `iommufd_eventq_fops_release` |
 //! | any | `iommufd_get_object`, together with `shortterm_users` | `iommufd_put_object` |
 //!
 //! Outside iommufd: a vDEVICE holds its `struct device` (`get_device`), a bound device holds its
@@ -25,10 +29,12 @@ use uapi::trace::Val;
 use crate::iommufd::revision::Revision;
 use crate::linux::device::Device as StructDevice;
 use crate::linux::list::ListHead;
+use crate::linux::maple_tree::MapleTree;
 use crate::linux::mutex::Mutex;
 use crate::linux::refcount::Refcount;
 use crate::linux::rwsem::Rwsem;
 use crate::linux::slab::{container_of, Owner, Plain, Ptr, Struct, Value};
+use crate::linux::spinlock::Spinlock;
 use crate::linux::wait::WaitQueue;
 use crate::linux::xarray::{XArray, XaFlags};
 
@@ -43,13 +49,15 @@ pub enum Type {
     HwptNested,
     Ioas,
     Selftest,
-    Viommu,
     Vdevice,
+    Veventq,
+    Viommu,
 }
 
 /// struct iommufd_object
 pub struct Object {
-    /// How many callers are inside, plus 1 for the slot; 0: nobody comes in any more.
+    /// How many callers are inside, plus 1 for the slot; 0: nobody comes in any more. Called
+    /// `wait_cnt` since ab6bc44159d8 (6.17).
     pub shortterm_users: Refcount,
     /// Read-held by those who are inside, write-held where the kernel destroys an object of its
     /// own. Only the core of 6.2 to 6.6 uses it, and leaves `shortterm_users` alone.
@@ -66,9 +74,9 @@ pub struct Object {
 
 impl Object {
     /// A new object: one user and one short-term user, both the slot's.
-    pub fn new(owner: Owner, ty: Type) -> Object {
+    pub fn new(owner: Owner, ty: Type, rev: &Revision) -> Object {
         Object {
-            shortterm_users: Refcount::new(owner.field("obj.shortterm_users"), 1),
+            shortterm_users: Refcount::new(owner.field(rev.shortterm_users), 1),
             destroy_rwsem: Rwsem::with_handover(owner.field("obj.destroy_rwsem")),
             users: Refcount::new(owner.field("obj.users"), 1),
             ty,
@@ -103,15 +111,18 @@ macro_rules! has_object {
 
 has_object! {
     Ioas = "ioas", HwptPaging = "hwpt_paging", HwptNested = "hwpt_nested", Device = "idev",
-    Viommu = "viommu", Vdevice = "vdevice", Selftest = "selftest_obj",
+    Viommu = "viommu", Vdevice = "vdevice", Selftest = "selftest_obj", Fault = "fault",
+    Veventq = "veventq",
 }
 
-/// struct file of an iommufd, as far as its life goes.
+/// struct file of an iommufd or of an event queue, as far as its life goes.
 pub struct File {
-    /// References: the descriptor, ioctls that are inside, bound devices.
+    /// References: the descriptor, calls that are inside, bound devices.
     pub f_count: Refcount,
-    /// `file->private_data`
+    /// `file->private_data` of an iommufd.
     pub ictx: Plain<Option<Ptr<Ictx>>>,
+    /// `file->private_data` of an event queue's file: the FAULT or VEVENTQ object.
+    pub eventq: Plain<Option<Ptr<Object>>>,
 }
 
 impl Struct for File {
@@ -130,6 +141,10 @@ pub struct Ictx {
     pub groups: XArray<Group>,
     /// Where a destroyer waits for `shortterm_users` to become 0.
     pub destroy_wait: WaitQueue,
+    /// What can be mapped, by offset in pages (6.17+).
+    pub mt_mmap: MapleTree<Mmap>,
+    /// Read-held where an IOAS becomes visible, write-held while all of them are taken.
+    pub ioas_creation_lock: Rwsem,
 }
 
 impl Struct for Ictx {
@@ -145,6 +160,8 @@ impl Ictx {
             objects: XArray::new(owner.field("objects"), XaFlags::Alloc1),
             groups: XArray::new(owner.field("groups"), XaFlags::Plain),
             destroy_wait: WaitQueue::new(owner.field("destroy_wait")),
+            mt_mmap: MapleTree::new(owner.field("mt_mmap")),
+            ioas_creation_lock: Rwsem::new(owner.field("ioas_creation_lock")),
         }
     }
 }
@@ -169,6 +186,8 @@ pub struct HwptPaging {
     pub auto_domain: Plain<bool>,
     /// IOMMU_HWPT_ALLOC_NEST_PARENT. Constant.
     pub nest_parent: bool,
+    /// Its fault queue; holds its users.
+    pub fault: Plain<Option<Ptr<Fault>>>,
 }
 
 /// struct iommufd_hwpt_nested
@@ -179,6 +198,8 @@ pub struct HwptNested {
     pub parent: Plain<Option<Ptr<HwptPaging>>>,
     /// The vIOMMU, if it was made on one; holds its users.
     pub viommu: Plain<Option<Ptr<Viommu>>>,
+    /// Its fault queue; holds its users.
+    pub fault: Plain<Option<Ptr<Fault>>>,
     /// The mock domain's IOTLB entries (struct mock_iommu_domain_nested).
     pub iotlb: [Plain<u32>; 4],
 }
@@ -213,6 +234,10 @@ pub struct Device {
     pub igroup: Plain<Option<Ptr<Group>>>,
     /// The device of the driver core. Not held: the driver that bound it exists.
     pub dev: Plain<Option<Ptr<StructDevice>>>,
+    /// Its vDEVICE; under `igroup->lock` (the series to v5, and 6.17+).
+    pub vdev: Plain<Option<Ptr<Vdevice>>>,
+    /// Being unbound: no vDEVICE is made any more. Under `igroup->lock` (6.17+).
+    pub destroying: Plain<bool>,
 }
 
 /// struct iommufd_viommu
@@ -227,21 +252,100 @@ pub struct Viommu {
     pub iommu_dev: Plain<u32>,
     /// vDEVICEs by virtual device ID; a plain array, so storing NULL frees the index.
     pub vdevs: XArray<Vdevice>,
+    /// Protects `veventqs` (6.15+).
+    pub veventqs_rwsem: Rwsem,
+    /// Its event queues, one of a type (6.15+).
+    pub veventqs: ListHead<Veventq>,
+    /// The mock driver's: first page of what user space can map of it (6.17+).
+    pub mmap_offset: Plain<Option<u64>>,
 }
 
-/// struct iommufd_vdevice of 6.13 to 6.16
+/// struct iommufd_vdevice
 pub struct Vdevice {
     /// Header.
     pub obj: Object,
     /// The vIOMMU; holds its users.
     pub viommu: Plain<Option<Ptr<Viommu>>>,
-    /// The device of the driver core; holds a reference (get_device).
+    /// The device of the driver core; holds a reference (get_device). 6.13 to 6.16.
     pub dev: Plain<Option<Ptr<StructDevice>>>,
-    /// The virtual device ID.
+    /// The bound device: holds its users (the series to v5), or its users and wait_cnt (6.17+).
+    pub idev: Plain<Option<Ptr<Device>>>,
+    /// The virtual device ID; called `virt_id` since 6.17.
     pub id: Plain<u64>,
     /// Whether the slot of `vdevs` is to be left alone by destroy. Only the twins
     /// `skip_erase_on_eexist` and `skip_erase_on_abort` have it.
     pub skip_erase: Plain<bool>,
+}
+
+/// struct iommufd_eventq, and what FAULT and VEVENTQ objects share.
+pub struct Eventq {
+    /// The context; the file holds it.
+    pub ictx: Plain<Option<Ptr<Ictx>>>,
+    /// Its file, which holds the object's users.
+    pub filp: Plain<Option<Ptr<File>>>,
+    /// Protects `deliver` (since 3d49020a327c; the fault queue's mutex did before).
+    pub lock: Spinlock,
+    /// What waits to be read.
+    pub deliver: ListHead<Event>,
+    /// Where readers wait.
+    pub wait_queue: WaitQueue,
+}
+
+/// What a queue delivers: struct iopf_group or struct iommufd_vevent.
+pub struct Event {
+    /// Number of the event within its queue (struct iommufd_vevent_header).
+    pub sequence: Plain<u32>,
+    /// First word of its data: the virtual device ID.
+    pub data: u64,
+}
+
+impl Struct for Event {
+    const NAME: &'static str = "vevent";
+}
+
+/// struct iommufd_fault
+pub struct Fault {
+    /// Header (`common.obj`).
+    pub obj: Object,
+    /// The queue.
+    pub common: Eventq,
+    /// Protects the responses; before 3d49020a327c the queue, too.
+    pub mutex: Mutex,
+}
+
+/// struct iommufd_veventq
+pub struct Veventq {
+    /// Header (`common.obj`).
+    pub obj: Object,
+    /// The queue.
+    pub common: Eventq,
+    /// The vIOMMU; holds its users.
+    pub viommu: Plain<Option<Ptr<Viommu>>>,
+    /// Type of its events. Constant.
+    pub ty: u64,
+    /// How many events it keeps. Constant.
+    pub depth: u32,
+    /// How many wait in it, without a lost-events header.
+    pub num_events: Plain<u32>,
+    /// The number of the next event.
+    pub sequence: Plain<u32>,
+    /// The sequence number of the embedded header that says that events were lost, if it is in
+    /// the queue: always as the last entry, since the next event takes its place.
+    pub lost_events_header: Plain<Option<u32>>,
+}
+
+/// struct iommufd_mmap: something that can be mapped. Holds nothing; a mapping holds its owner.
+pub struct Mmap {
+    /// Whose memory it is.
+    pub owner: Plain<Option<Ptr<Object>>>,
+    /// Its first page among the offsets of the file.
+    pub vm_pgoff: Plain<u64>,
+    /// Length in bytes. Constant.
+    pub length: u64,
+}
+
+impl Struct for Mmap {
+    const NAME: &'static str = "immap";
 }
 
 /// struct selftest_obj: the mock driver's handle of a mock device.

@@ -4,11 +4,14 @@
 use uapi::pick::RevisionInfo;
 use uapi::Errno;
 
+use crate::iommufd::eventq::{NewEventq, VeventqAlloc};
+use crate::iommufd::main::linux_6_17::VmArea;
 use crate::iommufd::main::Remove;
-use crate::iommufd::objects::{File, Ictx, Object, Type};
+use crate::iommufd::objects::{File, Ictx, Object, Type, Viommu};
 use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
-use crate::iommufd::{hw_pagetable, ioas, selftest};
+use crate::iommufd::{eventq, hw_pagetable, ioas, selftest};
+use crate::linux::device::Device as StructDevice;
 use crate::linux::slab::Ptr;
 
 /// An operation of a type: destroy or abort.
@@ -27,7 +30,18 @@ pub struct ObjectOps {
     pub destroy: ObjectOp,
     /// As destroy, in an unwind that already holds the type's lock.
     pub abort: Option<ObjectOp>,
+    /// Lets go of what would keep a destroyer waiting (6.17+).
+    pub pre_destroy: Option<ObjectOp>,
+    /// The object's file, to be released before an aborted object is freed (6.17-rc7+).
+    pub file_offset: Option<FileOffset>,
 }
+
+/// Finds the file of an object that has one: `iommufd_object_ops[].file_offset`.
+pub type FileOffset = fn(Ptr<Object>) -> Option<Ptr<File>>;
+/// What the mock driver, and any driver, does when a device is attached to a domain, or to none.
+pub type Attach = fn(&Revision, Option<Ptr<Object>>, Ptr<StructDevice>) -> Result<(), Errno>;
+/// `iommufd_viommu_find_dev()`
+pub type FindDev = fn(Ptr<Viommu>, u64) -> Option<Ptr<StructDevice>>;
 
 /// A table of functions, like the driver's own `iommufd_object_ops[]`.
 pub struct Revision {
@@ -62,6 +76,30 @@ pub struct Revision {
     pub iommufd_viommu_alloc_ioctl: Option<Ioctl<ViommuAlloc>>,
     /// IOMMU_VDEVICE_ALLOC, if there is such an ioctl.
     pub iommufd_vdevice_alloc_ioctl: Option<Ioctl<VdeviceAlloc>>,
+    /// Name of the field that counts those who are inside; `obj.wait_cnt` since ab6bc44159d8.
+    pub shortterm_users: &'static str,
+    /// sizeof(struct iommu_viommu_alloc)
+    pub viommu_alloc_size: u32,
+    /// IOMMU_FAULT_QUEUE_ALLOC, if there is such an ioctl.
+    pub iommufd_fault_alloc: Option<fn(&Ucmd, u64) -> Result<NewEventq, Errno>>,
+    /// IOMMU_VEVENTQ_ALLOC, if there is such an ioctl.
+    pub iommufd_veventq_alloc: Option<fn(&Ucmd, &VeventqAlloc) -> Result<NewEventq, Errno>>,
+    /// mmap(2) of the iommufd file, if it can be mapped.
+    pub iommufd_fops_mmap: Option<fn(Ptr<Ictx>, &VmArea) -> Result<Ptr<Object>, Errno>>,
+    /// Finds a device by its virtual ID.
+    pub iommufd_viommu_find_dev: FindDev,
+    /// The driver's part of attaching a device.
+    pub mock_domain_nop_attach: Attach,
+    /// IOMMU_TEST_OP_TRIGGER_VEVENT, if the mock driver has it.
+    pub iommufd_test_trigger_vevent: Option<fn(&Ucmd, u64, u64) -> Result<(), Errno>>,
+    /// Reports an event of a device to user space.
+    pub iommufd_viommu_report_event: fn(Ptr<Viommu>, u64, u64) -> Result<(), Errno>,
+    /// `iommufd_object_ops[IOMMUFD_OBJ_DEVICE].pre_destroy`
+    pub iommufd_device_pre_destroy: Option<ObjectOp>,
+    /// `iommufd_object_ops[IOMMUFD_OBJ_VDEVICE].abort`
+    pub iommufd_vdevice_abort: Option<ObjectOp>,
+    /// `iommufd_object_ops[].file_offset` of the types with a file.
+    pub file_offset: Option<FileOffset>,
     /// `iommufd_object_ops[IOMMUFD_OBJ_DEVICE].destroy`
     pub iommufd_device_destroy: ObjectOp,
     /// `iommufd_object_ops[IOMMUFD_OBJ_VIOMMU].destroy`
@@ -85,10 +123,15 @@ impl Revision {
             ),
             Type::Selftest => (selftest::iommufd_selftest_destroy, None),
             Type::Viommu => (self.iommufd_viommu_destroy, None),
-            Type::Vdevice => (self.iommufd_vdevice_destroy, None),
-            // An object is never of type ANY, and no call of these rows makes a FAULT.
-            Type::Ioas | Type::Any | Type::Fault => (ioas::iommufd_ioas_destroy, None),
+            Type::Vdevice => (self.iommufd_vdevice_destroy, self.iommufd_vdevice_abort),
+            Type::Fault => (eventq::iommufd_fault_destroy, None),
+            Type::Veventq => (eventq::iommufd_veventq_destroy, Some(eventq::iommufd_veventq_abort)),
+            // An object is never of type ANY.
+            Type::Ioas | Type::Any => (ioas::iommufd_ioas_destroy, None),
         };
-        ObjectOps { destroy, abort }
+        let pre_destroy = if ty == Type::Device { self.iommufd_device_pre_destroy } else { None };
+        let has_file = matches!(ty, Type::Fault | Type::Veventq);
+        let file_offset = if has_file { self.file_offset } else { None };
+        ObjectOps { destroy, abort, pre_destroy, file_offset }
     }
 }

@@ -5,6 +5,9 @@
 //!
 //! Source: reference/iommufd.md 2.4, 2.9, 5.1.
 
+pub mod linux_6_15;
+pub mod linux_6_17;
+
 use uapi::call::{AUTO, HWPT_DATA_SELFTEST, VIOMMU_INVALIDATE_DATA_SELFTEST, VIOMMU_TYPE_SELFTEST};
 use uapi::program::Entry;
 use uapi::Errno;
@@ -12,16 +15,18 @@ use uapi::Errno;
 use crate::iommufd::device::{
     iommufd_device_attach, iommufd_device_bind, iommufd_device_detach, iommufd_device_unbind,
 };
-use crate::iommufd::driver::iommufd_viommu_find_dev;
 use crate::iommufd::hw_pagetable::{or_auto, HwptInvalidate, UserData};
 use crate::iommufd::invariants::check_owned;
 use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{
     obj_of, to, Device, HwptNested, Ictx, Object, Selftest, Type, Viommu,
 };
+use crate::iommufd::revision::Revision;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::device::{put_device, Device as StructDevice};
-use crate::linux::slab::{kfree, kzalloc, Plain, Ptr, Struct};
+use crate::linux::list::ListHead;
+use crate::linux::rwsem::Rwsem;
+use crate::linux::slab::{kfree, kzalloc, Owner, Plain, Ptr, Struct};
 use crate::linux::uaccess::copy_from_user;
 use crate::linux::xarray::{xa_lock_index, xa_unlock_index, XArray, XaFlags};
 
@@ -47,13 +52,34 @@ pub fn mock_viommu_alloc(ictx: Ptr<Ictx>, ty: u64) -> Result<Ptr<Viommu>, Errno>
     if ty != VIOMMU_TYPE_SELFTEST {
         return Err(Errno::EOPNOTSUPP);
     }
-    _iommufd_object_alloc(ictx, Type::Viommu, |owner, obj| Viommu {
+    _iommufd_object_alloc(ictx, Type::Viommu, viommu_fields)
+}
+
+/// A vIOMMU object, zeroed and initialised.
+pub fn viommu_fields(owner: Owner, obj: Object) -> Viommu {
+    Viommu {
         obj,
         ictx: Plain::new(owner.field("ictx"), None),
         hwpt: Plain::new(owner.field("hwpt"), None),
         iommu_dev: Plain::new(owner.field("iommu_dev"), 0),
         vdevs: XArray::new(owner.field("vdevs"), XaFlags::Plain),
-    })
+        veventqs_rwsem: Rwsem::new(owner.field("veventqs_rwsem")),
+        veventqs: ListHead::new(owner.field("veventqs")),
+        mmap_offset: Plain::new(owner.field("mmap_offset"), None),
+    }
+}
+
+/// `mock_domain_nop_attach()`: up to 6.14 a device can be attached to any domain.
+///
+/// # Errors
+///
+/// None.
+pub fn mock_domain_nop_attach(
+    _rev: &Revision,
+    _hwpt: Option<Ptr<Object>>,
+    _dev: Ptr<StructDevice>,
+) -> Result<(), Errno> {
+    Ok(())
 }
 
 /// `mock_domain_alloc_nested()`: what the driver says to the data of a nested HWPT.
@@ -169,7 +195,8 @@ fn mock_viommu_invalidate_one(viommu: Ptr<Viommu>, entry: Entry) -> Result<(), E
 
     let vdev_id = u64::from(vdev_id);
     xa_lock_index(&viommu.vdevs, vdev_id);
-    let Some(dev) = iommufd_viommu_find_dev(viommu, vdev_id) else {
+    let find_dev = viommu.ictx.peek().map(|ictx| ictx.rev.iommufd_viommu_find_dev);
+    let Some(dev) = find_dev.and_then(|find_dev| find_dev(viommu, vdev_id)) else {
         xa_unlock_index(&viommu.vdevs, vdev_id);
         return Err(Errno::EINVAL);
     };

@@ -9,10 +9,15 @@
 
 pub mod cmpxchg_after_kfree;
 pub mod compare_virt_id;
+pub mod linux_6_17;
 pub mod put_device_before_erase;
+pub mod put_idev_before_unlock;
 pub mod skip_erase;
+pub mod unlock_before_abort;
 pub mod users_dec_before_erase;
 pub mod users_inc_after_publish;
+pub mod without_destroying;
+pub mod without_get_vdevice;
 pub mod xa_erase;
 
 use uapi::Errno;
@@ -40,6 +45,10 @@ pub struct ViommuAlloc {
     pub dev_id: u64,
     /// Nesting parent.
     pub hwpt_id: u64,
+    /// Length of the driver's data (6.17+).
+    pub data_len: u64,
+    /// Address of the driver's data; 0 is NULL (6.17+).
+    pub data_uptr: u64,
 }
 
 /// The argument struct of IOMMU_VDEVICE_ALLOC.
@@ -155,6 +164,7 @@ pub(super) fn vdevice_object(ictx: Ptr<Ictx>) -> Result<Ptr<Vdevice>, Errno> {
         obj,
         viommu: Plain::new(owner.field("viommu"), None),
         dev: Plain::new(owner.field("dev"), None),
+        idev: Plain::new(owner.field("idev"), None),
         id: Plain::new(owner.field("id"), 0),
         skip_erase: Plain::new(owner.field("skip_erase"), false),
     })

@@ -9,6 +9,7 @@ use uapi::trace::Val;
 
 use crate::linux::iommu::IommuGroup;
 use crate::linux::refcount::{self, Refcount};
+use crate::linux::rwsem::Rwsem;
 use crate::linux::slab::{kfree, Owner, Plain, Ptr, Struct};
 use crate::sync::{self, Cell};
 
@@ -33,6 +34,13 @@ pub struct Device {
     pub is_mock: bool,
     /// The caches of a mock device.
     pub cache: [Plain<u32>; 4],
+    /// struct mock_dev: protects the two below (6.15+).
+    pub viommu_rwsem: Rwsem,
+    /// struct mock_dev: the vIOMMU whose nested HWPT it is attached to, by its allocation. Not
+    /// held: the HWPT holds it.
+    pub viommu: Plain<Option<u32>>,
+    /// struct mock_dev: its virtual device ID on that vIOMMU.
+    pub vdev_id: Plain<u64>,
 }
 
 impl Struct for Device {
@@ -50,6 +58,9 @@ impl Device {
             iommu_group: Cell::new(None),
             is_mock: false,
             cache: CACHES.map(|path| Plain::new(owner.field(path), CACHE_DEFAULT)),
+            viommu_rwsem: Rwsem::new(owner.field("viommu_rwsem")),
+            viommu: Plain::new(owner.field("viommu"), None),
+            vdev_id: Plain::new(owner.field("vdev_id"), 0),
         }
     }
 }

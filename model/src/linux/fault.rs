@@ -9,7 +9,7 @@
 //! its first one was refused, so fail_nth does not show their -ENOMEM; the model fails them for
 //! good and explores more.
 
-use uapi::step::CPUS_MAX;
+use uapi::step::{Cpu, CPUS_MAX};
 
 use crate::sync::{self, Cell, Local};
 
@@ -55,6 +55,11 @@ pub fn disarm() -> bool {
         t.stall_ms = None;
         t.injected
     })
+}
+
+/// Whether something failed on this CPU since it was last armed.
+pub fn injected(cpu: Cpu) -> bool {
+    FAULTS.get().with(|faults| faults.0[usize::from(cpu)].injected)
 }
 
 /// Counts one point that can fail; whether it does.

@@ -42,6 +42,18 @@ pub fn list_add_tail<T>(entry: Ptr<T>, head: &ListHead<T>) {
     });
 }
 
+/// list_add(): at the head.
+#[track_caller]
+pub fn list_add<T>(entry: Ptr<T>, head: &ListHead<T>) {
+    let at = sync::site(Location::caller());
+    let accesses = head.field.accesses(Access::all(head.obj, Mode::Write));
+    sync::step("list_add", at, accesses, |effect| {
+        effect.log(|| (vec![entry.val(), head.field.val()], Val::Void));
+        head.field.check(at);
+        head.entries.with(|e| e.insert(0, entry));
+    });
+}
+
 /// list_del_init(): says whether the entry was on the list.
 #[track_caller]
 pub fn list_del_init<T>(entry: Ptr<T>, head: &ListHead<T>) -> bool {

@@ -228,6 +228,20 @@ pub fn kzalloc<T: Struct>(make: impl FnOnce(Owner) -> T) -> Result<Ptr<T>, Errno
     if let Some(ms) = fault::take_stall() {
         reclaim(at, ms);
     }
+    alloc_step(at, make)
+}
+
+/// Allocates `T` with GFP_ATOMIC: does not sleep, may be made to fail.
+///
+/// # Errors
+///
+/// -ENOMEM if fail_nth says so.
+#[track_caller]
+pub fn kzalloc_atomic<T: Struct>(make: impl FnOnce(Owner) -> T) -> Result<Ptr<T>, Errno> {
+    alloc_step(sync::site(Location::caller()), make)
+}
+
+fn alloc_step<T: Struct>(at: Site, make: impl FnOnce(Owner) -> T) -> Result<Ptr<T>, Errno> {
     let recycle = sync::limits().recycle;
     let mut accesses = Accesses::new();
     if recycle {

@@ -17,9 +17,11 @@ pub enum ArgKind {
     Device,
     /// A physical device, `pdev0` to `pdev7`.
     Pdev,
-    /// An open iommufd file: a name bound by `open`, or `fd` for the one that is open from the
-    /// start.
+    /// An open file: a name bound by `open` or by the allocation of an event queue, or `fd` for
+    /// the iommufd file that is open from the start.
     File,
+    /// A mapping of an iommufd file: only a name bound by `mmap`.
+    Mapping,
     /// A number.
     Num,
     /// A number, or names from [`FLAG_NAMES`] of the call joined with `|`.
@@ -89,6 +91,9 @@ pub const HWPT_DATA_SELFTEST: u64 = 0xdead;
 /// `IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST`, an entry for the mock driver's vIOMMU.
 pub const VIOMMU_INVALIDATE_DATA_SELFTEST: u64 = 0xdead_beef;
 
+/// `IOMMU_VEVENTQ_TYPE_SELFTEST`, the mock driver's event queue.
+pub const VEVENTQ_TYPE_SELFTEST: u64 = 0xbeef_beef;
+
 /// `IOMMU_HWPT_ALLOC_NEST_PARENT`
 pub const HWPT_ALLOC_NEST_PARENT: u64 = 1 << 0;
 /// `IOMMU_HWPT_ALLOC_DIRTY_TRACKING`
@@ -105,6 +110,7 @@ pub const FLAG_NAMES: &[(&str, &str, u64)] = &[
     ("flags", "FAULT_ID_VALID", HWPT_FAULT_ID_VALID),
     ("flags", "PASID", HWPT_ALLOC_PASID),
     ("type", "SELFTEST", VIOMMU_TYPE_SELFTEST),
+    ("type", "VEVENTQ_SELFTEST", VEVENTQ_TYPE_SELFTEST),
     ("type", "DEFAULT", 0),
     ("data_type", "NONE", 0),
     ("data_type", "SELFTEST", AUTO - 1),
@@ -129,6 +135,18 @@ pub enum Call {
     ViommuAlloc,
     /// `IOMMU_VDEVICE_ALLOC`
     VdeviceAlloc,
+    /// `IOMMU_FAULT_QUEUE_ALLOC`
+    FaultAlloc,
+    /// `IOMMU_VEVENTQ_ALLOC`
+    VeventqAlloc,
+    /// read(2) of an event queue's file.
+    Read,
+    /// poll(2) of an event queue's file.
+    Poll,
+    /// mmap(2) of an iommufd file.
+    Mmap,
+    /// munmap(2)
+    Munmap,
     /// `iommufd_device_bind()` by a driver.
     Bind,
     /// `iommufd_device_unbind()` by a driver.
@@ -143,9 +161,11 @@ pub enum Call {
     MockDomain,
     /// `IOMMU_TEST_OP_DEV_CHECK_CACHE`
     CheckCache,
+    /// `IOMMU_TEST_OP_TRIGGER_VEVENT`
+    TriggerVevent,
 }
 
-use ArgKind::{Device, Entries, File, Flags, Id, Num, Pdev};
+use ArgKind::{Device, Entries, File, Flags, Id, Mapping, Num, Pdev};
 
 /// Every call, in the order of `explain` and of the documentation.
 pub const SIGNATURES: &[Signature] = &[
@@ -163,7 +183,7 @@ pub const SIGNATURES: &[Signature] = &[
         args: &[req("file", File)],
         outs: &[],
         entry_num: false,
-        doc: "Closes an iommufd file; the last reference runs iommufd_fops_release().",
+        doc: "Closes a file; the last reference runs its release, iommufd_fops_release() say.",
     },
     Signature {
         call: Call::Destroy,
@@ -225,6 +245,7 @@ pub const SIGNATURES: &[Signature] = &[
             opt("flags", Flags, 0),
             opt("data_len", Num, 0),
             opt("__reserved", Num, 0),
+            opt("data_uptr", Num, AUTO),
         ],
         outs: &[out("out_viommu_id", Id)],
         entry_num: false,
@@ -237,6 +258,65 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[out("out_vdevice_id", Id)],
         entry_num: false,
         doc: "Registers a device under a virtual device ID of a vIOMMU.",
+    },
+    Signature {
+        call: Call::FaultAlloc,
+        name: "IOMMU_FAULT_QUEUE_ALLOC",
+        args: &[opt("flags", Flags, 0)],
+        outs: &[out("out_fault_id", Id), out("out_fault_fd", File)],
+        entry_num: false,
+        doc: "Allocates a fault queue and its file.",
+    },
+    Signature {
+        call: Call::VeventqAlloc,
+        name: "IOMMU_VEVENTQ_ALLOC",
+        args: &[
+            req("viommu_id", Id),
+            opt("type", Num, VEVENTQ_TYPE_SELFTEST),
+            opt("veventq_depth", Num, 2),
+            opt("flags", Flags, 0),
+            opt("__reserved", Num, 0),
+        ],
+        outs: &[out("out_veventq_id", Id), out("out_veventq_fd", File)],
+        entry_num: false,
+        doc: "Allocates a queue for the events of a vIOMMU, and its file (6.15+).",
+    },
+    Signature {
+        call: Call::Read,
+        name: "read",
+        args: &[req("file", File), opt("count", Num, 64)],
+        outs: &[out("bytes", Num)],
+        entry_num: false,
+        doc: "read(2) of an event queue's file.",
+    },
+    Signature {
+        call: Call::Poll,
+        name: "poll",
+        args: &[req("file", File)],
+        outs: &[out("revents", Num)],
+        entry_num: false,
+        doc: "poll(2) of an event queue's file, without waiting.",
+    },
+    Signature {
+        call: Call::Mmap,
+        name: "mmap",
+        args: &[
+            opt("offset", Num, 0),
+            opt("length", Num, 4096),
+            opt("shared", Num, 1),
+            opt("exec", Num, 0),
+        ],
+        outs: &[out("mapping", Mapping)],
+        entry_num: false,
+        doc: "mmap(2) of the iommufd file: maps what a vIOMMU with driver data offers (6.17+).",
+    },
+    Signature {
+        call: Call::Munmap,
+        name: "munmap",
+        args: &[req("mapping", Mapping)],
+        outs: &[],
+        entry_num: false,
+        doc: "munmap(2): the mapping lets its owner go.",
     },
     Signature {
         call: Call::Bind,
@@ -297,6 +377,14 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[],
         entry_num: false,
         doc: "The mock driver's IOMMU_TEST_OP_DEV_CHECK_CACHE: -EINVAL if the cache holds another value.",
+    },
+    Signature {
+        call: Call::TriggerVevent,
+        name: "trigger_vevent",
+        args: &[req("viommu_id", Id), req("dev_id", Id)],
+        outs: &[],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_TRIGGER_VEVENT: the device reports an event (6.15+).",
     },
 ];
 

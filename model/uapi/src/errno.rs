@@ -43,6 +43,7 @@ errnos! {
     EINVAL = 22, "Invalid argument.";
     ENOTTY = 25, "The kernel does not know the ioctl.";
     ENOSPC = 28, "No space left.";
+    ESPIPE = 29, "Illegal seek: a read of this size cannot be.";
     ERANGE = 34, "Out of range.";
     EDEADLK = 35, "Resource deadlock would occur.";
     EOVERFLOW = 75, "Value too large.";

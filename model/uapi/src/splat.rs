@@ -87,6 +87,8 @@ pub const INVARIANTS: &[&str] = &[
     "{} is still owned after the files are closed",
     // I8: an id was given out again that user space believes it still owns.
     "id {} was given out again after a forced destroy",
+    // The kernel destroyed an object that only user space may destroy.
+    "id {} vanished although user space owns it",
 ];
 
 impl Kind {

@@ -1,0 +1,79 @@
+//! drivers/iommu/iommufd/selftest.c since 6.15: a mock device that is attached to a vIOMMU's
+//! nested HWPT must have a vDEVICE on that vIOMMU, and can report events through it.
+//!
+//! Source: reference/iommufd.md 2.3, 2.9.5, 5.1; commits d659d89fecb7, f0be7a250aba.
+
+use uapi::call::VEVENTQ_TYPE_SELFTEST;
+use uapi::Errno;
+
+use crate::iommufd::driver::iommufd_viommu_get_vdev_id;
+use crate::iommufd::objects::{to, Device, HwptNested, Object, Type, Viommu};
+use crate::iommufd::revision::Revision;
+use crate::iommufd::ucmd::Ucmd;
+use crate::linux::device::Device as StructDevice;
+use crate::linux::rwsem::{down_read, down_write, up_read, up_write};
+use crate::linux::slab::{by_ordinal, Ptr};
+
+/// `mock_domain_nop_attach()`: `None` is the blocked domain of a detach.
+///
+/// # Errors
+///
+/// -ENOENT if the device has no vDEVICE on the vIOMMU of the nested HWPT.
+pub fn mock_domain_nop_attach(
+    rev: &Revision,
+    hwpt: Option<Ptr<Object>>,
+    dev: Ptr<StructDevice>,
+) -> Result<(), Errno> {
+    let nested = hwpt.filter(|hwpt| hwpt.ty == Type::HwptNested);
+    let new_viommu = nested.and_then(|hwpt| to::<HwptNested>(hwpt).viommu.load());
+
+    let mut vdev_id = 0;
+    if let Some(viommu) = new_viommu {
+        vdev_id = iommufd_viommu_get_vdev_id(rev, viommu, dev)?;
+    }
+    let new = new_viommu.map(|viommu| viommu.owner().alloc);
+    if new != dev.viommu.load() {
+        down_write(&dev.viommu_rwsem);
+        dev.viommu.store(new);
+        dev.vdev_id.store(vdev_id);
+        up_write(&dev.viommu_rwsem);
+    }
+    Ok(())
+}
+
+/// `iommufd_test_trigger_vevent()`: the device reports an event to its vIOMMU.
+///
+/// # Errors
+///
+/// -ENOENT for an unknown vIOMMU or device, or if the device is on no vIOMMU or its virtual ID is
+/// 0; what reporting answers.
+pub fn iommufd_test_trigger_vevent(ucmd: &Ucmd, viommu_id: u64, dev_id: u64) -> Result<(), Errno> {
+    let ictx = ucmd.ictx;
+    let rev = ictx.rev;
+
+    let viommu_obj = (rev.iommufd_get_object)(ictx, viommu_id, Type::Viommu)?;
+    let ret = (rev.iommufd_get_object)(ictx, dev_id, Type::Device).and_then(|idev_obj| {
+        let dev = to::<Device>(idev_obj).dev.load();
+        let ret = dev.map_or(Err(Errno::ENOENT), |dev| trigger(rev, dev));
+        // out_put_idev
+        (rev.iommufd_put_object)(ictx, idev_obj);
+        ret
+    });
+    // out_put_viommu
+    (rev.iommufd_put_object)(ictx, viommu_obj);
+    ret
+}
+
+/// Part of `iommufd_test_trigger_vevent()`: what is done under the mock device's lock.
+fn trigger(rev: &Revision, dev: Ptr<StructDevice>) -> Result<(), Errno> {
+    down_read(&dev.viommu_rwsem);
+    let viommu = dev.viommu.load().and_then(by_ordinal::<Viommu>);
+    let vdev_id = dev.vdev_id.load();
+    let ret = match viommu.filter(|_| vdev_id != 0) {
+        None => Err(Errno::ENOENT),
+        Some(viommu) => (rev.iommufd_viommu_report_event)(viommu, VEVENTQ_TYPE_SELFTEST, vdev_id),
+    };
+    // out_unlock
+    up_read(&dev.viommu_rwsem);
+    ret
+}
