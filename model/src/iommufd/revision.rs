@@ -36,6 +36,14 @@ pub struct ObjectOps {
     pub file_offset: Option<FileOffset>,
 }
 
+/// `iommufd_fault_alloc()`
+pub type FaultAlloc = fn(&Ucmd, u64) -> Result<NewEventq, Errno>;
+/// `iommufd_veventq_alloc()`
+pub type VeventqAllocIoctl = fn(&Ucmd, &VeventqAlloc) -> Result<NewEventq, Errno>;
+/// `iommufd_fops_mmap()`: gives the owner, whose users the mapping holds.
+pub type FopsMmap = fn(Ptr<Ictx>, &VmArea) -> Result<Ptr<Object>, Errno>;
+/// `iommufd_test_trigger_vevent()`
+pub type TriggerVevent = fn(&Ucmd, u64, u64) -> Result<(), Errno>;
 /// Finds the file of an object that has one: `iommufd_object_ops[].file_offset`.
 pub type FileOffset = fn(Ptr<Object>) -> Option<Ptr<File>>;
 /// What the mock driver, and any driver, does when a device is attached to a domain, or to none.
@@ -81,17 +89,17 @@ pub struct Revision {
     /// sizeof(struct iommu_viommu_alloc)
     pub viommu_alloc_size: u32,
     /// IOMMU_FAULT_QUEUE_ALLOC, if there is such an ioctl.
-    pub iommufd_fault_alloc: Option<fn(&Ucmd, u64) -> Result<NewEventq, Errno>>,
+    pub iommufd_fault_alloc: Option<FaultAlloc>,
     /// IOMMU_VEVENTQ_ALLOC, if there is such an ioctl.
-    pub iommufd_veventq_alloc: Option<fn(&Ucmd, &VeventqAlloc) -> Result<NewEventq, Errno>>,
+    pub iommufd_veventq_alloc: Option<VeventqAllocIoctl>,
     /// mmap(2) of the iommufd file, if it can be mapped.
-    pub iommufd_fops_mmap: Option<fn(Ptr<Ictx>, &VmArea) -> Result<Ptr<Object>, Errno>>,
+    pub iommufd_fops_mmap: Option<FopsMmap>,
     /// Finds a device by its virtual ID.
     pub iommufd_viommu_find_dev: FindDev,
     /// The driver's part of attaching a device.
     pub mock_domain_nop_attach: Attach,
     /// IOMMU_TEST_OP_TRIGGER_VEVENT, if the mock driver has it.
-    pub iommufd_test_trigger_vevent: Option<fn(&Ucmd, u64, u64) -> Result<(), Errno>>,
+    pub iommufd_test_trigger_vevent: Option<TriggerVevent>,
     /// Reports an event of a device to user space.
     pub iommufd_viommu_report_event: fn(Ptr<Viommu>, u64, u64) -> Result<(), Errno>,
     /// `iommufd_object_ops[IOMMUFD_OBJ_DEVICE].pre_destroy`
