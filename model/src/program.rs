@@ -844,7 +844,11 @@ impl World {
                     groups[groups.len() - 1].1
                 }
             };
-            let dev = immortal(|owner| StructDevice::new(owner, i as u32, pdev.group, pdev.iommu));
+            let dev = immortal(|owner| {
+                let mut dev = StructDevice::new(owner, i as u32, pdev.group, pdev.iommu);
+                dev.vdevice_size = pdev.vdevice_size;
+                dev
+            });
             dev.iommu_group.set(Some(group));
             self.pdevs.with(|p| p.push(dev));
         }

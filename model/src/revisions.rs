@@ -316,6 +316,11 @@ twins! {
     "5510bd89da24508f0e9ae04396e7eb6929ec0e18" => {
         iommufd_vdevice_alloc_ioctl: Some(viommu::unlock_before_abort::iommufd_vdevice_alloc_ioctl),
     };
+    "unlock_on_small_vdevice": "a failed IOMMU_VDEVICE_ALLOC always gives the group's lock back",
+    "torvalds/linux v6.17, viommu.c, iommufd_vdevice_alloc_ioctl()" => {
+        iommufd_vdevice_alloc_ioctl:
+            Some(viommu::unlock_on_small_vdevice::iommufd_vdevice_alloc_ioctl),
+    };
     "without_4e034bf": "the file of an aborted object is released when the task returns",
     "4e034bf045b12852a24d5d33f2451850818ba0c1" => {
         iommufd_object_abort_and_destroy: main::iommufd_object_abort_and_destroy,

@@ -54,6 +54,7 @@ sources![
     "iommufd/viommu/put_idev_before_unlock.rs",
     "iommufd/viommu/skip_erase.rs",
     "iommufd/viommu/unlock_before_abort.rs",
+    "iommufd/viommu/unlock_on_small_vdevice.rs",
     "iommufd/viommu/users_dec_before_erase.rs",
     "iommufd/viommu/users_inc_after_publish.rs",
     "iommufd/viommu/without_destroying.rs",

@@ -167,7 +167,7 @@ fn vdevices() -> Program {
         ],
         finally: vec![call(Call::Destroy, &[Sym(5)], &[])],
         syms: (0..6).map(|i| format!("name{i}")).collect(),
-        pdevs: vec![Pdev { group: 0, iommu: 0 }],
+        pdevs: vec![Pdev { group: 0, iommu: 0, vdevice_size: 0 }],
         timers: Timers::Idle,
         given: Vec::new(),
     }

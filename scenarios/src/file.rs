@@ -44,7 +44,7 @@ pub(crate) const CPU_KEYS: &[&str] = &["name", "steps"];
 pub(crate) const BOUNDS_KEYS: &[&str] =
     &["steps", "executions", "preemptions", "samples", "heap", "explorers"];
 /// Keys of one entry of `[devices]`.
-pub(crate) const DEVICE_KEYS: &[&str] = &["group", "iommu"];
+pub(crate) const DEVICE_KEYS: &[&str] = &["group", "iommu", "vdevice_size"];
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
@@ -384,7 +384,11 @@ impl Reader<'_, '_> {
                     u32::try_from(n).unwrap_or(0)
                 }
             };
-            let pdev = Pdev { group: field("group", n as u32), iommu: field("iommu", 0) };
+            let pdev = Pdev {
+                group: field("group", n as u32),
+                iommu: field("iommu", 0),
+                vdevice_size: field("vdevice_size", 0),
+            };
             devices.insert(n, pdev);
         }
         devices
@@ -809,6 +813,9 @@ fn pdevs(scope: &Scope<'_>, devices: &BTreeMap<u64, Pdev>) -> Vec<Pdev> {
     let at_once = scope.pdevs_named.len() as u64 + scope.pdevs_auto;
     let needed = described.max(highest).max(at_once);
     (0..needed.min(step::PDEVS_MAX))
-        .map(|n| devices.get(&n).copied().unwrap_or(Pdev { group: n as u32, iommu: 0 }))
+        .map(|n| {
+            let described = devices.get(&n).copied();
+            described.unwrap_or(Pdev { group: n as u32, iommu: 0, vdevice_size: 0 })
+        })
         .collect()
 }

@@ -103,6 +103,9 @@ pub(crate) struct Device {
     pub group: Option<u32>,
     /// Number of the IOMMU that it sits behind; without it, 0.
     pub iommu: Option<u32>,
+    /// Bytes of a vDEVICE that the driver of that IOMMU asks for; without it, 0: the driver has
+    /// none of its own.
+    pub vdevice_size: Option<u32>,
 }
 
 /// One CPU.

@@ -34,8 +34,12 @@ pub fn write(
     if !described.is_empty() {
         let _ = writeln!(out, "\n[devices]");
         for (n, pdev) in described {
-            let Pdev { group, iommu } = pdev;
-            let _ = writeln!(out, "pdev{n} = {{ group = {group}, iommu = {iommu} }}");
+            let Pdev { group, iommu, vdevice_size } = pdev;
+            let size = match vdevice_size {
+                0 => String::new(),
+                n => format!(", vdevice_size = {n}"),
+            };
+            let _ = writeln!(out, "pdev{n} = {{ group = {group}, iommu = {iommu}{size} }}");
         }
     }
     for cpu in &program.cpus {

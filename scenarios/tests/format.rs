@@ -102,7 +102,13 @@ fn every_form_of_a_step_is_read() {
         "in the order of the file: setup, CPUs, finally"
     );
     // pdev1 is named and described, mock_domain takes the other one.
-    assert_eq!(p.pdevs, [Pdev { group: 0, iommu: 0 }, Pdev { group: 5, iommu: 1 }]);
+    assert_eq!(
+        p.pdevs,
+        [
+            Pdev { group: 0, iommu: 0, vdevice_size: 0 },
+            Pdev { group: 5, iommu: 1, vdevice_size: 0 }
+        ]
+    );
     let mock = &p.setup[1];
     assert_eq!(mock.binds, [1, 2, 3]);
     assert_eq!(mock.args, [Operand::Sym(0), Operand::Num(call::AUTO)]);
@@ -227,7 +233,7 @@ fn programs() -> impl Strategy<Value = Program> {
         let mut program = Program {
             cpus: vec![Vec::new()],
             // As many as any device name of the steps can need.
-            pdevs: (0..8).map(|n| Pdev { group: n, iommu: n % 2 }).collect(),
+            pdevs: (0..8).map(|n| Pdev { group: n, iommu: n % 2, vdevice_size: n % 3 }).collect(),
             timers: if any { Timers::Any } else { Timers::Idle },
             ..Program::default()
         };

@@ -14,6 +14,7 @@ pub mod put_device_before_erase;
 pub mod put_idev_before_unlock;
 pub mod skip_erase;
 pub mod unlock_before_abort;
+pub mod unlock_on_small_vdevice;
 pub mod users_dec_before_erase;
 pub mod users_inc_after_publish;
 pub mod without_destroying;

@@ -28,6 +28,8 @@ pub struct Device {
     pub group: u32,
     /// Number of the physical IOMMU that it sits behind.
     pub iommu: u32,
+    /// Bytes of a vDEVICE that the driver of that IOMMU asks for; 0: it has none of its own.
+    pub vdevice_size: u32,
     /// Its IOMMU group.
     pub iommu_group: Cell<Option<Ptr<IommuGroup>>>,
     /// Whether the mock driver made it (struct mock_dev is around it).
@@ -55,6 +57,7 @@ impl Device {
             pdev,
             group,
             iommu,
+            vdevice_size: 0,
             iommu_group: Cell::new(None),
             is_mock: false,
             cache: CACHES.map(|path| Plain::new(owner.field(path), CACHE_DEFAULT)),

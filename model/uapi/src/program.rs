@@ -99,6 +99,9 @@ pub struct Pdev {
     pub group: u32,
     /// Number of the physical IOMMU instance that it sits behind.
     pub iommu: u32,
+    /// Bytes of a vDEVICE that the driver of its IOMMU asks for; 0: the driver has none of its own.
+    #[serde(default)]
+    pub vdevice_size: u32,
 }
 
 /// What to run.
@@ -148,6 +151,9 @@ pub struct Limits {
     /// A freed address is handed out again at once (last freed first). Otherwise every
     /// allocation has an address of its own.
     pub recycle: bool,
+    /// The kernel is built with KASAN: an access to freed memory is seen, and ends the execution.
+    /// Without it the access happens, as on the kernels whose answers were recorded.
+    pub kasan: bool,
     /// What the announced steps may be taken to conflict with.
     pub dependence: Dependence,
 }
@@ -159,6 +165,7 @@ impl Default for Limits {
             trace: false,
             graph: false,
             recycle: false,
+            kasan: true,
             dependence: Dependence::Keyed,
         }
     }

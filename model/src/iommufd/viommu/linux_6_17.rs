@@ -28,6 +28,9 @@ use crate::linux::slab::Ptr;
 use crate::linux::warn::warn_on;
 use crate::linux::xarray::{lockdep_assert_held_xa, xa_cmpxchg, xa_destroy, xa_load};
 
+/// sizeof(struct iommufd_vdevice), roughly: what a driver's vDEVICE must have room for.
+const VDEVICE_SIZE: u32 = 128;
+
 /// `iommufd_viommu_alloc_ioctl()`: IOMMU_VIOMMU_ALLOC. The driver says how large its vIOMMU is
 /// before the parent is looked up; the dispatcher finalizes the object.
 ///
@@ -138,15 +141,35 @@ pub fn iommufd_vdevice_alloc_ioctl(ucmd: &Ucmd, cmd: &VdeviceAlloc) -> Result<u3
         let Some(igroup) = idev.igroup.load() else { return Err(Errno::ENOENT) };
 
         mutex_lock(&igroup.lock);
-        let ret = if idev.destroying.load() {
-            Err(Errno::ENOENT)
-        } else {
-            vdevice_alloc_locked(ucmd, cmd, viommu, idev)
+        let refused = vdevice_refused(idev);
+        if refused.is_none() && vdevice_size_too_small(idev) {
+            // out_put_idev: past the unlock, as in the trees that were read (R-G1).
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let ret = match refused {
+            Some(e) => Err(e),
+            None => vdevice_alloc_locked(ucmd, cmd, viommu, idev),
         };
         // out_unlock_igroup
         mutex_unlock(&igroup.lock);
         ret
     })
+}
+
+/// Part of `iommufd_vdevice_alloc_ioctl()`: why the device can have no new vDEVICE, under
+/// `igroup->lock`.
+pub(super) fn vdevice_refused(idev: Ptr<Device>) -> Option<Errno> {
+    if idev.destroying.load() {
+        return Some(Errno::ENOENT);
+    }
+    idev.vdev.load().map(|_| Errno::EEXIST)
+}
+
+/// Part of `iommufd_vdevice_alloc_ioctl()`: a driver whose vDEVICE is smaller than the core's is a
+/// bug.
+pub(super) fn vdevice_size_too_small(idev: Ptr<Device>) -> bool {
+    let size = idev.dev.peek().map_or(0, |dev| dev.vdevice_size);
+    warn_on(size != 0 && size < VDEVICE_SIZE)
 }
 
 /// Part of `iommufd_vdevice_alloc_ioctl()`: the look-ups and puts. On success the device is not
@@ -187,7 +210,7 @@ pub(super) fn with_viommu_and_idev(
     ret
 }
 
-/// Part of `iommufd_vdevice_alloc_ioctl()`: steps 7 to 14, under `igroup->lock`.
+/// Part of `iommufd_vdevice_alloc_ioctl()`: steps 9 to 14, under `igroup->lock`.
 pub(super) fn vdevice_alloc_locked(
     ucmd: &Ucmd,
     cmd: &VdeviceAlloc,
@@ -195,10 +218,6 @@ pub(super) fn vdevice_alloc_locked(
     idev: Ptr<Device>,
 ) -> Result<u32, Errno> {
     let ictx = ucmd.ictx;
-
-    if idev.vdev.load().is_some() {
-        return Err(Errno::EEXIST);
-    }
 
     let vdev = vdevice_object(ictx)?;
     vdev.id.store(cmd.virt_id);

@@ -6,7 +6,7 @@
 
 use uapi::Errno;
 
-use super::linux_6_17::with_viommu_and_idev;
+use super::linux_6_17::{vdevice_refused, with_viommu_and_idev};
 use super::{vdevice_object, vdevice_publish, VdeviceAlloc};
 use crate::iommufd::objects::{obj_of, Device, Viommu};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
@@ -34,13 +34,7 @@ fn vdevice_alloc_on(
     let Some(igroup) = idev.igroup.load() else { return Err(Errno::ENOENT) };
 
     mutex_lock(&igroup.lock);
-    let refused = if idev.destroying.load() {
-        Some(Errno::ENOENT)
-    } else if idev.vdev.load().is_some() {
-        Some(Errno::EEXIST)
-    } else {
-        None
-    };
+    let refused = vdevice_refused(idev);
     let vdev = match refused.map_or_else(|| vdevice_object(ictx), Err) {
         Ok(vdev) => vdev,
         Err(e) => {

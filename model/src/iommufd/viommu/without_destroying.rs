@@ -20,7 +20,11 @@ pub fn iommufd_vdevice_alloc_ioctl(ucmd: &Ucmd, cmd: &VdeviceAlloc) -> Result<u3
         let Some(igroup) = idev.igroup.load() else { return Err(Errno::ENOENT) };
 
         mutex_lock(&igroup.lock);
-        let ret = vdevice_alloc_locked(ucmd, cmd, viommu, idev);
+        let ret = if idev.vdev.load().is_some() {
+            Err(Errno::EEXIST)
+        } else {
+            vdevice_alloc_locked(ucmd, cmd, viommu, idev)
+        };
         // out_unlock_igroup
         mutex_unlock(&igroup.lock);
         ret
