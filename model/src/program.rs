@@ -935,6 +935,7 @@ impl Guest for World {
             });
         }
         outcome.results = self.state.with(|st| std::mem::take(&mut st.results));
+        outcome.lock_order = lockdep::edges();
     }
 
     fn takes_for_granted(&self, splat: &Splat) -> bool {

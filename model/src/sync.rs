@@ -893,6 +893,7 @@ fn execute(
         steps: exec.steps.get(),
         stale_compare: exec.stale_compare.get(),
         late_wakeups: exec.late_wakeups.get(),
+        lock_order: Vec::new(),
         state: Vec::new(),
         trace: None,
     };

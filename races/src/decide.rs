@@ -12,8 +12,8 @@ use crate::dpor::{Config, Dpor, Sink, Stats};
 use crate::families::{self, Seen};
 use crate::replay::{context_switches, record};
 use crate::{Backend, Bounds, FailAt, Failure, Finding, ModelError, Progress, Subject, Watch};
-use std::collections::BTreeMap;
-use uapi::outcome::{Ending, Outcome};
+use std::collections::{BTreeMap, BTreeSet};
+use uapi::outcome::{Ending, LockClass, Outcome};
 use uapi::program::Limits;
 use uapi::step::Cpu;
 use uapi::verdict::Verdict;
@@ -52,6 +52,8 @@ struct Total {
     interrupted: bool,
     steps_max_hit: bool,
     estimate: Option<f64>,
+    late_wakeups: u64,
+    lock_order: BTreeSet<(LockClass, LockClass)>,
 }
 
 /// Counts one search of one member.
@@ -68,6 +70,7 @@ struct Tally<'a> {
     executions: u64,
     failed: u64,
     pruned: u64,
+    late_wakeups: u64,
     splats: BTreeMap<String, u64>,
     interrupted: bool,
 }
@@ -102,6 +105,12 @@ impl Sink for Tally<'_> {
                 self.executions += 1;
                 self.total.steps_max_hit |= outcome.ending == Ending::StepLimit;
                 self.seen.look(&outcome, self.fail);
+                self.late_wakeups += u64::from(outcome.late_wakeups > 0);
+                for order in &outcome.lock_order {
+                    if !self.total.lock_order.contains(order) {
+                        self.total.lock_order.insert(*order);
+                    }
+                }
                 if !outcome.splats.is_empty() {
                     self.fails(choices, &outcome);
                     if self.first_failure {
@@ -131,6 +140,7 @@ impl Sink for Tally<'_> {
         self.executions = 0;
         self.failed = 0;
         self.pruned = 0;
+        self.late_wakeups = 0;
         self.splats.clear();
     }
 }
@@ -153,6 +163,7 @@ struct Searched {
     fraction: f64,
     seen: Seen,
     counts: (u64, u64, u64),
+    late_wakeups: u64,
     splats: BTreeMap<String, u64>,
     interrupted: bool,
 }
@@ -177,6 +188,7 @@ impl Member<'_> {
             executions: 0,
             failed: 0,
             pruned: 0,
+            late_wakeups: 0,
             splats: BTreeMap::new(),
             interrupted: false,
         };
@@ -187,6 +199,7 @@ impl Member<'_> {
             started: stats.started,
             fraction: stats.fraction,
             counts: (tally.executions, tally.failed, tally.pruned),
+            late_wakeups: tally.late_wakeups,
             splats: tally.splats,
             interrupted: tally.interrupted,
             seen: tally.seen,
@@ -227,6 +240,7 @@ impl Member<'_> {
         total.executions += found.counts.0;
         total.failed += found.counts.1;
         total.pruned += found.counts.2;
+        total.late_wakeups += found.late_wakeups;
         for (splat, n) in found.splats {
             *total.splats.entry(splat).or_default() += n;
         }
@@ -329,6 +343,8 @@ pub fn dpor(
         pruned: total.pruned,
         estimate: total.estimate.map(|n| n as u64),
         steps_max_hit: total.steps_max_hit,
+        late_wakeups: total.late_wakeups,
+        lock_order: total.lock_order,
     })
 }
 
@@ -360,6 +376,9 @@ fn describe(total: &Total, bounds: &Bounds, exhausted: bool) -> String {
     }
     if total.steps_max_hit {
         parts.push(format!("steps <= {}", bounds.steps_max));
+    }
+    if total.late_wakeups > 0 {
+        parts.push(format!("late wake-up in {}", total.late_wakeups));
     }
     parts.join(", ")
 }

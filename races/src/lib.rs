@@ -11,8 +11,8 @@
 //! Nothing here knows iommufd: an explorer sees announced steps (`uapi::step`), not kernel
 //! objects. Budgets count executions and steps; the only clock is loom's safety net.
 
-use std::collections::BTreeMap;
-use uapi::outcome::Outcome;
+use std::collections::{BTreeMap, BTreeSet};
+use uapi::outcome::{LockClass, Outcome};
 use uapi::program::Dependence;
 use uapi::splat::Splat;
 use uapi::verdict::Verdict;
@@ -148,6 +148,12 @@ pub struct Finding {
     pub estimate: Option<u64>,
     /// Whether some execution hit [`Bounds::steps_max`]: such a search is not exhausted.
     pub steps_max_hit: bool,
+    /// Complete executions in which a sleeper's timer fired although what it waited for had
+    /// already happened.
+    pub late_wakeups: u64,
+    /// In which orders classes of locks were taken, in all executions together: (held, taken).
+    /// Only the deciding explorer fills it in.
+    pub lock_order: BTreeSet<(LockClass, LockClass)>,
 }
 
 /// One failing execution.

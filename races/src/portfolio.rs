@@ -5,7 +5,7 @@
 
 use crate::families::{self, Seen};
 use crate::{Bounds, Finding, ModelError, Progress, Sampler, Subject, Watch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uapi::outcome::Ending;
 use uapi::program::Limits;
 use uapi::verdict::Verdict;
@@ -52,6 +52,8 @@ impl Samples {
             pruned: 0,
             estimate: None,
             steps_max_hit: self.steps_max_hit,
+            late_wakeups: 0,
+            lock_order: BTreeSet::new(),
         }
     }
 }

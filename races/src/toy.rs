@@ -295,6 +295,7 @@ pub(crate) fn explore(litmus: &Litmus, explorer: &mut dyn Explore) {
             steps: 0,
             stale_compare: false,
             late_wakeups: Default::default(),
+            lock_order: Vec::new(),
             state,
             trace: None,
         }));

@@ -188,6 +188,7 @@ mod tests {
             steps: 0,
             stale_compare: false,
             late_wakeups: 0,
+            lock_order: Vec::new(),
             state: Vec::new(),
             trace: Some(Trace { steps, ..Trace::default() }),
         }

@@ -12,7 +12,7 @@ use crate::progress::{Eyes, Screen};
 use crate::token::Token;
 use races::{Backend, Finding, Recycle};
 use scenarios::{Explorer, Heap, Kind, Scenario};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -298,6 +298,8 @@ fn sum(
         pruned: 0,
         estimate: None,
         steps_max_hit: false,
+        late_wakeups: 0,
+        lock_order: BTreeSet::new(),
     };
     for (sampler, finding) in findings {
         let name = match sampler {

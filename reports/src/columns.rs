@@ -489,6 +489,7 @@ mod tests {
             steps: 3,
             stale_compare: false,
             late_wakeups: 0,
+            lock_order: Vec::new(),
             state: Vec::new(),
             trace: Some(Trace {
                 steps,

@@ -175,7 +175,7 @@ fn evidence(question: &Question, answer: &Answer, finding: &Finding) -> Judgemen
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn finding(verdict: Verdict, failed: u64, executions: u64, exhausted: bool) -> Finding {
         let splats = verdict.splat().map(|s| (s.to_owned(), failed)).into_iter();
@@ -190,6 +190,8 @@ mod tests {
             pruned: 0,
             estimate: None,
             steps_max_hit: false,
+            late_wakeups: 0,
+            lock_order: BTreeSet::new(),
         }
     }
 

@@ -22,6 +22,7 @@ pub mod graph;
 pub mod interrupt;
 pub mod judge;
 pub mod junit;
+pub mod lock_order;
 pub mod observation;
 pub mod output;
 pub mod pages;

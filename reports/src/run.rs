@@ -2,6 +2,7 @@
 
 use crate::check::Answered;
 use crate::judge::Judgement;
+use crate::lock_order;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -63,6 +64,15 @@ impl Summary {
                     remarks.push(format!("as recorded: {name}: {reason}"));
                 }
                 _ => {}
+            }
+        }
+        for (row, orders) in lock_order::by_row(answered) {
+            if let Some(cycle) = lock_order::cycle(&orders) {
+                *counts.entry("differs").or_default() += 1;
+                differ.push(format!(
+                    "differs: lock order on {row}, over all executions: possible circular locking \
+                     dependency {cycle}"
+                ));
             }
         }
         let interrupted = interrupted || counts.contains_key("interrupted");

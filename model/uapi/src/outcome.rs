@@ -52,6 +52,9 @@ pub struct StepResult {
     pub injected: bool,
 }
 
+/// A class of locks, as lockdep has them: a struct and the field that the lock is.
+pub type LockClass = (&'static str, &'static str);
+
 /// The result of one execution.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Outcome {
@@ -70,6 +73,10 @@ pub struct Outcome {
     /// them). A finding of its own: no splat, so it does not taint other questions.
     #[serde(default)]
     pub late_wakeups: u32,
+    /// In which orders classes of locks were taken: (held, taken). What lockdep sees of one
+    /// execution; explorers add the orders of all of them up.
+    #[serde(skip)]
+    pub lock_order: Vec<(LockClass, LockClass)>,
     /// Values that the execution left behind, for litmus programs: registers by thread, then
     /// variables.
     pub state: Vec<i64>,
