@@ -18,25 +18,29 @@ use uapi::trace::Graph;
 use uapi::Errno;
 
 use crate::iommufd::device::{
-    iommufd_device_attach, iommufd_device_bind, iommufd_device_detach, iommufd_device_unbind,
+    iommufd_device_attach, iommufd_device_bind, iommufd_device_detach, iommufd_device_replace,
+    iommufd_device_unbind, iommufd_get_hw_info, HwInfo,
 };
 use crate::iommufd::eventq::{
     iommufd_eventq_fops_poll, iommufd_eventq_fops_read, NewEventq, VeventqAlloc,
 };
 use crate::iommufd::graph;
 use crate::iommufd::hw_pagetable::{
-    iommufd_hwpt_alloc, iommufd_hwpt_invalidate, or_auto, HwptAlloc, HwptInvalidate, UserData,
+    iommufd_hwpt_alloc, or_auto, HwptAlloc, HwptInvalidate, UserData,
 };
 use crate::iommufd::invariants::{
     check_owned_id, check_quiescent, check_released, id_given_out_again, Outside,
 };
-use crate::iommufd::ioas::iommufd_ioas_alloc_ioctl;
+use crate::iommufd::ioas::{
+    iommufd_ioas_alloc_ioctl, iommufd_ioas_map, iommufd_ioas_unmap, IoasMap,
+};
 use crate::iommufd::main::linux_6_17::{iommufd_fops_vma_close, VmArea};
 use crate::iommufd::main::{fput, iommufd_fops_open};
 use crate::iommufd::objects::{Device, File, Object};
 use crate::iommufd::revision::Revision;
 use crate::iommufd::selftest::{
-    iommufd_test_dev_check_cache, iommufd_test_mock_domain, HWPT_DATA_LEN,
+    iommufd_test_md_check_iotlb, iommufd_test_mock_domain, iommufd_test_mock_domain_replace,
+    HWPT_DATA_LEN,
 };
 use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
@@ -52,6 +56,9 @@ use crate::sync::{self, Cell, Guest, GuestMaker};
 
 /// Largest size word that an ioctl accepts: PAGE_SIZE.
 const USER_SIZE_MAX: u32 = 4096;
+
+/// The arguments of a call as numbers, behind them zeros.
+type Args = [u64; 12];
 
 /// What a name of the program stands for, once its step succeeded.
 #[derive(Clone, Copy)]
@@ -270,6 +277,15 @@ struct Answer {
 impl From<Result<(), Errno>> for Answer {
     fn from(ret: Result<(), Errno>) -> Answer {
         Answer { ret, out: Vec::new(), entry_num: None }
+    }
+}
+
+impl From<Result<u64, Errno>> for Answer {
+    fn from(ret: Result<u64, Errno>) -> Answer {
+        match ret {
+            Ok(number) => Answer { ret: Ok(()), out: vec![Value::Id(number)], entry_num: None },
+            Err(e) => Err::<(), _>(e).into(),
+        }
     }
 }
 
@@ -513,6 +529,10 @@ impl World {
                 }
                 ret.into()
             }
+            Call::Replace => {
+                let idev = self.device(&args[0])?;
+                iommufd_device_replace(idev, self.num(&args[1])?).into()
+            }
             Call::Detach => {
                 let idev = self.device(&args[0])?;
                 self.detach(idev);
@@ -558,7 +578,7 @@ impl World {
         step: &Step,
     ) -> Result<Answer, Skipped> {
         // All operands first: a call that user space cannot make does not enter the kernel.
-        let mut args = [0; 10];
+        let mut args = Args::default();
         for (arg, operand) in args.iter_mut().zip(&step.args) {
             *arg = self.num(operand)?;
         }
@@ -566,11 +586,14 @@ impl World {
         let Some(ictx) = filp.ictx.peek() else {
             return Ok(Err::<(), _>(Errno::ENOTTY).into());
         };
+        // get_user() of the size word, which fail_nth does not reach.
+        if step.bad_pointer {
+            return Ok(Err::<(), _>(Errno::EFAULT).into());
+        }
         if !has_ioctl(ictx.rev, step.call) {
             return Ok(Err::<(), _>(Errno::ENOTTY).into());
         }
-        let size = struct_size(ictx.rev, step.call);
-        if let Err(e) = copy_struct_from_user(step, size) {
+        if let Err(e) = copy_struct_from_user(ictx.rev, step, &mut args) {
             return Ok(Err::<(), _>(e).into());
         }
         let ucmd = Ucmd::new(ictx, step.read_only);
@@ -580,32 +603,42 @@ impl World {
     }
 
     /// The handler of one ioctl.
-    fn handle(
-        &self,
-        ucmd: &Ucmd,
-        args: &[u64; 10],
-        place: Place,
-        index: usize,
-        step: &Step,
-    ) -> Answer {
+    fn handle(&self, ucmd: &Ucmd, args: &Args, place: Place, index: usize, step: &Step) -> Answer {
         let rev = ucmd.ictx.rev;
 
         match step.call {
             Call::Destroy => (rev.iommufd_destroy)(ucmd.ictx, args[0]).into(),
             Call::IoasAlloc => iommufd_ioas_alloc_ioctl(ucmd, args[0]).into(),
+            Call::IoasMap => {
+                let cmd = IoasMap {
+                    ioas_id: args[0],
+                    length: args[1],
+                    iova: args[2],
+                    user_va: args[3],
+                    flags: args[4],
+                    reserved: args[5],
+                };
+                iommufd_ioas_map(ucmd, &cmd).into()
+            }
+            Call::IoasUnmap => iommufd_ioas_unmap(ucmd, args[0], args[1], args[2]).into(),
+            Call::GetHwInfo => {
+                let cmd = HwInfo {
+                    dev_id: args[0],
+                    flags: args[1],
+                    data_len: args[2],
+                    bad_uptr: args[3] != AUTO,
+                    reserved: args[4],
+                };
+                iommufd_get_hw_info(ucmd, &cmd).into()
+            }
             Call::HwptAlloc => iommufd_hwpt_alloc(ucmd, &hwpt_alloc(args)).into(),
             Call::HwptInvalidate => {
-                let (ret, entry_num) =
-                    iommufd_hwpt_invalidate(ucmd, &hwpt_invalidate(args, &step.args[1]));
+                let cmd = hwpt_invalidate(args, &step.args[1]);
+                let (ret, entry_num) = (rev.iommufd_hwpt_invalidate)(ucmd, &cmd);
                 Answer { ret, out: Vec::new(), entry_num }
             }
             Call::ViommuAlloc => {
-                let known = struct_size(rev, step.call).min(step.usize_.unwrap_or(u32::MAX)) > 24;
-                if !known && step.usize_.is_none() && (args[4] != 0 || args[5] != 0) {
-                    // Fields that the struct of 6.13 does not have.
-                    return Err::<(), _>(Errno::E2BIG).into();
-                }
-                let data_len = if known { args[4] } else { 0 };
+                let data_len = args[4];
                 let cmd = ViommuAlloc {
                     dev_id: args[0],
                     hwpt_id: args[1],
@@ -614,11 +647,11 @@ impl World {
                     data_len,
                     data_uptr: or_auto(args[6], data_len),
                 };
-                exists(rev.iommufd_viommu_alloc_ioctl, |ioctl| ioctl(ucmd, &cmd)).into()
+                exists(rev.iommufd_viommu_alloc_ioctl, Errno::ENOTTY, |f| f(ucmd, &cmd)).into()
             }
             Call::VdeviceAlloc => {
                 let cmd = VdeviceAlloc { viommu_id: args[0], dev_id: args[1], virt_id: args[2] };
-                exists(rev.iommufd_vdevice_alloc_ioctl, |ioctl| ioctl(ucmd, &cmd)).into()
+                exists(rev.iommufd_vdevice_alloc_ioctl, Errno::ENOTTY, |f| f(ucmd, &cmd)).into()
             }
             Call::FaultAlloc => {
                 let ret = rev.iommufd_fault_alloc.map_or(Err(Errno::ENOTTY), |f| f(ucmd, args[0]));
@@ -641,7 +674,13 @@ impl World {
                 Some(trigger) => trigger(ucmd, args[0], args[1]).into(),
             },
             Call::CheckCache => {
-                iommufd_test_dev_check_cache(ucmd, args[0], args[1], args[2]).into()
+                let check = rev.iommufd_test_dev_check_cache;
+                // iommufd_test() of an operation that it does not know.
+                exists(check, Errno::EOPNOTSUPP, |f| f(ucmd, args[0], args[1], args[2])).into()
+            }
+            Call::CheckIotlb => iommufd_test_md_check_iotlb(ucmd, args[0], args[1], args[2]).into(),
+            Call::MockDomainReplace => {
+                iommufd_test_mock_domain_replace(ucmd, args[0], args[1]).into()
             }
             Call::MockDomain => self.mock_domain(ucmd, args, place, index),
             Call::Open
@@ -650,6 +689,7 @@ impl World {
             | Call::Unbind
             | Call::Unplug
             | Call::Attach
+            | Call::Replace
             | Call::Detach
             | Call::Read
             | Call::Poll
@@ -703,7 +743,7 @@ impl World {
         Ok(())
     }
 
-    fn mock_domain(&self, ucmd: &Ucmd, args: &[u64; 10], place: Place, index: usize) -> Answer {
+    fn mock_domain(&self, ucmd: &Ucmd, args: &Args, place: Place, index: usize) -> Answer {
         // A mock device gets a number and a group of its own, by its place in the program.
         let number = self.mock_number(place, index);
         let ret = iommufd_test_mock_domain(ucmd, args[0], || {
@@ -955,9 +995,13 @@ impl Guest for World {
     }
 }
 
-/// A handler that the row has, or the answer of one that it has not.
-fn exists<F>(handler: Option<F>, call: impl FnOnce(F) -> Result<u32, Errno>) -> Result<u32, Errno> {
-    handler.map_or(Err(Errno::ENOTTY), call)
+/// A handler that the row has, or the answer of a kernel that has it not.
+fn exists<F, R>(
+    handler: Option<F>,
+    missing: Errno,
+    call: impl FnOnce(F) -> Result<R, Errno>,
+) -> Result<R, Errno> {
+    handler.map_or(Err(missing), call)
 }
 
 /// Whether the row has the ioctl at all: the dispatcher says so before it looks at anything.
@@ -994,10 +1038,11 @@ fn struct_size(rev: &Revision, call: Call) -> u32 {
     match call {
         Call::Destroy => 8,
         Call::IoasAlloc => 12,
-        Call::HwptAlloc => 56,
+        Call::IoasMap | Call::GetHwInfo => 40,
+        Call::HwptAlloc => 48,
         Call::HwptInvalidate | Call::VeventqAlloc => 32,
+        Call::IoasUnmap | Call::VdeviceAlloc => 24,
         Call::FaultAlloc => 16,
-        Call::VdeviceAlloc => 24,
         Call::ViommuAlloc => rev.viommu_alloc_size,
         // The mock driver's struct, and calls that have none.
         _ => 56,
@@ -1005,35 +1050,58 @@ fn struct_size(rev: &Revision, call: Call) -> u32 {
 }
 
 /// Smallest size that the ioctl takes: the end of its last field of the first version.
-fn struct_min_size(size: u32, call: Call) -> u32 {
+fn struct_min_size(rev: &Revision, call: Call) -> u32 {
     match call {
         Call::HwptAlloc | Call::ViommuAlloc => 24,
-        _ => size,
+        Call::GetHwInfo => 32,
+        other => struct_size(rev, other),
     }
 }
 
-/// copy_struct_from_user()
-fn copy_struct_from_user(step: &Step, size: u32) -> Result<(), Errno> {
-    // get_user() of the size word.
-    if step.bad_pointer {
-        return Err(Errno::EFAULT);
+/// The fields that came after the first version: place among the arguments, offset in the struct,
+/// and value if user space does not know them.
+fn later_fields(call: Call) -> &'static [(usize, u32, u64)] {
+    match call {
+        // data_type, data_len, data_uptr, fault_id, __reserved2
+        Call::HwptAlloc => &[(3, 24, AUTO), (4, 28, AUTO), (9, 32, AUTO), (5, 40, 0), (7, 44, 0)],
+        // data_len, __reserved, data_uptr
+        Call::ViommuAlloc => &[(4, 24, 0), (5, 28, 0), (6, 32, AUTO)],
+        _ => &[],
     }
-    let user_size = step.usize_.unwrap_or(size);
-    if user_size < struct_min_size(size, step.call) {
+}
+
+/// copy_struct_from_user(): what user space does not know reads as not given, what the kernel
+/// does not know must be 0.
+fn copy_struct_from_user(rev: &Revision, step: &Step, args: &mut Args) -> Result<(), Errno> {
+    let size = struct_size(rev, step.call);
+    let later = later_fields(step.call);
+    // User space passes the fields that it sets.
+    let set = later.iter().filter(|(arg, _, default)| args[*arg] != *default);
+    let needed = set.clone().map(|(_, offset, _)| offset + 4).max().unwrap_or(0);
+    let user_size = step.usize_.unwrap_or(size.max(needed));
+    if user_size < struct_min_size(rev, step.call) {
         return Err(Errno::EINVAL);
     }
     if user_size > USER_SIZE_MAX {
         return Err(Errno::E2BIG);
     }
-    copy_from_user(false)?;
-    if step.trail.is_some_and(|offset| offset >= size && offset < user_size) {
+    // check_zeroed_user()
+    let unknown = |offset: u32| offset >= size && offset < user_size;
+    if step.trail.is_some_and(unknown) || set.clone().any(|(_, offset, _)| unknown(*offset)) {
         return Err(Errno::E2BIG);
+    }
+    copy_from_user(false)?;
+    for (arg, offset, default) in later {
+        if *offset >= user_size {
+            args[*arg] = *default;
+        }
     }
     Ok(())
 }
 
-fn hwpt_alloc(args: &[u64; 10]) -> HwptAlloc {
-    let [dev_id, pt_id, flags, ty, len, fault_id, reserved, reserved2, iotlb, _] = *args;
+fn hwpt_alloc(args: &Args) -> HwptAlloc {
+    // __reserved2 is padding that nobody looks at.
+    let [dev_id, pt_id, flags, ty, len, fault_id, reserved, _, iotlb, uptr, ..] = *args;
     let ty = match ty {
         AUTO => 0,
         ty if ty == AUTO - 1 => HWPT_DATA_SELFTEST,
@@ -1044,13 +1112,13 @@ fn hwpt_alloc(args: &[u64; 10]) -> HwptAlloc {
         dev_id,
         pt_id,
         flags,
-        data: UserData { ty, len, iotlb: iotlb as u32 },
+        data: UserData { ty, len, bad_uptr: uptr != AUTO, iotlb: iotlb as u32 },
         fault_id,
-        reserved: reserved | reserved2,
+        reserved,
     }
 }
 
-fn hwpt_invalidate(args: &[u64; 10], entries: &Operand) -> HwptInvalidate {
+fn hwpt_invalidate(args: &Args, entries: &Operand) -> HwptInvalidate {
     let [hwpt_id, _, data_type, entry_len, entry_num, data_uptr, reserved, ..] = *args;
     let entries: Vec<Entry> = match entries {
         Operand::Entries(entries) => entries.clone(),

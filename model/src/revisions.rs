@@ -4,10 +4,13 @@
 //! show what the text of its row is good for; the text of a twin says "Not a posted text".
 //! Later rows (other revisions of the series, 6.4 to 7.3) are added here and nowhere else.
 
+use uapi::call::{
+    HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_ALLOC_PASID, HWPT_FAULT_ID_VALID,
+};
 use uapi::pick::RevisionInfo;
 
 use crate::iommufd::revision::Revision;
-use crate::iommufd::{device, driver, eventq, main, selftest, viommu};
+use crate::iommufd::{device, driver, eventq, hw_pagetable, main, selftest, viommu};
 
 const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
 
@@ -33,6 +36,15 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_destroy: main::iommufd_destroy,
     iommufd_fops_release: main::iommufd_fops_release,
     destroy_wait_ms: 10_000,
+    iommufd_device_do_replace: device::iommufd_device_do_replace,
+    iommufd_hwpt_invalidate: hw_pagetable::iommufd_hwpt_invalidate,
+    invalidate_entry_len_max: u64::MAX,
+    invalidate_entry_num_max: u64::MAX,
+    hwpt_paging_flags: HWPT_ALLOC_NEST_PARENT | HWPT_ALLOC_DIRTY_TRACKING,
+    hwpt_nested_flags: HWPT_FAULT_ID_VALID,
+    hw_info_flags: 0,
+    mock_domain_alloc_paging_flags: selftest::mock_domain_alloc_paging_flags,
+    iommufd_test_dev_check_cache: Some(selftest::iommufd_test_dev_check_cache),
     iommufd_viommu_alloc_ioctl: Some(viommu::iommufd_viommu_alloc_ioctl),
     iommufd_vdevice_alloc_ioctl: Some(viommu::iommufd_vdevice_alloc_ioctl),
     shortterm_users: "obj.shortterm_users",
@@ -52,6 +64,22 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_vdevice_destroy: viommu::iommufd_vdevice_destroy,
 };
 
+/// Before the series: no vIOMMU and no vDEVICE, and caches of nested HWPTs only.
+pub const LINUX_6_12: Revision = Revision {
+    info: RevisionInfo {
+        name: "linux_6_12",
+        aliases: &[],
+        twin_of: None,
+        doc: "Two counters, without vIOMMU and vDEVICE",
+        source: "torvalds/linux v6.12, drivers/iommu/iommufd; the answers of 6.12.117",
+    },
+    iommufd_hwpt_invalidate: hw_pagetable::nested_only::iommufd_hwpt_invalidate,
+    iommufd_test_dev_check_cache: None,
+    iommufd_viommu_alloc_ioctl: None,
+    iommufd_vdevice_alloc_ioctl: None,
+    ..LINUX_6_13
+};
+
 /// 6.7 to 6.11: two counters, before there were vIOMMUs.
 pub const LINUX_6_7: Revision = Revision {
     info: RevisionInfo {
@@ -62,10 +90,8 @@ pub const LINUX_6_7: Revision = Revision {
         source:
             "6f9c4d8c468c189d6dc470324bd52955f8aa0a10, bd7a282650b8beb57bc9d19bfcb714b1ccae843a",
     },
-    iommufd_viommu_alloc_ioctl: None,
-    iommufd_vdevice_alloc_ioctl: None,
     iommufd_fault_alloc: None,
-    ..LINUX_6_13
+    ..LINUX_6_12
 };
 
 /// 6.5 and 6.6: one counter and a semaphore; IOMMU_DESTROY takes no user. What is not the object
@@ -191,6 +217,16 @@ pub const LINUX_7_3: Revision = Revision {
         source: "linux 7.3.4 (recorded answers); nkumarsi/kernel-topics \
                  17ea9f74bb539aee6d3934555a22979da58db0d8",
     },
+    invalidate_entry_len_max: 4096,
+    invalidate_entry_num_max: 1 << 19,
+    hwpt_paging_flags: HWPT_ALLOC_NEST_PARENT
+        | HWPT_ALLOC_DIRTY_TRACKING
+        | HWPT_FAULT_ID_VALID
+        | HWPT_ALLOC_PASID,
+    hwpt_nested_flags: HWPT_FAULT_ID_VALID | HWPT_ALLOC_PASID,
+    // IOMMU_HW_INFO_FLAG_INPUT_TYPE
+    hw_info_flags: 1,
+    mock_domain_alloc_paging_flags: selftest::linux_7_3::mock_domain_alloc_paging_flags,
     ..LINUX_6_17
 };
 
@@ -351,6 +387,7 @@ pub fn rows() -> impl Iterator<Item = &'static Revision> {
         LINUX_6_4,
         LINUX_6_6,
         LINUX_6_7,
+        LINUX_6_12,
         LINUX_6_13,
         LINUX_6_14,
         LINUX_6_15,

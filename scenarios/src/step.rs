@@ -100,12 +100,10 @@ pub(crate) fn usage(signature: &Signature) -> String {
 /// Whether the call hands a struct of user space to the kernel.
 fn is_ioctl(signature: &Signature) -> bool {
     use uapi::call::Call::{
-        Attach, Bind, Close, Detach, Mmap, Munmap, Open, Poll, Read, Unbind, Unplug,
+        Attach, Bind, Close, Detach, Mmap, Munmap, Open, Poll, Read, Replace, Unbind, Unplug,
     };
-    !matches!(
-        signature.call,
-        Open | Close | Bind | Unbind | Unplug | Attach | Detach | Read | Poll | Mmap | Munmap
-    )
+    let driver = matches!(signature.call, Bind | Unbind | Unplug | Attach | Replace | Detach);
+    !driver && !matches!(signature.call, Open | Close | Read | Poll | Mmap | Munmap)
 }
 
 fn count(n: usize, what: &str) -> String {

@@ -1,4 +1,5 @@
-//! drivers/iommu/iommufd/device.c: groups, bind and unbind, attach and detach (6.13).
+//! drivers/iommu/iommufd/device.c: groups, bind and unbind, attach, replace and detach (6.13), and
+//! IOMMU_GET_HW_INFO.
 //!
 //! A bound device is owned by the driver that bound it (`users` 2) and holds its group, the DMA
 //! ownership of its iommu group and, unless the mock driver bound it, the iommufd file. Attaching
@@ -13,14 +14,19 @@ use crate::iommufd::main::{
     _iommufd_object_alloc, iommufd_ctx_get, iommufd_ctx_put, iommufd_object_destroy_user,
 };
 use crate::iommufd::objects::{obj_of, to, Device, Group, Ictx, Ioas, Object, Type};
+use crate::iommufd::selftest::mock_domain_hw_info;
+use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::device::Device as StructDevice;
 use crate::linux::iommu::{iommu_device_claim_dma_owner, iommu_device_release_dma_owner};
 use crate::linux::list::{list_add_tail, list_del_init, list_entry, ListHead};
 use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
 use crate::linux::refcount::{
-    refcount_dec, refcount_dec_and_test, refcount_inc, refcount_inc_not_zero, Refcount,
+    refcount_add, refcount_dec, refcount_dec_and_test, refcount_inc, refcount_inc_not_zero,
+    refcount_sub_and_test, Refcount,
 };
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
+use crate::linux::uaccess::copy_to_user;
+use crate::linux::warn::warn_on;
 use crate::linux::xarray::{xa_cmpxchg, xa_load, xa_lock_index, xa_unlock_index, xas_store, Slot};
 
 /// How often `iommufd_get_group()` may find that another thread changed the slot.
@@ -190,6 +196,76 @@ pub fn iommu_attach(idev: Ptr<Device>, hwpt: Option<Ptr<Object>>) -> Result<(), 
     }
 }
 
+/// Which of the two changes `iommufd_device_change_pt()` makes: `attach_fn` in the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    /// `iommufd_device_do_attach()`
+    Attach,
+    /// `iommufd_device_do_replace()`
+    Replace,
+}
+
+/// `(*do_attach)()`: gives out the HWPT that the caller has to put.
+fn do_attach(
+    ictx: Ptr<Ictx>,
+    how: Change,
+    idev: Ptr<Device>,
+    hwpt: Ptr<Object>,
+) -> Result<Option<Ptr<Object>>, Errno> {
+    match how {
+        // iommufd_device_do_attach()
+        Change::Attach => iommufd_hw_pagetable_attach(hwpt, idev).map(|()| None),
+        Change::Replace => (ictx.rev.iommufd_device_do_replace)(idev, hwpt),
+    }
+}
+
+/// `iommufd_device_do_replace()` of 6.13: the whole group moves to the new HWPT. What it was
+/// attached to is given out, with the reference of one device, for the caller to put without
+/// locks. The reserved IOVA ranges that move along are page tables, which are not modelled.
+///
+/// # Errors
+///
+/// -EINVAL if the group is not attached, and what the driver answers.
+pub fn iommufd_device_do_replace(
+    idev: Ptr<Device>,
+    hwpt: Ptr<Object>,
+) -> Result<Option<Ptr<Object>>, Errno> {
+    let Some(igroup) = idev.igroup.load() else { return Err(Errno::EINVAL) };
+
+    mutex_lock(&igroup.lock);
+    let Some(old_hwpt) = igroup.hwpt.load() else {
+        // err_unlock
+        mutex_unlock(&igroup.lock);
+        return Err(Errno::EINVAL);
+    };
+    if hwpt.same(old_hwpt) {
+        mutex_unlock(&igroup.lock);
+        return Ok(None);
+    }
+
+    // iommufd_hwpt_replace_device()
+    if let Err(e) = iommu_attach(idev, Some(hwpt)) {
+        // err_unresv
+        mutex_unlock(&igroup.lock);
+        return Err(e);
+    }
+    igroup.hwpt.store(Some(hwpt));
+
+    // iommufd_group_device_num()
+    let mut num_devices = 0;
+    while list_entry(&igroup.device_list, num_devices).is_some() {
+        num_devices += 1;
+    }
+    let num_devices = num_devices as i32;
+    // The references of the group's devices move; that of this one goes to the caller.
+    refcount_add(num_devices, &hwpt.users);
+    if num_devices > 1 {
+        warn_on(refcount_sub_and_test(num_devices - 1, &old_hwpt.users));
+    }
+    mutex_unlock(&igroup.lock);
+    Ok(Some(old_hwpt))
+}
+
 /// `iommufd_hw_pagetable_attach()`: attaches the group of the device to the HWPT.
 ///
 /// # Errors
@@ -234,6 +310,10 @@ pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>) -> Option<Ptr<Object>> {
     hwpt
 }
 
+/// What changing the page table gives: the id of the new one, and the old one if the caller has
+/// to put it.
+type Changed = (u32, Option<Ptr<Object>>);
+
 /// `iommufd_device_auto_get_domain()`: attaches to an auto HWPT of the IOAS, made if none fits.
 ///
 /// # Errors
@@ -243,7 +323,8 @@ fn iommufd_device_auto_get_domain(
     ictx: Ptr<Ictx>,
     idev: Ptr<Device>,
     ioas: Ptr<Ioas>,
-) -> Result<u32, Errno> {
+    how: Change,
+) -> Result<Changed, Errno> {
     mutex_lock(&ioas.mutex);
     let mut nth = 0;
     while let Some(hwpt) = list_entry(&ioas.hwpt_list, nth) {
@@ -256,27 +337,49 @@ fn iommufd_device_auto_get_domain(
             continue;
         }
         let id = hwpt.obj.id.load();
-        let attached = iommufd_hw_pagetable_attach(obj_of(hwpt), idev);
+        let attached = do_attach(ictx, how, idev, obj_of(hwpt));
         (ictx.rev.iommufd_put_object)(ictx, obj_of(hwpt));
         match attached {
             // This domain does not fit the group: try the next one.
             Err(Errno::EINVAL) => {}
             other => {
                 mutex_unlock(&ioas.mutex);
-                return other.map(|()| id);
+                return other.map(|old_hwpt| (id, old_hwpt));
             }
         }
     }
 
-    let ret = iommufd_hwpt_paging_alloc(ictx, ioas, idev, 0, true, None).map(|hwpt| {
-        hwpt.auto_domain.store(true);
-        let id = hwpt.obj.id.load();
-        (ictx.rev.iommufd_object_finalize)(ictx, obj_of(hwpt));
-        id
-    });
+    let ret = auto_domain_alloc(ictx, idev, ioas, how);
     // out_unlock
     mutex_unlock(&ioas.mutex);
     ret
+}
+
+/// Part of `iommufd_device_auto_get_domain()`: a new auto HWPT, attached.
+fn auto_domain_alloc(
+    ictx: Ptr<Ictx>,
+    idev: Ptr<Device>,
+    ioas: Ptr<Ioas>,
+    how: Change,
+) -> Result<Changed, Errno> {
+    let immediate_attach = how == Change::Attach;
+    let hwpt = iommufd_hwpt_paging_alloc(ictx, ioas, idev, 0, immediate_attach, None)?;
+    let mut destroy_hwpt = None;
+
+    if !immediate_attach {
+        match do_attach(ictx, how, idev, obj_of(hwpt)) {
+            Ok(old_hwpt) => destroy_hwpt = old_hwpt,
+            Err(e) => {
+                // out_abort
+                (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
+                return Err(e);
+            }
+        }
+    }
+    hwpt.auto_domain.store(true);
+    let id = hwpt.obj.id.load();
+    (ictx.rev.iommufd_object_finalize)(ictx, obj_of(hwpt));
+    Ok((id, destroy_hwpt))
 }
 
 /// `iommufd_device_attach()`: gives the id of the HWPT out.
@@ -287,28 +390,51 @@ fn iommufd_device_auto_get_domain(
 pub fn iommufd_device_attach(idev: Ptr<Device>, pt_id: u64) -> Result<u32, Errno> {
     let Some(ictx) = idev.ictx.load() else { return Err(Errno::EINVAL) };
 
-    let id = iommufd_device_change_pt(ictx, idev, pt_id)?;
+    let id = iommufd_device_change_pt(ictx, idev, pt_id, Change::Attach)?;
     // Pairs with the decrement in iommufd_device_detach().
     refcount_inc(&idev.obj.users);
     Ok(id)
 }
 
+/// `iommufd_device_replace()`: attaches a device that is attached to something else. Gives the id
+/// of the HWPT out.
+///
+/// # Errors
+///
+/// As `iommufd_device_attach()`; -EINVAL for a device that is not attached.
+pub fn iommufd_device_replace(idev: Ptr<Device>, pt_id: u64) -> Result<u32, Errno> {
+    let Some(ictx) = idev.ictx.load() else { return Err(Errno::EINVAL) };
+
+    iommufd_device_change_pt(ictx, idev, pt_id, Change::Replace)
+}
+
 /// `iommufd_device_change_pt()`
-fn iommufd_device_change_pt(ictx: Ptr<Ictx>, idev: Ptr<Device>, pt_id: u64) -> Result<u32, Errno> {
+fn iommufd_device_change_pt(
+    ictx: Ptr<Ictx>,
+    idev: Ptr<Device>,
+    pt_id: u64,
+    how: Change,
+) -> Result<u32, Errno> {
     let rev = ictx.rev;
     let pt_obj = (rev.iommufd_get_object)(ictx, pt_id, Type::Any)?;
 
     let ret = match pt_obj.ty {
         Type::HwptNested | Type::HwptPaging => {
             let id = pt_obj.id.load();
-            iommufd_hw_pagetable_attach(pt_obj, idev).map(|()| id)
+            do_attach(ictx, how, idev, pt_obj).map(|old_hwpt| (id, old_hwpt))
         }
-        Type::Ioas => iommufd_device_auto_get_domain(ictx, idev, to::<Ioas>(pt_obj)),
+        Type::Ioas => iommufd_device_auto_get_domain(ictx, idev, to::<Ioas>(pt_obj), how),
         _ => Err(Errno::EINVAL),
     };
     // out_put_pt_obj
     (rev.iommufd_put_object)(ictx, pt_obj);
-    ret
+
+    let (id, destroy_hwpt) = ret?;
+    // After everything is unlocked: an auto domain takes its IOAS mutex to go away.
+    if let Some(old_hwpt) = destroy_hwpt {
+        iommufd_hw_pagetable_put(ictx, old_hwpt);
+    }
+    Ok(id)
 }
 
 /// `iommufd_device_detach()`
@@ -319,4 +445,45 @@ pub fn iommufd_device_detach(idev: Ptr<Device>) {
         iommufd_hw_pagetable_put(ictx, hwpt);
     }
     refcount_dec(&idev.obj.users);
+}
+
+/// The argument struct of IOMMU_GET_HW_INFO.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HwInfo {
+    /// Device.
+    pub dev_id: u64,
+    /// Flags.
+    pub flags: u64,
+    /// Room for the driver's data.
+    pub data_len: u64,
+    /// Whether that room is at a bad address.
+    pub bad_uptr: bool,
+    /// Must be 0.
+    pub reserved: u64,
+}
+
+/// `iommufd_get_hw_info()`: IOMMU_GET_HW_INFO. Gives the type of the data out.
+///
+/// # Errors
+///
+/// -EOPNOTSUPP for flags, -ENOENT, -ENOMEM, -EFAULT.
+pub fn iommufd_get_hw_info(ucmd: &Ucmd, cmd: &HwInfo) -> Result<u64, Errno> {
+    let rev = ucmd.ictx.rev;
+
+    if cmd.flags & !rev.hw_info_flags != 0 || cmd.reserved != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+
+    let idev_obj = (rev.iommufd_get_object)(ucmd.ictx, cmd.dev_id, Type::Device)?;
+    let ret = mock_domain_hw_info().and_then(|(data, data_type)| {
+        let ret = copy_to_user(cmd.bad_uptr && cmd.data_len != 0)
+            .and_then(|()| iommufd_ucmd_respond(ucmd))
+            .map(|()| data_type);
+        // out_free
+        kfree(data);
+        ret
+    });
+    // out_put
+    (rev.iommufd_put_object)(ucmd.ictx, idev_obj);
+    ret
 }

@@ -6,7 +6,9 @@
 //!
 //! Source: reference/iommufd.md 2.4, 2.5.3, 2.9.5, 2.9.6 (H7x, and the answers of real kernels).
 
-use uapi::call::{AUTO, HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_FAULT_ID_VALID};
+pub mod nested_only;
+
+use uapi::call::{AUTO, HWPT_ALLOC_NEST_PARENT, HWPT_FAULT_ID_VALID};
 use uapi::program::Entry;
 use uapi::Errno;
 
@@ -31,6 +33,8 @@ pub struct UserData {
     pub ty: u64,
     /// Length in bytes.
     pub len: u64,
+    /// Whether it is at a bad address.
+    pub bad_uptr: bool,
     /// First word of the mock's data: the initial IOTLB value.
     pub iotlb: u32,
 }
@@ -85,11 +89,11 @@ pub fn iommufd_hwpt_paging_alloc(
     immediate_attach: bool,
     user_data: Option<UserData>,
 ) -> Result<Ptr<HwptPaging>, Errno> {
-    if flags & !(HWPT_ALLOC_NEST_PARENT | HWPT_ALLOC_DIRTY_TRACKING) != 0 {
+    if flags & !ictx.rev.hwpt_paging_flags != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    // The mock driver takes no data for a paging domain.
-    if user_data.is_some_and(|data| data.ty != 0 || data.len != 0) {
+    // A queue of faults belongs to a HWPT that a guest's page table is in.
+    if flags & HWPT_FAULT_ID_VALID != 0 && flags & HWPT_ALLOC_NEST_PARENT != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
 
@@ -103,6 +107,13 @@ pub fn iommufd_hwpt_paging_alloc(
     // Pairs with the decrement in iommufd_hwpt_paging_destroy().
     refcount_inc(&ioas.obj.users);
     hwpt.ioas.store(Some(ioas));
+
+    let domain = (ictx.rev.mock_domain_alloc_paging_flags)(flags, user_data);
+    if let Err(e) = domain {
+        // out_abort
+        (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
+        return Err(e);
+    }
 
     if immediate_attach {
         if let Err(e) = iommufd_hw_pagetable_attach(obj_of(hwpt), idev) {
@@ -165,7 +176,7 @@ pub fn iommufd_hwpt_nested_alloc(
     flags: u64,
     user_data: UserData,
 ) -> Result<Ptr<HwptNested>, Errno> {
-    if flags & !HWPT_FAULT_ID_VALID != 0 || user_data.len == 0 {
+    if flags & !ictx.rev.hwpt_nested_flags != 0 || user_data.len == 0 {
         return Err(Errno::EOPNOTSUPP);
     }
     if parent.auto_domain.load() || !parent.nest_parent {
@@ -196,7 +207,7 @@ pub fn iommufd_viommu_alloc_hwpt_nested(
     flags: u64,
     user_data: UserData,
 ) -> Result<Ptr<HwptNested>, Errno> {
-    if flags & !HWPT_FAULT_ID_VALID != 0 || user_data.len == 0 {
+    if flags & !ictx.rev.hwpt_nested_flags != 0 || user_data.len == 0 {
         return Err(Errno::EOPNOTSUPP);
     }
 
@@ -288,7 +299,8 @@ fn iommufd_hwpt_alloc_on(
             let ioas = to::<Ioas>(pt_obj);
 
             mutex_lock(&ioas.mutex);
-            let ret = iommufd_hwpt_paging_alloc(ictx, ioas, idev, cmd.flags, false, Some(cmd.data))
+            let data = (cmd.data.len != 0).then_some(cmd.data);
+            let ret = iommufd_hwpt_paging_alloc(ictx, ioas, idev, cmd.flags, false, data)
                 .and_then(|hwpt| iommufd_hwpt_respond(ucmd, cmd, obj_of(hwpt)));
             // out_unlock
             mutex_unlock(&ioas.mutex);
@@ -370,8 +382,14 @@ pub fn iommufd_hwpt_invalidate(
     ucmd: &Ucmd,
     cmd: &HwptInvalidate,
 ) -> (Result<(), Errno>, Option<u32>) {
-    let (ret, done_num) = iommufd_hwpt_invalidate_entries(ucmd, cmd);
+    hwpt_invalidate_respond(ucmd, iommufd_hwpt_invalidate_entries(ucmd, cmd))
+}
 
+/// Part of `iommufd_hwpt_invalidate()`: its end.
+pub(super) fn hwpt_invalidate_respond(
+    ucmd: &Ucmd,
+    (ret, done_num): (Result<(), Errno>, u32),
+) -> (Result<(), Errno>, Option<u32>) {
     // out: the number of entries that were handled, whatever the answer.
     match iommufd_ucmd_respond(ucmd) {
         Ok(()) => (ret, Some(done_num)),
@@ -384,11 +402,8 @@ fn iommufd_hwpt_invalidate_entries(ucmd: &Ucmd, cmd: &HwptInvalidate) -> (Result
     let ictx = ucmd.ictx;
     let rev = ictx.rev;
 
-    if cmd.reserved != 0 {
-        return (Err(Errno::EOPNOTSUPP), 0);
-    }
-    if cmd.entry_num != 0 && (cmd.data_uptr == 0 || cmd.entry_len == 0) {
-        return (Err(Errno::EINVAL), 0);
+    if let Err(e) = hwpt_invalidate_check(ictx, cmd) {
+        return (Err(e), 0);
     }
 
     let pt_obj = match (rev.iommufd_get_object)(ictx, cmd.hwpt_id, Type::Any) {
@@ -402,6 +417,27 @@ fn iommufd_hwpt_invalidate_entries(ucmd: &Ucmd, cmd: &HwptInvalidate) -> (Result
     };
     (rev.iommufd_put_object)(ictx, pt_obj);
     done
+}
+
+/// Part of `iommufd_hwpt_invalidate()`: what is wrong with the struct itself.
+///
+/// # Errors
+///
+/// -EOPNOTSUPP, -EINVAL.
+pub(super) fn hwpt_invalidate_check(ictx: Ptr<Ictx>, cmd: &HwptInvalidate) -> Result<(), Errno> {
+    if cmd.reserved != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if cmd.entry_num != 0 && (cmd.data_uptr == 0 || cmd.entry_len == 0) {
+        return Err(Errno::EINVAL);
+    }
+    let entry_len = or_auto(cmd.entry_len, 0);
+    if cmd.entry_num > ictx.rev.invalidate_entry_num_max
+        || entry_len > ictx.rev.invalidate_entry_len_max
+    {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
 }
 
 /// The data type that stands for `AUTO` in a program.

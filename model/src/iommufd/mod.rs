@@ -11,6 +11,7 @@ pub mod eventq;
 pub mod graph;
 pub mod hw_pagetable;
 pub mod invariants;
+pub mod io_pagetable;
 pub mod ioas;
 pub mod main;
 pub mod objects;

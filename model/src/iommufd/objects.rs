@@ -166,7 +166,51 @@ impl Ictx {
     }
 }
 
-/// struct iommufd_ioas, without its page tables.
+/// struct iopt_area: a range of IOVAs that is mapped.
+pub struct Area {
+    /// First IOVA. Constant.
+    pub iova: u64,
+    /// Bytes, at least 1. Constant; the last byte is no IOVA beyond 64 bits.
+    pub length: u64,
+    /// Whether `area->pages` is set: before, the range is only reserved.
+    pub pages: Plain<bool>,
+    /// How many objects forbid to unmap it. Only texts since 6.17 raise it.
+    pub num_locks: Plain<u32>,
+}
+
+impl Area {
+    /// `iopt_area_last_iova()`
+    pub fn last(&self) -> u64 {
+        self.iova + (self.length - 1)
+    }
+}
+
+impl Struct for Area {
+    const NAME: &'static str = "iopt_area";
+}
+
+/// struct io_pagetable, as a list of areas.
+pub struct IoPagetable {
+    /// Protects the domains; held for reading while areas are filled.
+    pub domains_rwsem: Rwsem,
+    /// Protects the areas. Taken under `domains_rwsem`.
+    pub iova_rwsem: Rwsem,
+    /// What is mapped.
+    pub areas: ListHead<Area>,
+}
+
+impl IoPagetable {
+    /// `iopt_init_table()`
+    pub fn new(owner: Owner) -> IoPagetable {
+        IoPagetable {
+            domains_rwsem: Rwsem::new(owner.field("iopt.domains_rwsem")),
+            iova_rwsem: Rwsem::new(owner.field("iopt.iova_rwsem")),
+            areas: ListHead::new(owner.field("iopt.area_itree")),
+        }
+    }
+}
+
+/// struct iommufd_ioas
 pub struct Ioas {
     /// Header.
     pub obj: Object,
@@ -174,6 +218,8 @@ pub struct Ioas {
     pub mutex: Mutex,
     /// Paging HWPTs on this IOAS.
     pub hwpt_list: ListHead<HwptPaging>,
+    /// What is mapped.
+    pub iopt: IoPagetable,
 }
 
 /// struct iommufd_hwpt_paging

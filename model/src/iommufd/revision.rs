@@ -5,9 +5,10 @@ use uapi::pick::RevisionInfo;
 use uapi::Errno;
 
 use crate::iommufd::eventq::{NewEventq, VeventqAlloc};
+use crate::iommufd::hw_pagetable::{HwptInvalidate, UserData};
 use crate::iommufd::main::linux_6_17::VmArea;
 use crate::iommufd::main::Remove;
-use crate::iommufd::objects::{File, Ictx, Object, Type, Viommu};
+use crate::iommufd::objects::{Device, File, Ictx, Object, Type, Viommu};
 use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
 use crate::iommufd::{eventq, hw_pagetable, ioas, selftest};
@@ -22,6 +23,13 @@ pub type GetObject = fn(Ptr<Ictx>, u64, Type) -> Result<Ptr<Object>, Errno>;
 pub type ObjectRemove = fn(Ptr<Ictx>, Option<Ptr<Object>>, u64, Remove) -> Result<(), Errno>;
 /// The handler of an ioctl that gives an id out, with its argument struct.
 pub type Ioctl<T> = fn(&Ucmd, &T) -> Result<u32, Errno>;
+
+/// `iommufd_device_do_replace()`: gives out what the caller has to put.
+pub type DoReplace = fn(Ptr<Device>, Ptr<Object>) -> Result<Option<Ptr<Object>>, Errno>;
+/// IOMMU_HWPT_INVALIDATE: the answer, and `entry_num` as written back.
+pub type HwptInvalidateIoctl = fn(&Ucmd, &HwptInvalidate) -> (Result<(), Errno>, Option<u32>);
+/// The mock driver's IOMMU_TEST_OP_DEV_CHECK_CACHE.
+pub type DevCheckCache = fn(&Ucmd, u64, u64, u64) -> Result<(), Errno>;
 
 /// An entry of `iommufd_object_ops[]`.
 #[derive(Clone, Copy)]
@@ -80,6 +88,24 @@ pub struct Revision {
     pub iommufd_fops_release: fn(Ptr<File>),
     /// How long a destroyer waits for those who are inside, in milliseconds.
     pub destroy_wait_ms: u64,
+    /// Attaches a group that is attached to something else.
+    pub iommufd_device_do_replace: DoReplace,
+    /// IOMMU_HWPT_INVALIDATE
+    pub iommufd_hwpt_invalidate: HwptInvalidateIoctl,
+    /// Largest `entry_len` of IOMMU_HWPT_INVALIDATE; beyond it the answer is -EINVAL.
+    pub invalidate_entry_len_max: u64,
+    /// Largest `entry_num` of IOMMU_HWPT_INVALIDATE; beyond it the answer is -EINVAL.
+    pub invalidate_entry_num_max: u64,
+    /// Flags of IOMMU_HWPT_ALLOC on an IOAS.
+    pub hwpt_paging_flags: u64,
+    /// Flags of IOMMU_HWPT_ALLOC on a nesting parent or a vIOMMU.
+    pub hwpt_nested_flags: u64,
+    /// Flags of IOMMU_GET_HW_INFO.
+    pub hw_info_flags: u64,
+    /// The mock driver's `domain_alloc_paging_flags`: what it says to flags and data.
+    pub mock_domain_alloc_paging_flags: fn(u64, Option<UserData>) -> Result<(), Errno>,
+    /// The mock driver's check of a device's cache, if it has caches.
+    pub iommufd_test_dev_check_cache: Option<DevCheckCache>,
     /// IOMMU_VIOMMU_ALLOC, if there is such an ioctl.
     pub iommufd_viommu_alloc_ioctl: Option<Ioctl<ViommuAlloc>>,
     /// IOMMU_VDEVICE_ALLOC, if there is such an ioctl.

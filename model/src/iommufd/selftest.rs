@@ -7,13 +7,18 @@
 
 pub mod linux_6_15;
 pub mod linux_6_17;
+pub mod linux_7_3;
 
-use uapi::call::{AUTO, HWPT_DATA_SELFTEST, VIOMMU_INVALIDATE_DATA_SELFTEST, VIOMMU_TYPE_SELFTEST};
+use uapi::call::{
+    AUTO, HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_DATA_SELFTEST,
+    HWPT_FAULT_ID_VALID, HW_INFO_TYPE_SELFTEST, INVALIDATE_DATA_SELFTEST, VIOMMU_TYPE_SELFTEST,
+};
 use uapi::program::Entry;
 use uapi::Errno;
 
 use crate::iommufd::device::{
-    iommufd_device_attach, iommufd_device_bind, iommufd_device_detach, iommufd_device_unbind,
+    iommufd_device_attach, iommufd_device_bind, iommufd_device_detach, iommufd_device_replace,
+    iommufd_device_unbind,
 };
 use crate::iommufd::hw_pagetable::{or_auto, HwptInvalidate, UserData};
 use crate::iommufd::invariants::check_owned;
@@ -26,7 +31,7 @@ use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::device::{put_device, Device as StructDevice};
 use crate::linux::list::ListHead;
 use crate::linux::rwsem::Rwsem;
-use crate::linux::slab::{kfree, kzalloc, Owner, Plain, Ptr, Struct};
+use crate::linux::slab::{kcalloc, kfree, kzalloc, Owner, Plain, Ptr, Struct};
 use crate::linux::uaccess::copy_from_user;
 use crate::linux::xarray::{xa_lock_index, xa_unlock_index, XArray, XaFlags};
 
@@ -40,8 +45,43 @@ pub const VIOMMU_ENTRY_LEN: u64 = 12;
 pub const HWPT_ENTRY_LEN: u64 = 8;
 /// Bytes of the data of a nested HWPT.
 pub const HWPT_DATA_LEN: u64 = 4;
-/// The largest array of entries that can be copied at once: 2^19 of them are too many.
-pub const ENTRIES_MAX: u64 = (1 << 19) - 1;
+/// Bytes of zeroed memory that the entries of a program lie in: an array that is longer runs into
+/// an address without memory.
+pub const ENTRIES_MEMORY: u64 = 1 << 20;
+
+/// `mock_domain_alloc_paging_flags()`: what the driver says to the flags and data of a paging
+/// HWPT. It takes no data.
+///
+/// # Errors
+///
+/// -EOPNOTSUPP
+pub fn mock_domain_alloc_paging_flags(
+    flags: u64,
+    user_data: Option<UserData>,
+) -> Result<(), Errno> {
+    let known = HWPT_ALLOC_NEST_PARENT | HWPT_ALLOC_DIRTY_TRACKING;
+    // iommufd keeps FAULT_ID_VALID to itself.
+    if user_data.is_some() || flags & !(known | HWPT_FAULT_ID_VALID) != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    Ok(())
+}
+
+/// struct iommu_test_hw_info
+pub struct TestHwInfo;
+
+impl Struct for TestHwInfo {
+    const NAME: &'static str = "info";
+}
+
+/// `mock_domain_hw_info()`: data for user space, and its type.
+///
+/// # Errors
+///
+/// -ENOMEM
+pub fn mock_domain_hw_info() -> Result<(Ptr<TestHwInfo>, u64), Errno> {
+    Ok((kzalloc(|_| TestHwInfo)?, HW_INFO_TYPE_SELFTEST))
+}
 
 /// `mock_viommu_alloc()`: the driver's part of IOMMU_VIOMMU_ALLOC.
 ///
@@ -94,7 +134,7 @@ pub fn mock_domain_alloc_nested(data: UserData) -> Result<(), Errno> {
     if data.len != HWPT_DATA_LEN {
         return Err(Errno::EINVAL);
     }
-    copy_from_user(false)
+    copy_from_user(data.bad_uptr)
 }
 
 /// The kernel's copy of an array of entries.
@@ -111,19 +151,18 @@ impl Struct for InvalidateCmds {
 ///
 /// -EINVAL for another type, -EFAULT, -E2BIG; then nothing was executed.
 fn iommu_copy_struct_from_full_user_array(cmd: &HwptInvalidate) -> Result<Vec<Entry>, Errno> {
-    if or_auto(cmd.data_type, VIOMMU_INVALIDATE_DATA_SELFTEST) != VIOMMU_INVALIDATE_DATA_SELFTEST {
+    if or_auto(cmd.data_type, INVALIDATE_DATA_SELFTEST) != INVALIDATE_DATA_SELFTEST {
         return Err(Errno::EINVAL);
     }
     let len = or_auto(cmd.entry_len, VIOMMU_ENTRY_LEN);
     // An address that is not the array's own is a bad one.
-    copy_from_user(cmd.data_uptr != AUTO)?;
-    if len > VIOMMU_ENTRY_LEN && cmd.entries.iter().any(|entry| entry.tail != 0) {
+    copy_from_user(cmd.data_uptr != AUTO || len.saturating_mul(cmd.entry_num) > ENTRIES_MEMORY)?;
+    let entries = given_entries(cmd);
+    if len > VIOMMU_ENTRY_LEN && entries.clone().any(|entry| entry.tail != 0) {
         return Err(Errno::E2BIG);
     }
     let word = |value: u32, offset: u64| value & mask(len.saturating_sub(offset));
-    Ok(cmd
-        .entries
-        .iter()
+    Ok(entries
         .map(|entry| Entry {
             flags: word(entry.flags, 0),
             vdev_id: word(entry.vdev_id, 4),
@@ -131,6 +170,12 @@ fn iommu_copy_struct_from_full_user_array(cmd: &HwptInvalidate) -> Result<Vec<En
             tail: 0,
         })
         .collect())
+}
+
+/// The entries that `entry_num` counts: what stands behind those of the program reads as 0.
+fn given_entries(cmd: &HwptInvalidate) -> impl Iterator<Item = Entry> + Clone + '_ {
+    let zeroes = std::iter::repeat(Entry::default());
+    cmd.entries.iter().copied().chain(zeroes).take(cmd.entry_num as usize)
 }
 
 /// The bits of a little-endian word of which this many bytes are there.
@@ -149,7 +194,7 @@ pub fn mock_viommu_cache_invalidate(
     viommu: Ptr<Viommu>,
     cmd: &HwptInvalidate,
 ) -> (Result<(), Errno>, u32) {
-    let data_type = VIOMMU_INVALIDATE_DATA_SELFTEST;
+    let data_type = INVALIDATE_DATA_SELFTEST;
 
     if cmd.entry_num == 0 {
         let right = or_auto(cmd.data_type, data_type) == data_type;
@@ -157,10 +202,7 @@ pub fn mock_viommu_cache_invalidate(
     }
 
     // On failure the driver has not written the number of handled entries yet.
-    if cmd.entry_num > ENTRIES_MAX {
-        return (Err(Errno::ENOMEM), cmd.entry_num as u32);
-    }
-    let cmds = match kzalloc(|_| InvalidateCmds) {
+    let cmds = match kcalloc(cmd.entry_num, VIOMMU_ENTRY_LEN, |_| InvalidateCmds) {
         Ok(cmds) => cmds,
         Err(e) => return (Err(e), cmd.entry_num as u32),
     };
@@ -218,7 +260,7 @@ pub fn mock_domain_cache_invalidate_user(
     hwpt: Ptr<HwptNested>,
     cmd: &HwptInvalidate,
 ) -> (Result<(), Errno>, u32) {
-    let data_type = HWPT_DATA_SELFTEST;
+    let data_type = INVALIDATE_DATA_SELFTEST;
 
     if or_auto(cmd.data_type, data_type) != data_type
         || (cmd.entry_num != 0 && or_auto(cmd.entry_len, HWPT_ENTRY_LEN) != HWPT_ENTRY_LEN)
@@ -226,8 +268,9 @@ pub fn mock_domain_cache_invalidate_user(
         return (Err(Errno::EINVAL), 0);
     }
     let mut processed = 0;
-    for entry in &cmd.entries {
-        if let Err(e) = copy_from_user(cmd.data_uptr != AUTO) {
+    for entry in given_entries(cmd) {
+        let behind = (u64::from(processed) + 1) * HWPT_ENTRY_LEN > ENTRIES_MEMORY;
+        if let Err(e) = copy_from_user(cmd.data_uptr != AUTO || behind) {
             return (Err(e), processed);
         }
         if entry.flags & !INVALIDATE_FLAG_ALL != 0 {
@@ -323,6 +366,32 @@ pub fn iommufd_test_mock_domain(
     Ok(MockDomain { sobj_id, hwpt_id, idev_id, idev })
 }
 
+/// `iommufd_test_mock_domain_replace()`: attaches the mock device to something else. Gives the id
+/// of the HWPT out. An answer that cannot be copied out does not undo it.
+///
+/// # Errors
+///
+/// -ENOENT for an unknown mock device, and as `iommufd_device_replace()`.
+pub fn iommufd_test_mock_domain_replace(
+    ucmd: &Ucmd,
+    device_id: u64,
+    pt_id: u64,
+) -> Result<u32, Errno> {
+    let rev = ucmd.ictx.rev;
+    // The selftest object and not the device: holding it keeps the device attached.
+    let dev_obj = (rev.iommufd_get_object)(ucmd.ictx, device_id, Type::Selftest)?;
+    let sobj = to::<Selftest>(dev_obj);
+
+    let ret = match sobj.idev.load() {
+        Some(idev) => iommufd_device_replace(idev, pt_id)
+            .and_then(|id| iommufd_ucmd_respond(ucmd).map(|()| id)),
+        None => Err(Errno::EINVAL),
+    };
+    // out_dev_obj
+    (rev.iommufd_put_object)(ucmd.ictx, dev_obj);
+    ret
+}
+
 /// `iommufd_selftest_destroy()`: the mock device goes away.
 pub fn iommufd_selftest_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
     let sobj = to::<Selftest>(obj);
@@ -358,5 +427,30 @@ pub fn iommufd_test_dev_check_cache(
     let ret = if found.map(u64::from) == Some(value) { Ok(()) } else { Err(Errno::EINVAL) };
     // out_put
     (rev.iommufd_put_object)(ucmd.ictx, idev_obj);
+    ret
+}
+
+/// `iommufd_test_md_check_iotlb()`: compares one entry of a nested HWPT.
+///
+/// # Errors
+///
+/// -ENOENT for an unknown nested HWPT, -EINVAL for another value or an unknown entry.
+pub fn iommufd_test_md_check_iotlb(
+    ucmd: &Ucmd,
+    mockpt_id: u64,
+    iotlb_id: u64,
+    iotlb: u64,
+) -> Result<(), Errno> {
+    let rev = ucmd.ictx.rev;
+    // get_md_pagetable_nested()
+    let hwpt_obj = (rev.iommufd_get_object)(ucmd.ictx, mockpt_id, Type::HwptNested)?;
+    let hwpt = to::<HwptNested>(hwpt_obj);
+
+    let found = match u32::try_from(iotlb_id) {
+        Ok(id) if id <= CACHE_ID_MAX => Some(hwpt.iotlb[id as usize].load()),
+        _ => None,
+    };
+    let ret = if found.map(u64::from) == Some(iotlb) { Ok(()) } else { Err(Errno::EINVAL) };
+    (rev.iommufd_put_object)(ucmd.ictx, hwpt_obj);
     ret
 }

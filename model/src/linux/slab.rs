@@ -21,6 +21,7 @@ use uapi::trace::Val;
 use uapi::Errno;
 
 use crate::linux::fault;
+use crate::linux::warn::warn_on;
 use crate::sync::{self, Cell, Local};
 
 /// A struct that lives on the heap.
@@ -209,6 +210,9 @@ impl Heap {
     }
 }
 
+/// KMALLOC_MAX_SIZE: the largest block of the page allocator, MAX_PAGE_ORDER 10.
+const KMALLOC_MAX_SIZE: u64 = 4 << 20;
+
 /// The heap of the execution that runs.
 static HEAP: Local<Cell<Heap>> = Local::new(0);
 
@@ -223,12 +227,43 @@ fn heap() -> &'static Cell<Heap> {
 /// -ENOMEM if fail_nth says so.
 #[track_caller]
 pub fn kzalloc<T: Struct>(make: impl FnOnce(Owner) -> T) -> Result<Ptr<T>, Errno> {
+    alloc_as("kzalloc", sync::site(Location::caller()), make)
+}
+
+/// kcalloc(): an array of `n` elements of `size` bytes.
+///
+/// # Errors
+///
+/// -ENOMEM if fail_nth says so, or if the array is larger than the page allocator's largest block.
+#[track_caller]
+pub fn kcalloc<T: Struct>(
+    n: u64,
+    size: u64,
+    make: impl FnOnce(Owner) -> T,
+) -> Result<Ptr<T>, Errno> {
     let at = sync::site(Location::caller());
+    if n.saturating_mul(size) > KMALLOC_MAX_SIZE {
+        return __alloc_pages_noprof();
+    }
+    alloc_as("kcalloc", at, make)
+}
+
+/// `__alloc_pages_noprof()`, asked for more pages than MAX_PAGE_ORDER: WARN_ON_ONCE_GFP().
+fn __alloc_pages_noprof<T>() -> Result<Ptr<T>, Errno> {
+    warn_on(true);
+    Err(Errno::ENOMEM)
+}
+
+fn alloc_as<T: Struct>(
+    op: &'static str,
+    at: Site,
+    make: impl FnOnce(Owner) -> T,
+) -> Result<Ptr<T>, Errno> {
     crate::linux::spinlock::might_sleep(at);
     if let Some(ms) = fault::take_stall() {
         reclaim(at, ms);
     }
-    alloc_step(at, make)
+    alloc_step(op, at, make)
 }
 
 /// Allocates `T` with GFP_ATOMIC: does not sleep, may be made to fail.
@@ -238,17 +273,21 @@ pub fn kzalloc<T: Struct>(make: impl FnOnce(Owner) -> T) -> Result<Ptr<T>, Errno
 /// -ENOMEM if fail_nth says so.
 #[track_caller]
 pub fn kzalloc_atomic<T: Struct>(make: impl FnOnce(Owner) -> T) -> Result<Ptr<T>, Errno> {
-    alloc_step(sync::site(Location::caller()), make)
+    alloc_step("kzalloc", sync::site(Location::caller()), make)
 }
 
-fn alloc_step<T: Struct>(at: Site, make: impl FnOnce(Owner) -> T) -> Result<Ptr<T>, Errno> {
+fn alloc_step<T: Struct>(
+    op: &'static str,
+    at: Site,
+    make: impl FnOnce(Owner) -> T,
+) -> Result<Ptr<T>, Errno> {
     let recycle = sync::limits().recycle;
     let mut accesses = Accesses::new();
     if recycle {
         // Who allocates first gets the address that was freed last.
         accesses.push(Access::all(heap().with(|h| h.slab(T::NAME)), Mode::Write));
     }
-    sync::step("kzalloc", at, accesses, |effect| {
+    sync::step(op, at, accesses, |effect| {
         if fault::should_fail() {
             effect.log(|| (vec![Val::Text(T::NAME.to_string())], Val::Null));
             return Err(Errno::ENOMEM);

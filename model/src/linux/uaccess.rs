@@ -42,3 +42,13 @@ pub fn copy_from_user(bad: bool) -> Result<(), Errno> {
 pub fn copy_to_user(bad: bool) -> Result<(), Errno> {
     copy("copy_to_user", sync::site(Location::caller()), bad)
 }
+
+/// pin_user_pages(). `bad`: there is no memory at the address.
+///
+/// # Errors
+///
+/// -EFAULT
+#[track_caller]
+pub fn pin_user_pages(bad: bool) -> Result<(), Errno> {
+    copy("pin_user_pages", sync::site(Location::caller()), bad)
+}

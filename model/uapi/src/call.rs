@@ -88,8 +88,13 @@ pub const AUTO: u64 = u64::MAX;
 pub const VIOMMU_TYPE_SELFTEST: u64 = 0xdead_beef;
 /// `IOMMU_HWPT_DATA_SELFTEST`, the mock driver's nested HWPT.
 pub const HWPT_DATA_SELFTEST: u64 = 0xdead;
-/// `IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST`, an entry for the mock driver's vIOMMU.
-pub const VIOMMU_INVALIDATE_DATA_SELFTEST: u64 = 0xdead_beef;
+/// `IOMMU_HWPT_INVALIDATE_DATA_SELFTEST` and `IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST`, an entry for
+/// the mock driver's nested HWPT or vIOMMU.
+pub const INVALIDATE_DATA_SELFTEST: u64 = 0xdead_beef;
+/// `IOMMU_HWPT_INVALIDATE_DATA_SELFTEST_INVALID`, a type that the mock driver does not know.
+pub const INVALIDATE_DATA_SELFTEST_INVALID: u64 = 0xdad_beef;
+/// `IOMMU_HW_INFO_TYPE_SELFTEST`, what the mock driver says of its devices.
+pub const HW_INFO_TYPE_SELFTEST: u64 = 0xfeed_beef;
 
 /// `IOMMU_VEVENTQ_TYPE_SELFTEST`, the mock driver's event queue.
 pub const VEVENTQ_TYPE_SELFTEST: u64 = 0xbeef_beef;
@@ -103,17 +108,28 @@ pub const HWPT_FAULT_ID_VALID: u64 = 1 << 2;
 /// `IOMMU_HWPT_ALLOC_PASID`
 pub const HWPT_ALLOC_PASID: u64 = 1 << 3;
 
+/// `IOMMU_IOAS_MAP_FIXED_IOVA`
+pub const IOAS_MAP_FIXED_IOVA: u64 = 1 << 0;
+/// `IOMMU_IOAS_MAP_WRITEABLE`
+pub const IOAS_MAP_WRITEABLE: u64 = 1 << 1;
+/// `IOMMU_IOAS_MAP_READABLE`
+pub const IOAS_MAP_READABLE: u64 = 1 << 2;
+
 /// Names that a `Flags` or `Num` argument understands, by argument name.
 pub const FLAG_NAMES: &[(&str, &str, u64)] = &[
     ("flags", "NEST_PARENT", HWPT_ALLOC_NEST_PARENT),
     ("flags", "DIRTY_TRACKING", HWPT_ALLOC_DIRTY_TRACKING),
     ("flags", "FAULT_ID_VALID", HWPT_FAULT_ID_VALID),
     ("flags", "PASID", HWPT_ALLOC_PASID),
+    ("flags", "FIXED_IOVA", IOAS_MAP_FIXED_IOVA),
+    ("flags", "WRITEABLE", IOAS_MAP_WRITEABLE),
+    ("flags", "READABLE", IOAS_MAP_READABLE),
     ("type", "SELFTEST", VIOMMU_TYPE_SELFTEST),
     ("type", "VEVENTQ_SELFTEST", VEVENTQ_TYPE_SELFTEST),
     ("type", "DEFAULT", 0),
     ("data_type", "NONE", 0),
     ("data_type", "SELFTEST", AUTO - 1),
+    ("data_type", "SELFTEST_INVALID", INVALIDATE_DATA_SELFTEST_INVALID),
 ];
 
 /// The calls.
@@ -127,6 +143,12 @@ pub enum Call {
     Destroy,
     /// `IOMMU_IOAS_ALLOC`
     IoasAlloc,
+    /// `IOMMU_IOAS_MAP`
+    IoasMap,
+    /// `IOMMU_IOAS_UNMAP`
+    IoasUnmap,
+    /// `IOMMU_GET_HW_INFO`
+    GetHwInfo,
     /// `IOMMU_HWPT_ALLOC`
     HwptAlloc,
     /// `IOMMU_HWPT_INVALIDATE`
@@ -155,14 +177,20 @@ pub enum Call {
     Unplug,
     /// `iommufd_device_attach()` by a driver.
     Attach,
+    /// `iommufd_device_replace()` by a driver.
+    Replace,
     /// `iommufd_device_detach()` by a driver.
     Detach,
     /// `IOMMU_TEST_OP_MOCK_DOMAIN`
     MockDomain,
+    /// `IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE`
+    MockDomainReplace,
     /// `IOMMU_TEST_OP_DEV_CHECK_CACHE`
     CheckCache,
     /// `IOMMU_TEST_OP_TRIGGER_VEVENT`
     TriggerVevent,
+    /// `IOMMU_TEST_OP_MD_CHECK_IOTLB`
+    CheckIotlb,
 }
 
 use ArgKind::{Device, Entries, File, Flags, Id, Mapping, Num, Pdev};
@@ -202,6 +230,43 @@ pub const SIGNATURES: &[Signature] = &[
         doc: "Allocates an I/O address space.",
     },
     Signature {
+        call: Call::IoasMap,
+        name: "IOMMU_IOAS_MAP",
+        args: &[
+            req("ioas_id", Id),
+            req("length", Num),
+            opt("iova", Num, 0),
+            opt("user_va", Num, AUTO),
+            opt("flags", Flags, IOAS_MAP_FIXED_IOVA | IOAS_MAP_WRITEABLE | IOAS_MAP_READABLE),
+            opt("__reserved", Num, 0),
+        ],
+        outs: &[out("iova", Num)],
+        entry_num: false,
+        doc: "Maps memory of the process, at `iova` or (without FIXED_IOVA) where there is room.",
+    },
+    Signature {
+        call: Call::IoasUnmap,
+        name: "IOMMU_IOAS_UNMAP",
+        args: &[req("ioas_id", Id), req("iova", Num), req("length", Num)],
+        outs: &[out("length", Num)],
+        entry_num: false,
+        doc: "Unmaps whole areas; all of them with `iova = 0, length = 0xffffffffffffffff`.",
+    },
+    Signature {
+        call: Call::GetHwInfo,
+        name: "IOMMU_GET_HW_INFO",
+        args: &[
+            req("dev_id", Id),
+            opt("flags", Flags, 0),
+            opt("data_len", Num, 0),
+            opt("data_uptr", Num, AUTO),
+            opt("__reserved", Num, 0),
+        ],
+        outs: &[out("out_data_type", Num)],
+        entry_num: false,
+        doc: "Says what IOMMU a device sits behind.",
+    },
+    Signature {
         call: Call::HwptAlloc,
         name: "IOMMU_HWPT_ALLOC",
         args: &[
@@ -214,6 +279,7 @@ pub const SIGNATURES: &[Signature] = &[
             opt("__reserved", Num, 0),
             opt("__reserved2", Num, 0),
             opt("iotlb", Num, 0),
+            opt("data_uptr", Num, AUTO),
         ],
         outs: &[out("out_hwpt_id", Id)],
         entry_num: false,
@@ -351,6 +417,14 @@ pub const SIGNATURES: &[Signature] = &[
         doc: "The driver attaches the device to an IOAS (auto HWPT) or an HWPT; gives out the HWPT's id.",
     },
     Signature {
+        call: Call::Replace,
+        name: "replace",
+        args: &[req("idev", Device), req("pt_id", Id)],
+        outs: &[out("pt_id", Id)],
+        entry_num: false,
+        doc: "The driver attaches an attached device to something else; gives out the HWPT's id.",
+    },
+    Signature {
         call: Call::Detach,
         name: "detach",
         args: &[req("idev", Device)],
@@ -371,6 +445,14 @@ pub const SIGNATURES: &[Signature] = &[
         doc: "The mock driver's IOMMU_TEST_OP_MOCK_DOMAIN: makes a mock device, binds and attaches it.",
     },
     Signature {
+        call: Call::MockDomainReplace,
+        name: "mock_domain_replace",
+        args: &[req("stdev_id", Id), req("pt_id", Id)],
+        outs: &[out("pt_id", Id)],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE: attaches the mock device to something else.",
+    },
+    Signature {
         call: Call::CheckCache,
         name: "check_cache",
         args: &[req("id", Id), req("cache_id", Num), req("value", Num)],
@@ -385,6 +467,14 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[],
         entry_num: false,
         doc: "The mock driver's IOMMU_TEST_OP_TRIGGER_VEVENT: the device reports an event (6.15+).",
+    },
+    Signature {
+        call: Call::CheckIotlb,
+        name: "check_iotlb",
+        args: &[req("hwpt_id", Id), req("iotlb_id", Num), req("value", Num)],
+        outs: &[],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_MD_CHECK_IOTLB: -EINVAL if the entry holds another value.",
     },
 ];
 

@@ -1,0 +1,264 @@
+//! drivers/iommu/iommufd/io_pagetable.c: the areas of an I/O address space, as a list with their
+//! lengths. What memory is behind them, and how it reaches the hardware, is not modelled: pinning
+//! is one point that can fail.
+//!
+//! An area is reserved first, under `iova_rwsem`, and filled after that: until then its
+//! `area->pages` is NULL and an unmap answers -EBUSY.
+//!
+//! Source: torvalds/linux v6.13, drivers/iommu/iommufd/io_pagetable.c; the answers of real kernels
+//! (reference/iommufd.md 2.7, 2.9).
+
+use uapi::Errno;
+
+use crate::iommufd::objects::{Area, HwptPaging, IoPagetable};
+use crate::linux::list::{list_add_tail, list_del_init, list_entry, ListHead};
+use crate::linux::rwsem::{down_read, down_write, up_read, up_write};
+use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
+use crate::linux::uaccess::pin_user_pages;
+
+/// PAGE_SIZE
+const PAGE_SIZE: u64 = 4096;
+/// MOCK_IO_PAGE_SIZE: the smallest page of a mock domain, half a page of the CPU.
+const MOCK_IO_PAGE_SIZE: u64 = PAGE_SIZE / 2;
+/// MOCK_APERTURE_START
+const MOCK_APERTURE_START: u64 = 1 << 24;
+/// MOCK_APERTURE_LAST
+const MOCK_APERTURE_LAST: u64 = (1 << 31) - 1;
+
+/// What the domains of a table allow: every domain of the model is the mock driver's.
+#[derive(Clone, Copy)]
+struct Aperture {
+    /// `iopt->iova_alignment`
+    alignment: u64,
+    first: u64,
+    last: u64,
+}
+
+/// Where a mapping goes, and what it maps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// The IOVA, if it is fixed.
+    pub iova: Option<u64>,
+    /// Length in bytes.
+    pub length: u64,
+    /// The address in the process; 0 is NULL.
+    pub user_va: u64,
+}
+
+/// Part of `iopt_map_user_pages()`: alignment and reserved ranges, which each domain contributes to.
+/// A table without domains has neither.
+fn aperture(hwpts: &ListHead<HwptPaging>) -> Aperture {
+    if list_entry(hwpts, 0).is_none() {
+        return Aperture { alignment: 1, first: 0, last: u64::MAX };
+    }
+    Aperture { alignment: MOCK_IO_PAGE_SIZE, first: MOCK_APERTURE_START, last: MOCK_APERTURE_LAST }
+}
+
+/// `iopt_area_iter_first()`: an area that meets the range.
+fn iopt_area_iter_first(iopt: &IoPagetable, first: u64, last: u64) -> Option<Ptr<Area>> {
+    let mut nth = 0;
+    while let Some(area) = list_entry(&iopt.areas, nth) {
+        if area.iova <= last && area.last() >= first {
+            return Some(area);
+        }
+        nth += 1;
+    }
+    None
+}
+
+/// `iopt_check_iova()`: whether the range is free.
+///
+/// # Errors
+///
+/// -EINVAL if it is not aligned or reserved, -EOVERFLOW, -EEXIST.
+fn iopt_check_iova(
+    iopt: &IoPagetable,
+    allowed: Aperture,
+    iova: u64,
+    length: u64,
+) -> Result<u64, Errno> {
+    if iova % allowed.alignment != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+    if iova < allowed.first || last > allowed.last {
+        return Err(Errno::EINVAL);
+    }
+    if iopt_area_iter_first(iopt, iova, last).is_some() {
+        return Err(Errno::EEXIST);
+    }
+    Ok(iova)
+}
+
+/// `iopt_alloc_iova()`: the lowest free range, aligned as its length asks for.
+///
+/// # Errors
+///
+/// -EOVERFLOW for a length without such an alignment, -ENOSPC.
+fn iopt_alloc_iova(iopt: &IoPagetable, allowed: Aperture, length: u64) -> Result<u64, Errno> {
+    if length >= u64::MAX / 2 {
+        return Err(Errno::EOVERFLOW);
+    }
+    let alignment = length.next_power_of_two().max(allowed.alignment);
+    let mut iova = allowed.first.next_multiple_of(alignment);
+    loop {
+        let last = iova.checked_add(length - 1).filter(|last| *last <= allowed.last);
+        let last = last.ok_or(Errno::ENOSPC)?;
+        match iopt_area_iter_first(iopt, iova, last) {
+            None => return Ok(iova),
+            Some(area) => {
+                let behind = area.last().checked_add(1).ok_or(Errno::ENOSPC)?;
+                iova = behind.checked_next_multiple_of(alignment).ok_or(Errno::ENOSPC)?;
+            }
+        }
+    }
+}
+
+/// `iopt_alloc_area_pages()`: reserves the range for an area without pages.
+///
+/// # Errors
+///
+/// -ENOMEM, and what the range is wrong with.
+fn iopt_alloc_area_pages(
+    iopt: &IoPagetable,
+    allowed: Aperture,
+    map: &Mapping,
+) -> Result<Ptr<Area>, Errno> {
+    down_write(&iopt.iova_rwsem);
+    let iova = match map.iova {
+        Some(iova) => iopt_check_iova(iopt, allowed, iova, map.length),
+        None => iopt_alloc_iova(iopt, allowed, map.length),
+    };
+    let area = iova.and_then(|iova| {
+        kzalloc(|owner| Area {
+            iova,
+            length: map.length,
+            pages: Plain::new(owner.field("pages"), false),
+            num_locks: Plain::new(owner.field("num_locks"), 0),
+        })
+    });
+    if let Ok(area) = area {
+        list_add_tail(area, &iopt.areas);
+    }
+    // out_unlock
+    up_write(&iopt.iova_rwsem);
+    area
+}
+
+/// `iopt_abort_area()`, with its removal from the table: the caller holds `iova_rwsem` or nobody
+/// else can see the table.
+fn iopt_abort_area(iopt: &IoPagetable, area: Ptr<Area>) {
+    list_del_init(area, &iopt.areas);
+    kfree(area);
+}
+
+/// `iopt_map_user_pages()`: gives the IOVA of the new area out.
+///
+/// # Errors
+///
+/// -EINVAL, -EOVERFLOW, -EEXIST and -ENOSPC for a wrong range, -ENOMEM, -EFAULT for memory that
+/// cannot be pinned.
+pub fn iopt_map_user_pages(
+    iopt: &IoPagetable,
+    hwpts: &ListHead<HwptPaging>,
+    map: &Mapping,
+) -> Result<u64, Errno> {
+    // iopt_alloc_pages()
+    if map.length == 0 || map.length > u64::MAX - PAGE_SIZE {
+        return Err(Errno::EINVAL);
+    }
+
+    down_read(&iopt.domains_rwsem);
+    let allowed = aperture(hwpts);
+    let area = match iopt_alloc_area_pages(iopt, allowed, map) {
+        Ok(area) => area,
+        Err(e) => {
+            up_read(&iopt.domains_rwsem);
+            return Err(e);
+        }
+    };
+    let iova = area.iova;
+
+    // iopt_fill_domains_pages(): without a domain the memory is looked at when one comes.
+    let filled = if allowed.alignment == 1 {
+        Ok(())
+    } else if map.length % allowed.alignment != 0 {
+        // iommu_map()
+        Err(Errno::EINVAL)
+    } else {
+        pin_user_pages(map.user_va == 0)
+    };
+    down_write(&iopt.iova_rwsem);
+    match filled {
+        Ok(()) => area.pages.store(true),
+        Err(_) => iopt_abort_area(iopt, area),
+    }
+    up_write(&iopt.iova_rwsem);
+    // out_unlock_domains
+    up_read(&iopt.domains_rwsem);
+    filled.map(|()| iova)
+}
+
+/// `iopt_unmap_iova_range()`: unmaps the areas of the range, which must be whole. Gives the
+/// number of bytes out.
+///
+/// # Errors
+///
+/// -ENOENT if there is none or only a part of one, -EBUSY if one is in use.
+fn iopt_unmap_iova_range(iopt: &IoPagetable, first: u64, last: u64) -> Result<u64, Errno> {
+    let mut unmapped_bytes: u64 = 0;
+
+    down_read(&iopt.domains_rwsem);
+    down_write(&iopt.iova_rwsem);
+    let ret = loop {
+        let Some(area) = iopt_area_iter_first(iopt, first, last) else {
+            break if unmapped_bytes == 0 { Err(Errno::ENOENT) } else { Ok(()) };
+        };
+        // Being mapped by somebody else, or locked by an object that uses it.
+        if !area.pages.load() || area.num_locks.load() != 0 {
+            break Err(Errno::EBUSY);
+        }
+        if area.iova < first || area.last() > last {
+            break Err(Errno::ENOENT);
+        }
+        unmapped_bytes = unmapped_bytes.wrapping_add(area.length);
+        iopt_abort_area(iopt, area);
+    };
+    // out_unlock_iova
+    up_write(&iopt.iova_rwsem);
+    up_read(&iopt.domains_rwsem);
+    ret.map(|()| unmapped_bytes)
+}
+
+/// `iopt_unmap_iova()`
+///
+/// # Errors
+///
+/// -EINVAL for no length, -EOVERFLOW, and as `iopt_unmap_iova_range()`.
+pub fn iopt_unmap_iova(iopt: &IoPagetable, iova: u64, length: u64) -> Result<u64, Errno> {
+    if length == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+    iopt_unmap_iova_range(iopt, iova, last)
+}
+
+/// `iopt_unmap_all()`: an empty table is unmapped, too.
+///
+/// # Errors
+///
+/// -EBUSY
+pub fn iopt_unmap_all(iopt: &IoPagetable) -> Result<u64, Errno> {
+    match iopt_unmap_iova_range(iopt, 0, u64::MAX) {
+        Err(Errno::ENOENT) => Ok(0),
+        other => other,
+    }
+}
+
+/// `iopt_destroy_table()`, with the `iopt_unmap_all()` before it: the caller is the last one who
+/// sees the table, so a table without areas costs no step.
+pub fn iopt_destroy_table(iopt: &IoPagetable) {
+    for area in iopt.areas.peek() {
+        iopt_abort_area(iopt, area);
+    }
+}
