@@ -629,7 +629,13 @@ impl World {
                     bad_uptr: args[3] != AUTO,
                     reserved: args[4],
                 };
-                iommufd_get_hw_info(ucmd, &cmd).into()
+                match iommufd_get_hw_info(ucmd, &cmd) {
+                    Err(e) => Err::<(), _>(e).into(),
+                    Ok(words) => {
+                        let out = words.into_iter().map(Value::Id).collect();
+                        Answer { ret: Ok(()), out, entry_num: None }
+                    }
+                }
             }
             Call::HwptAlloc => iommufd_hwpt_alloc(ucmd, &hwpt_alloc(args)).into(),
             Call::HwptInvalidate => {

@@ -47,6 +47,7 @@ sources![
     "iommufd/selftest.rs",
     "iommufd/selftest/linux_6_15.rs",
     "iommufd/selftest/linux_6_17.rs",
+    "iommufd/selftest/linux_7_3.rs",
     "iommufd/ucmd.rs",
     "iommufd/viommu.rs",
     "iommufd/viommu/cmpxchg_after_kfree.rs",

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::answers;
 use crate::catalogue;
 use crate::check::{Settings, BUDGET};
 use crate::columns::Steps;
@@ -19,6 +20,12 @@ Exit codes:
   2    bad usage or a bad file
   3    out of budget before a verdict
   130  interrupted by Ctrl-C; what was finished is written out";
+
+const ANSWERS_CODES: &str = "\
+Exit codes:
+  0    every sequence agrees
+  1    a sequence differs
+  2    bad usage or a bad file";
 
 /// Settles race claims about iommufd: runs small programs of iommufd calls on a model of the
 /// kernel, in every interleaving, and holds what it finds against the recorded verdicts.
@@ -72,6 +79,22 @@ enum Command {
         /// Show the object graph (ids, counters, pointers) after each step.
         #[arg(long)]
         graph: bool,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = Text::Human)]
+        format: Text,
+    },
+    /// Replay what a real kernel was asked, and say where the model answers differently.
+    ///
+    /// FILE has JSON lines, one recorded step each, as in scenarios/answers (its README describes
+    /// the form). Printed are the first differing step of each sequence and a closing line.
+    #[command(after_help = ANSWERS_CODES)]
+    Answers {
+        /// The recording.
+        #[arg(value_name = "FILE.jsonl")]
+        file: PathBuf,
+        /// The revision to compare it with (name or alias).
+        #[arg(long, value_name = "R")]
+        revision: String,
         /// How to print it.
         #[arg(long, value_enum, default_value_t = Text::Human)]
         format: Text,
@@ -250,6 +273,9 @@ pub fn main() -> u8 {
         Some(Command::Replay { what, all, graph, format }) => {
             let steps = if all { Steps::All } else { Steps::Meeting };
             commands::replay(&what, steps, graph, format)
+        }
+        Some(Command::Answers { file, revision, format }) => {
+            answers::answers(&file, &revision, format)
         }
         Some(Command::Schema) => commands::schema(),
         Some(Command::Completions { shell }) => {

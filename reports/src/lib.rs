@@ -4,12 +4,14 @@
 //! * [`observation`], [`columns`], [`brief`] and [`picture`] are what people read, [`record`] and
 //!   [`junit`] what machines read;
 //! * [`cli`] is the command line, [`commands`] and [`catalogue`] are what it calls;
+//! * [`answers`] compares recordings of real kernels with the model;
 //! * [`pages`] are the generated parts of the documentation.
 //!
 //! This is the highest floor: it may use every crate below it, and nothing uses it. The later
-//! commands `simulate`, `sweep`, `answers`, `mutate` and `report` get their modules beside
+//! commands `simulate`, `sweep`, `mutate` and `report` get their modules beside
 //! [`commands`] and their variants in [`cli`].
 
+pub mod answers;
 pub mod brief;
 pub mod catalogue;
 pub mod check;

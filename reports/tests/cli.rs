@@ -508,3 +508,130 @@ fn links_of_the_readmes_exist() {
     }
     assert!(followed >= 6, "{followed} links");
 }
+
+/// Two recorded sequences that every kernel answers so, and one that none does.
+const RECORDING: &str = r#"
+{"scenario":"ids","step":1,"op":"ioas_alloc","args":{},"ret":"OK","out":{"a":1}}
+{"ret":"OK","op":"destroy","args":{"id":"a"},"scenario":"ids","more":{"x":[1.5]}}
+
+{"scenario":"ids","op":"ioas_alloc","ret":"OK","out":{"b":"0x1"}}
+{"scenario":"ids","op":"destroy","args":{"id":"NOID"},"ret":"ENOENT","out":{}}
+{"scenario":"ids","op":"end","kmsg":[]}
+{"scenario":"sizes","step":1,"op":"ioas_alloc","args":{"usize":11},"ret":"EINVAL"}
+{"scenario":"sizes","step":2,"op":"ioas_alloc","args":{"usize":"0x20","trail":"20"},"ret":"E2BIG"}
+{"scenario":"sizes","step":3,"op":"ioas_alloc","args":{"user_struct":"read_only_page"},"ret":"EFAULT"}
+{"scenario":"sizes","step":4,"op":"drain","args":{},"ret":"OK","rounds":[{}]}
+{"scenario":"sizes","op":"end","kmsg":[]}
+"#;
+
+fn recorded(text: &str) -> TempDir {
+    let dir = TempDir::new().expect("a directory");
+    fs::write(dir.path().join("k.jsonl"), text).expect("it is writable");
+    dir
+}
+
+const ANSWERS: [&str; 4] = ["answers", "k.jsonl", "--revision", "linux_6_13"];
+
+#[test]
+fn answers_agree_and_differ() {
+    for text in [RECORDING.to_string(), RECORDING.replace('\n', "\r\n")] {
+        let dir = recorded(&text);
+        let output = run(dir.path(), &ANSWERS);
+        exits(&output, 0);
+        assert_eq!(stdout(&output), "2 sequences: 2 agree, 0 differ\n");
+    }
+
+    let dir = recorded(&RECORDING.replace("\"a\":1", "\"a\":7"));
+    let output = run(dir.path(), &ANSWERS);
+    exits(&output, 1);
+    let wanted = "\
+ids: step 1 differs (line 2)
+  ioas_alloc -> a
+  the kernel: OK, a 7
+  the model:  OK, id 1
+2 sequences: 1 agree, 1 differ
+";
+    assert_eq!(stdout(&output), wanted);
+    let output = run(dir.path(), &[&ANSWERS[..], &["--format", "json"]].concat());
+    exits(&output, 1);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["agree"], 1);
+    assert_eq!(json["sequences"][0]["difference"]["line"], 2);
+    assert_eq!(json["sequences"][1]["difference"], serde_json::Value::Null);
+
+    let dir = recorded(&RECORDING.replace("\"kmsg\":[]", "\"kmsg\":[\"WARNING: CPU: 0 at x.c\"]"));
+    let output = run(dir.path(), &ANSWERS);
+    exits(&output, 1);
+    assert!(stdout(&output).contains("ids: what was printed differs"), "{}", stdout(&output));
+}
+
+#[test]
+fn answers_of_bad_files() {
+    let step = |rest: &str| format!("{{\"scenario\":\"s\",\"step\":1,{rest}}}\n");
+    let good = step("\"op\":\"ioas_alloc\",\"ret\":\"OK\",\"out\":{\"a\":1}");
+    let bad = |rest: &str| format!("{good}{}", step(rest));
+    for (text, words) in [
+        (String::new(), "no step is recorded in it"),
+        ("\n\n".to_string(), "no step is recorded in it"),
+        (format!("{good}nonsense\n"), "line 2: no JSON object of a recorded step"),
+        (format!("{good}[1, 2]\n"), "line 2: no JSON object"),
+        (format!("{good}{{}}\n"), "line 2: there is no `scenario`"),
+        (bad("\"ret\":\"OK\""), "line 2: there is no `op`"),
+        (bad("\"op\":\"destroy\""), "line 2: there is no `ret`"),
+        (bad("\"op\":\"destroi\",\"ret\":\"OK\""), "did you mean `destroy`?"),
+        (bad("\"op\":\"destroy\",\"ret\":\"0\""), "line 2: `0` is no answer"),
+        (
+            bad("\"op\":\"destroy\",\"args\":{\"idd\":1},\"ret\":\"OK\""),
+            "line 2: `destroy` has no argument `idd`",
+        ),
+        (
+            bad("\"op\":\"destroy\",\"args\":{\"id\":[1]},\"ret\":\"OK\""),
+            "line 2: the argument `id` is no text and no number",
+        ),
+        (
+            bad("\"op\":\"hwpt_alloc\",\"args\":{\"flags\":\"NEST\"},\"ret\":\"OK\""),
+            "line 2: `NEST` is no value of `flags`",
+        ),
+        (
+            bad("\"op\":\"destroy\",\"args\":{\"id\":1,\"fd\":\"fd7\"},\"ret\":\"OK\""),
+            "line 2: `fd7` is no open file",
+        ),
+        (bad("\"op\":\"ioas_alloc\",\"ret\":\"OK\",\"out\":{\"b\":1.5}"), "`out.b` is no number"),
+        ("x".repeat(1 << 17), "line 1: it has more than 65536 bytes"),
+    ] {
+        let dir = recorded(&text);
+        let output = run(dir.path(), &ANSWERS);
+        exits(&output, 2);
+        let flat = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(words), "{words}\n{}", stderr(&output));
+        assert!(stderr(&output).contains("help: "), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+    }
+
+    let dir = recorded("");
+    fs::write(dir.path().join("k.jsonl"), b"\n\xff\n").expect("it is writable");
+    let output = run(dir.path(), &ANSWERS);
+    exits(&output, 2);
+    assert!(stderr(&output).contains("line 2: it is not UTF-8"), "{}", stderr(&output));
+    for (file, words) in [(".", "this is a directory"), ("none.jsonl", "there is no such file")] {
+        let output = run(dir.path(), &["answers", file, "--revision", "linux_6_13"]);
+        exits(&output, 2);
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+
+    let dir = recorded(RECORDING);
+    let output = run(dir.path(), &["answers", "k.jsonl", "--revision", "linux_9_9"]);
+    exits(&output, 2);
+    assert!(stderr(&output).contains("there is no revision `linux_9_9`"), "{}", stderr(&output));
+    exits(&run(dir.path(), &["answers", "k.jsonl"]), 2);
+    exits(&run(dir.path(), &["answers"]), 2);
+}
+
+#[test]
+fn answers_of_an_operation_that_the_model_lacks() {
+    let text = "{\"scenario\":\"s\",\"op\":\"create_access\",\"ret\":\"OK\",\"out\":{\"a\":1}}\n";
+    let dir = recorded(text);
+    let output = run(dir.path(), &ANSWERS);
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("s: step 1 differs"), "{}", stdout(&output));
+}

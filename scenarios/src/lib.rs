@@ -9,9 +9,12 @@
 //! * [`load_dir`]: all of them; [`resolve`]: what a user named on the command line.
 //! * [`write`]: a program back into a file; [`step_text`]: one step as a scenario spells it.
 //! * [`schema`]: the format as a JSON Schema.
+//! * [`answers`]: what real kernels answered, as programs.
 //!
 //! The text of a step is parsed against [`uapi::call::SIGNATURES`]: nothing here knows a call.
 //! How to write a file is in `scenarios/README.md`.
+
+pub mod answers;
 
 mod error;
 mod file;

@@ -85,7 +85,12 @@ pub fn resolve(name_or_path: &str, dir: &Path) -> Result<PathBuf, ScenarioError>
 
 /// Reads one file.
 pub(crate) fn read(path: &Path, revisions: &[RevisionInfo]) -> Result<Scenario, ScenarioError> {
-    let bytes = bytes(path)?;
+    let bytes = bytes(
+        path,
+        FILE_SIZE_MAX,
+        "name a file in it; without a name, all scenarios of the checkout run",
+        "a scenario fits on a screen; is this the file you meant?",
+    )?;
     let shown = path.display().to_string();
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
@@ -109,28 +114,26 @@ pub(crate) fn read(path: &Path, revisions: &[RevisionInfo]) -> Result<Scenario, 
     Ok(scenario)
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>, ScenarioError> {
+/// The bytes of a file of at most `size_max`; what to say of a directory and of a larger file.
+pub(crate) fn bytes(
+    path: &Path,
+    size_max: u64,
+    of_directory: &str,
+    of_large: &str,
+) -> Result<Vec<u8>, ScenarioError> {
     let meta = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
     if meta.is_dir() {
-        return Err(whole(
-            path,
-            "this is a directory",
-            "name a file in it; without a name, all scenarios of the checkout run",
-        ));
+        return Err(whole(path, "this is a directory", of_directory));
     }
     if !meta.is_file() {
-        return Err(whole(path, "this is not a regular file", "name a *.toml file"));
+        return Err(whole(path, "this is not a regular file", "name a regular file"));
     }
     let mut bytes = Vec::new();
     std::fs::File::open(path)
-        .and_then(|f| f.take(FILE_SIZE_MAX + 1).read_to_end(&mut bytes))
+        .and_then(|f| f.take(size_max + 1).read_to_end(&mut bytes))
         .map_err(|e| unreadable(path, &e))?;
-    if bytes.len() as u64 > FILE_SIZE_MAX {
-        return Err(whole(
-            path,
-            format!("the file has more than {FILE_SIZE_MAX} bytes"),
-            "a scenario fits on a screen; is this the file you meant?",
-        ));
+    if bytes.len() as u64 > size_max {
+        return Err(whole(path, format!("the file has more than {size_max} bytes"), of_large));
     }
     Ok(bytes)
 }
@@ -147,7 +150,11 @@ fn unreadable(path: &Path, e: &std::io::Error) -> ScenarioError {
     }
 }
 
-fn whole(path: &Path, message: impl Into<String>, help: impl Into<String>) -> ScenarioError {
+pub(crate) fn whole(
+    path: &Path,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> ScenarioError {
     ScenarioError::new(&path.display().to_string(), None, vec![Problem::whole(message, help)])
 }
 
@@ -164,7 +171,8 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, ScenarioError> {
         for entry in entries {
             let path = entry.map_err(|e| unreadable(&dir, &e))?.path();
             if path.is_dir() {
-                let skipped = matches!(stem(&path).as_str(), "src" | "tests" | "target");
+                let skipped =
+                    matches!(stem(&path).as_str(), "src" | "tests" | "target" | "answers");
                 if !skipped && depth < DEPTH_MAX {
                     todo.push((path, depth + 1));
                 }

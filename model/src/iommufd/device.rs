@@ -462,12 +462,12 @@ pub struct HwInfo {
     pub reserved: u64,
 }
 
-/// `iommufd_get_hw_info()`: IOMMU_GET_HW_INFO. Gives the type of the data out.
+/// `iommufd_get_hw_info()`: IOMMU_GET_HW_INFO. Gives the type of the data and its words out.
 ///
 /// # Errors
 ///
 /// -EOPNOTSUPP for flags, -ENOENT, -ENOMEM, -EFAULT.
-pub fn iommufd_get_hw_info(ucmd: &Ucmd, cmd: &HwInfo) -> Result<u64, Errno> {
+pub fn iommufd_get_hw_info(ucmd: &Ucmd, cmd: &HwInfo) -> Result<[u64; 3], Errno> {
     let rev = ucmd.ictx.rev;
 
     if cmd.flags & !rev.hw_info_flags != 0 || cmd.reserved != 0 {
@@ -478,7 +478,7 @@ pub fn iommufd_get_hw_info(ucmd: &Ucmd, cmd: &HwInfo) -> Result<u64, Errno> {
     let ret = mock_domain_hw_info().and_then(|(data, data_type)| {
         let ret = copy_to_user(cmd.bad_uptr && cmd.data_len != 0)
             .and_then(|()| iommufd_ucmd_respond(ucmd))
-            .map(|()| data_type);
+            .map(|()| [data_type, u64::from(data.flags), u64::from(data.test_reg)]);
         // out_free
         kfree(data);
         ret

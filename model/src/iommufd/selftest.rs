@@ -67,8 +67,16 @@ pub fn mock_domain_alloc_paging_flags(
     Ok(())
 }
 
+/// IOMMU_HW_INFO_SELFTEST_REGVAL
+const HW_INFO_SELFTEST_REGVAL: u32 = 0xdead_beef;
+
 /// struct iommu_test_hw_info
-pub struct TestHwInfo;
+pub struct TestHwInfo {
+    /// 0
+    pub flags: u32,
+    /// A value that a test can recognise.
+    pub test_reg: u32,
+}
 
 impl Struct for TestHwInfo {
     const NAME: &'static str = "info";
@@ -80,7 +88,8 @@ impl Struct for TestHwInfo {
 ///
 /// -ENOMEM
 pub fn mock_domain_hw_info() -> Result<(Ptr<TestHwInfo>, u64), Errno> {
-    Ok((kzalloc(|_| TestHwInfo)?, HW_INFO_TYPE_SELFTEST))
+    let info = kzalloc(|_| TestHwInfo { flags: 0, test_reg: HW_INFO_SELFTEST_REGVAL })?;
+    Ok((info, HW_INFO_TYPE_SELFTEST))
 }
 
 /// `mock_viommu_alloc()`: the driver's part of IOMMU_VIOMMU_ALLOC.

@@ -262,9 +262,9 @@ pub const SIGNATURES: &[Signature] = &[
             opt("data_uptr", Num, AUTO),
             opt("__reserved", Num, 0),
         ],
-        outs: &[out("out_data_type", Num)],
+        outs: &[out("out_data_type", Num), out("flags", Num), out("test_reg", Num)],
         entry_num: false,
-        doc: "Says what IOMMU a device sits behind.",
+        doc: "Says what IOMMU a device sits behind; behind the type come the words of the mock driver's data.",
     },
     Signature {
         call: Call::HwptAlloc,
