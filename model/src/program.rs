@@ -28,6 +28,7 @@ use crate::iommufd::graph;
 use crate::iommufd::hw_pagetable::{
     iommufd_hwpt_alloc, or_auto, HwptAlloc, HwptInvalidate, UserData,
 };
+use crate::iommufd::hw_queue::HwQueueAlloc;
 use crate::iommufd::invariants::{
     check_owned_id, check_quiescent, check_released, id_given_out_again, Outside,
 };
@@ -436,7 +437,8 @@ impl World {
                 | Call::HwptAlloc
                 | Call::ViommuAlloc
                 | Call::FaultAlloc
-                | Call::VeventqAlloc,
+                | Call::VeventqAlloc
+                | Call::HwQueueAlloc,
                 Some(id),
             ) => st.owned.allocated(fd, id, false).then_some(id),
             (Call::VdeviceAlloc, Some(id)) => st.owned.allocated(fd, id, true).then_some(id),
@@ -673,6 +675,17 @@ impl World {
                 };
                 let ret = rev.iommufd_veventq_alloc.map_or(Err(Errno::ENOTTY), |f| f(ucmd, &cmd));
                 self.eventq(ret)
+            }
+            Call::HwQueueAlloc => {
+                let cmd = HwQueueAlloc {
+                    viommu_id: args[0],
+                    ty: args[1],
+                    index: args[2],
+                    nesting_parent_iova: args[3],
+                    length: args[4],
+                    flags: args[5],
+                };
+                exists(rev.iommufd_hw_queue_alloc_ioctl, Errno::ENOTTY, |f| f(ucmd, &cmd)).into()
             }
             Call::TriggerVevent => match rev.iommufd_test_trigger_vevent {
                 // An operation that the mock driver does not know.
@@ -1017,6 +1030,7 @@ fn has_ioctl(rev: &Revision, call: Call) -> bool {
         Call::VdeviceAlloc => rev.iommufd_vdevice_alloc_ioctl.is_some(),
         Call::FaultAlloc => rev.iommufd_fault_alloc.is_some(),
         Call::VeventqAlloc => rev.iommufd_veventq_alloc.is_some(),
+        Call::HwQueueAlloc => rev.iommufd_hw_queue_alloc_ioctl.is_some(),
         _ => true,
     }
 }
@@ -1045,7 +1059,7 @@ fn struct_size(rev: &Revision, call: Call) -> u32 {
         Call::Destroy => 8,
         Call::IoasAlloc => 12,
         Call::IoasMap | Call::GetHwInfo => 40,
-        Call::HwptAlloc => 48,
+        Call::HwptAlloc | Call::HwQueueAlloc => 48,
         Call::HwptInvalidate | Call::VeventqAlloc => 32,
         Call::IoasUnmap | Call::VdeviceAlloc => 24,
         Call::FaultAlloc => 16,

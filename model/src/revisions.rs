@@ -10,7 +10,7 @@ use uapi::call::{
 use uapi::pick::RevisionInfo;
 
 use crate::iommufd::revision::Revision;
-use crate::iommufd::{device, driver, eventq, hw_pagetable, main, selftest, viommu};
+use crate::iommufd::{device, driver, eventq, hw_pagetable, hw_queue, main, selftest, viommu};
 
 const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
 
@@ -51,6 +51,8 @@ pub const LINUX_6_13: Revision = Revision {
     viommu_alloc_size: 24,
     iommufd_fault_alloc: Some(eventq::iommufd_fault_alloc),
     iommufd_veventq_alloc: None,
+    iommufd_hw_queue_alloc_ioctl: None,
+    iommufd_hw_queue_depend: hw_queue::iommufd_hw_queue_depend,
     iommufd_fops_mmap: None,
     iommufd_viommu_find_dev: driver::iommufd_viommu_find_dev,
     mock_domain_nop_attach: selftest::mock_domain_nop_attach,
@@ -178,6 +180,7 @@ pub const LINUX_6_17_RC1: Revision = Revision {
     iommufd_fops_release: main::linux_6_17::iommufd_fops_release,
     iommufd_viommu_alloc_ioctl: Some(viommu::linux_6_17::iommufd_viommu_alloc_ioctl),
     iommufd_vdevice_alloc_ioctl: Some(viommu::linux_6_17::iommufd_vdevice_alloc_ioctl),
+    iommufd_hw_queue_alloc_ioctl: Some(hw_queue::iommufd_hw_queue_alloc_ioctl),
     iommufd_fops_mmap: Some(main::linux_6_17_rc1::iommufd_fops_mmap),
     iommufd_viommu_find_dev: viommu::linux_6_17::iommufd_viommu_find_dev,
     iommufd_device_pre_destroy: Some(viommu::linux_6_17::iommufd_device_pre_destroy),
@@ -213,7 +216,7 @@ pub const LINUX_7_3: Revision = Revision {
         name: "linux_7_3",
         aliases: &[],
         twin_of: None,
-        doc: "As 6.17, as far as objects live and die",
+        doc: "As 6.17 as far as objects live and die; what the ioctls take is that of 7.3.4",
         source: "linux 7.3.4 (recorded answers); nkumarsi/kernel-topics \
                  17ea9f74bb539aee6d3934555a22979da58db0d8",
     },
@@ -374,6 +377,10 @@ twins! {
     "report_unlocked": "iommufd_viommu_report_event() does not take veventqs_rwsem",
     "torvalds/linux v6.17, driver.c, iommufd_viommu_report_event()" => {
         iommufd_viommu_report_event: eventq::report_unlocked::iommufd_viommu_report_event,
+    };
+    "depend_try_inc_users": "a HW queue is raised only while it is in the xarray",
+    "nkumarsi/kernel-topics 17ea9f74bb539aee6d3934555a22979da58db0d8, iommufd_try_inc_users()" => {
+        iommufd_hw_queue_depend: hw_queue::try_inc_users::iommufd_hw_queue_depend,
     };
     "without_7a425ec": "mmap looks up without a lock and raises the owner's users last",
     "7a425ec75d2bb30a1c959a8676ef8c5ef285095d" => {

@@ -17,6 +17,7 @@ macro_rules! sources {
 }
 
 sources![
+    "iommufd/access.rs",
     "iommufd/device.rs",
     "iommufd/driver.rs",
     "iommufd/eventq.rs",
@@ -26,6 +27,7 @@ sources![
     "iommufd/eventq/without_af7f478.rs",
     "iommufd/graph.rs",
     "iommufd/hw_pagetable.rs",
+    "iommufd/hw_queue.rs",
     "iommufd/hw_pagetable/nested_only.rs",
     "iommufd/invariants.rs",
     "iommufd/io_pagetable.rs",

@@ -323,7 +323,8 @@ impl<'a> Replay<'a> {
     fn run(&self, steps: Vec<Step>) -> Result<Outcome, Failed> {
         let program = self.converter.program(steps);
         let subject = Subject::Program { program, revision: self.row.to_owned() };
-        let limits = Limits { steps_max: STEPS_MAX, ..Limits::default() };
+        // The recorded kernels were built without KASAN: what touches freed memory goes on.
+        let limits = Limits { steps_max: STEPS_MAX, kasan: false, ..Limits::default() };
         let outcome = model_native::run(&subject, &mut FirstEnabled, &limits)
             .map_err(|e| Failed::Because(e.to_string(), Exit::BadUsage))?;
         outcome.ok_or_else(|| Failed::Because("no CPU could run".to_string(), Exit::Differs))

@@ -4,8 +4,8 @@ use uapi::trace::{Graph, GraphObject, Val};
 
 use crate::iommufd::invariants::type_name;
 use crate::iommufd::objects::{
-    Device, Fault, HasObject, HwptNested, HwptPaging, Ioas, Object, Selftest, Type, Vdevice,
-    Veventq, Viommu,
+    Access, Device, Fault, HasObject, HwQueue, HwptNested, HwptPaging, Ioas, Object, Selftest,
+    Type, Vdevice, Veventq, Viommu,
 };
 use crate::linux::device::Device as StructDevice;
 use crate::linux::refcount::Refcount;
@@ -25,6 +25,8 @@ fn object(alloc: u32) -> Option<Ptr<Object>> {
         .or_else(|| part::<Selftest>(alloc))
         .or_else(|| part::<Fault>(alloc))
         .or_else(|| part::<Veventq>(alloc))
+        .or_else(|| part::<HwQueue>(alloc))
+        .or_else(|| part::<Access>(alloc))
 }
 
 /// Ordinal of the newest object that had this id.
@@ -78,6 +80,12 @@ fn pointers(alloc: u32, ty: Type) -> Vec<(&'static str, Val)> {
     } else if let Some(x) = by_ordinal::<Veventq>(alloc) {
         fields.push(("viommu", pointer(x.viommu.peek())));
         fields.push(("common.filp", pointer(x.common.filp.peek())));
+    } else if let Some(x) = by_ordinal::<HwQueue>(alloc) {
+        fields.push(("viommu", pointer(x.viommu.peek())));
+        fields.push(("access", pointer(x.access.peek())));
+        fields.push(("prev", pointer(x.prev.peek())));
+    } else if let Some(x) = by_ordinal::<Access>(alloc) {
+        fields.push(("ioas", pointer(x.ioas.peek())));
     } else if let Some(x) = by_ordinal::<Fault>(alloc) {
         fields.push(("common.filp", pointer(x.common.filp.peek())));
     } else if let Some(x) = by_ordinal::<Vdevice>(alloc) {

@@ -8,8 +8,8 @@
 use uapi::splat::Kind;
 
 use crate::iommufd::objects::{
-    Device, Fault, File, HasObject, HwptNested, HwptPaging, Ictx, Ioas, Object, Selftest, Type,
-    Vdevice, Veventq, Viommu,
+    Access, Device, Fault, File, HasObject, HwQueue, HwptNested, HwptPaging, Ictx, Ioas, Object,
+    Selftest, Type, Vdevice, Veventq, Viommu,
 };
 use crate::linux::device::Device as StructDevice;
 use crate::linux::iommu::IommuGroup;
@@ -41,6 +41,8 @@ struct Objects {
     viommus: Vec<Ptr<Viommu>>,
     vdevices: Vec<Ptr<Vdevice>>,
     veventqs: Vec<Ptr<Veventq>>,
+    hw_queues: Vec<Ptr<HwQueue>>,
+    accesses: Vec<Ptr<Access>>,
     files: Vec<Ptr<File>>,
 }
 
@@ -79,6 +81,14 @@ impl Objects {
                 Veventq::NAME => {
                     let found = find::<Veventq>(o, alloc);
                     o.veventqs.extend(found);
+                }
+                HwQueue::NAME => {
+                    let found = find::<HwQueue>(o, alloc);
+                    o.hw_queues.extend(found);
+                }
+                Access::NAME => {
+                    let found = find::<Access>(o, alloc);
+                    o.accesses.extend(found);
                 }
                 Fault::NAME => {
                     find::<Fault>(o, alloc);
@@ -161,6 +171,15 @@ fn check_ledger(objects: &Objects, outside: &Outside) {
     held.extend(objects.pagings.iter().filter_map(|h| owner_of(h.fault.peek())));
     held.extend(objects.nesteds.iter().filter_map(|h| owner_of(h.fault.peek())));
     held.extend(objects.veventqs.iter().filter_map(|q| owner_of(q.viommu.peek())));
+    for hw_queue in &objects.hw_queues {
+        held.extend(owner_of(hw_queue.viommu.peek()));
+        held.extend(owner_of(hw_queue.prev.peek()));
+    }
+    for access in &objects.accesses {
+        // Its creator.
+        held.push(access.owner().alloc);
+        held.extend(owner_of(access.ioas.peek()));
+    }
     held.extend(objects.files.iter().filter_map(|f| owner_of(f.eventq.peek())));
     for vdev in &objects.vdevices {
         let Some(idev) = vdev.idev.peek() else { continue };
@@ -236,11 +255,13 @@ pub fn check_released(devices: &[(Ptr<StructDevice>, bool)]) {
 /// Whether user space still holds an object of this type: for the object graph.
 pub fn type_name(ty: Type) -> &'static str {
     match ty {
+        Type::Access => "ACCESS",
         Type::Any => "ANY",
         Type::Device => "DEVICE",
         Type::Fault => "FAULT",
         Type::HwptPaging => "HWPT_PAGING",
         Type::HwptNested => "HWPT_NESTED",
+        Type::HwQueue => "HW_QUEUE",
         Type::Ioas => "IOAS",
         Type::Selftest => "SELFTEST",
         Type::Viommu => "VIOMMU",

@@ -12,6 +12,7 @@ use uapi::Errno;
 
 use crate::iommufd::objects::{Area, HwptPaging, IoPagetable};
 use crate::linux::list::{list_add_tail, list_del_init, list_entry, ListHead};
+use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
 use crate::linux::rwsem::{down_read, down_write, up_read, up_write};
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::uaccess::pin_user_pages;
@@ -134,6 +135,7 @@ fn iopt_alloc_area_pages(
             iova,
             length: map.length,
             pages: Plain::new(owner.field("pages"), false),
+            pages_mutex: Mutex::new(owner.field("pages->mutex")),
             num_locks: Plain::new(owner.field("num_locks"), 0),
         })
     });
@@ -261,4 +263,58 @@ pub fn iopt_destroy_table(iopt: &IoPagetable) {
     for area in iopt.areas.peek() {
         iopt_abort_area(iopt, area);
     }
+}
+
+/// Part of `iommufd_access_pin_pages()`: every area of the range is mapped and stays so.
+///
+/// # Errors
+///
+/// -ENOENT if a part of the range is not mapped.
+pub fn iopt_lock_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<(), Errno> {
+    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+
+    down_read(&iopt.iova_rwsem);
+    // iopt_for_each_contig_area()
+    let mut areas = Vec::new();
+    let mut at = iova;
+    let ret = loop {
+        let Some(area) = iopt_area_iter_first(iopt, at, at) else { break Err(Errno::ENOENT) };
+        if !area.pages.load() {
+            break Err(Errno::ENOENT);
+        }
+        areas.push(area);
+        if area.last() >= last {
+            break Ok(());
+        }
+        at = area.last() + 1;
+    };
+    if ret.is_ok() {
+        for area in areas {
+            // iopt_area_add_access()
+            mutex_lock(&area.pages_mutex);
+            area.num_locks.store(area.num_locks.load() + 1);
+            mutex_unlock(&area.pages_mutex);
+        }
+    }
+    // err_remove
+    up_read(&iopt.iova_rwsem);
+    ret
+}
+
+/// Part of `iommufd_access_unpin_pages()`
+pub fn iopt_unlock_areas(iopt: &IoPagetable, iova: u64, length: u64) {
+    let last = iova.saturating_add(length - 1);
+
+    down_read(&iopt.iova_rwsem);
+    let mut nth = 0;
+    while let Some(area) = list_entry(&iopt.areas, nth) {
+        if area.iova <= last && area.last() >= iova {
+            // iopt_area_remove_access()
+            mutex_lock(&area.pages_mutex);
+            area.num_locks.store(area.num_locks.load() - 1);
+            mutex_unlock(&area.pages_mutex);
+        }
+        nth += 1;
+    }
+    up_read(&iopt.iova_rwsem);
 }

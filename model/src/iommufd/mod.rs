@@ -5,11 +5,13 @@
 //! revisions is a function of its own, in the file named after what it does instead; `revision.rs`
 //! is the table of such texts, and the rows of `crate::revisions` fill it in.
 
+pub mod access;
 pub mod device;
 pub mod driver;
 pub mod eventq;
 pub mod graph;
 pub mod hw_pagetable;
+pub mod hw_queue;
 pub mod invariants;
 pub mod io_pagetable;
 pub mod ioas;

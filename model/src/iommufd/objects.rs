@@ -14,10 +14,13 @@
 //! | | being attached: `iommufd_device_attach` | `iommufd_device_detach` |
 //! | VIOMMU | each vDEVICE: `iommufd_vdevice_alloc_ioctl` | `iommufd_vdevice_destroy` |
 //! | | each nested HWPT made on it: `iommufd_viommu_alloc_hwpt_nested` | `iommufd_hwpt_nested_destroy` |
-//! | | each event queue of it, each mapping | their destroy, `iommufd_fops_vma_close` |
+//! | | each event queue and HW queue of it, each mapping | their destroy, `iommufd_fops_vma_close` |
 //! | DEVICE | 6.17+: its vDEVICE, with `wait_cnt`: `iommufd_vdevice_alloc_ioctl` | `iommufd_vdevice_destroy` |
 //! | FAULT | its file; each HWPT that uses it | `iommufd_eventq_fops_release`; the HWPT's destroy |
 //! | VEVENTQ | its file: `iommufd_eventq_init` | `iommufd_eventq_fops_release` |
+//! | HW_QUEUE | the queue that depends on it: `iommufd_hw_queue_depend` | `iommufd_hw_queue_undepend` |
+//! | ACCESS | its creator: `iommufd_access_create_internal` | `iommufd_access_destroy_internal` |
+//! | IOAS | each attached access: `iommufd_access_change_ioas` | the same |
 //! | any | `iommufd_get_object`, together with `shortterm_users` | `iommufd_put_object` |
 //!
 //! Outside iommufd: a vDEVICE holds its `struct device` (`get_device`), a bound device holds its
@@ -43,10 +46,12 @@ use crate::linux::xarray::{XArray, XaFlags};
 #[allow(missing_docs)] // the kernel's names without their IOMMUFD_OBJ_ prefix
 pub enum Type {
     Any,
+    Access,
     Device,
     Fault,
     HwptPaging,
     HwptNested,
+    HwQueue,
     Ioas,
     Selftest,
     Vdevice,
@@ -112,7 +117,7 @@ macro_rules! has_object {
 has_object! {
     Ioas = "ioas", HwptPaging = "hwpt_paging", HwptNested = "hwpt_nested", Device = "idev",
     Viommu = "viommu", Vdevice = "vdevice", Selftest = "selftest_obj", Fault = "fault",
-    Veventq = "veventq",
+    Veventq = "veventq", HwQueue = "hw_queue", Access = "access",
 }
 
 /// struct file of an iommufd or of an event queue, as far as its life goes.
@@ -174,6 +179,8 @@ pub struct Area {
     pub length: u64,
     /// Whether `area->pages` is set: before, the range is only reserved.
     pub pages: Plain<bool>,
+    /// `pages->mutex`: protects `num_locks`.
+    pub pages_mutex: Mutex,
     /// How many objects forbid to unmap it. Only texts since 6.17 raise it.
     pub num_locks: Plain<u32>,
 }
@@ -302,9 +309,16 @@ pub struct Viommu {
     pub veventqs_rwsem: Rwsem,
     /// Its event queues, one of a type (6.15+).
     pub veventqs: ListHead<Veventq>,
+    /// The mock driver's: protects `hw_queues` (6.17+).
+    pub queue_mutex: Mutex,
+    /// The mock driver's: queues by number (6.17+).
+    pub hw_queues: [Plain<Option<Ptr<HwQueue>>>; HW_QUEUE_MAX],
     /// The mock driver's: first page of what user space can map of it (6.17+).
     pub mmap_offset: Plain<Option<u64>>,
 }
+
+/// IOMMU_TEST_HW_QUEUE_MAX
+pub const HW_QUEUE_MAX: usize = 2;
 
 /// struct iommufd_vdevice
 pub struct Vdevice {
@@ -378,6 +392,34 @@ pub struct Veventq {
     /// The sequence number of the embedded header that says that events were lost, if it is in
     /// the queue: always as the last entry, since the next event takes its place.
     pub lost_events_header: Plain<Option<u32>>,
+}
+
+/// struct iommufd_hw_queue, with the mock driver's struct around it.
+pub struct HwQueue {
+    /// Header.
+    pub obj: Object,
+    /// The vIOMMU; holds its users.
+    pub viommu: Plain<Option<Ptr<Viommu>>>,
+    /// The access that pins its memory.
+    pub access: Plain<Option<Ptr<Access>>>,
+    /// Where its memory is. Constant.
+    pub base_addr: u64,
+    /// How long. Constant.
+    pub length: u64,
+    /// The mock driver's: the queue before this one, whose users it holds.
+    pub prev: Plain<Option<Ptr<HwQueue>>>,
+    /// The mock driver's: its number, once the driver has initialised it.
+    pub index: Plain<Option<u32>>,
+}
+
+/// struct iommufd_access of iommufd itself: it does not hold the file.
+pub struct Access {
+    /// Header.
+    pub obj: Object,
+    /// The IOAS that it is attached to; holds its users.
+    pub ioas: Plain<Option<Ptr<Ioas>>>,
+    /// Protects `ioas`.
+    pub ioas_lock: Mutex,
 }
 
 /// struct iommufd_mmap: something that can be mapped. Holds nothing; a mapping holds its owner.

@@ -6,12 +6,13 @@ use uapi::Errno;
 
 use crate::iommufd::eventq::{NewEventq, VeventqAlloc};
 use crate::iommufd::hw_pagetable::{HwptInvalidate, UserData};
+use crate::iommufd::hw_queue::HwQueueAlloc;
 use crate::iommufd::main::linux_6_17::VmArea;
 use crate::iommufd::main::Remove;
-use crate::iommufd::objects::{Device, File, Ictx, Object, Type, Viommu};
+use crate::iommufd::objects::{Device, File, HwQueue, Ictx, Object, Type, Viommu};
 use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
-use crate::iommufd::{eventq, hw_pagetable, ioas, selftest};
+use crate::iommufd::{access, eventq, hw_pagetable, hw_queue, ioas, selftest};
 use crate::linux::device::Device as StructDevice;
 use crate::linux::slab::Ptr;
 
@@ -48,6 +49,8 @@ pub struct ObjectOps {
 pub type FaultAlloc = fn(&Ucmd, u64) -> Result<NewEventq, Errno>;
 /// `iommufd_veventq_alloc()`
 pub type VeventqAllocIoctl = fn(&Ucmd, &VeventqAlloc) -> Result<NewEventq, Errno>;
+/// `iommufd_hw_queue_depend()`
+pub type HwQueueDepend = fn(Ptr<Ictx>, Ptr<HwQueue>, Ptr<HwQueue>) -> Result<(), Errno>;
 /// `iommufd_fops_mmap()`: gives the owner, whose users the mapping holds.
 pub type FopsMmap = fn(Ptr<Ictx>, &VmArea) -> Result<Ptr<Object>, Errno>;
 /// `iommufd_test_trigger_vevent()`
@@ -118,6 +121,10 @@ pub struct Revision {
     pub iommufd_fault_alloc: Option<FaultAlloc>,
     /// IOMMU_VEVENTQ_ALLOC, if there is such an ioctl.
     pub iommufd_veventq_alloc: Option<VeventqAllocIoctl>,
+    /// IOMMU_HW_QUEUE_ALLOC, if there is such an ioctl.
+    pub iommufd_hw_queue_alloc_ioctl: Option<Ioctl<HwQueueAlloc>>,
+    /// Makes one HW queue depend on another.
+    pub iommufd_hw_queue_depend: HwQueueDepend,
     /// mmap(2) of the iommufd file, if it can be mapped.
     pub iommufd_fops_mmap: Option<FopsMmap>,
     /// Finds a device by its virtual ID.
@@ -160,6 +167,8 @@ impl Revision {
             Type::Vdevice => (self.iommufd_vdevice_destroy, self.iommufd_vdevice_abort),
             Type::Fault => (eventq::iommufd_fault_destroy, None),
             Type::Veventq => (eventq::iommufd_veventq_destroy, Some(eventq::iommufd_veventq_abort)),
+            Type::HwQueue => (hw_queue::iommufd_hw_queue_destroy, None),
+            Type::Access => (access::iommufd_access_destroy_object, None),
             // An object is never of type ANY.
             Type::Ioas | Type::Any => (ioas::iommufd_ioas_destroy, None),
         };

@@ -24,12 +24,13 @@ use crate::iommufd::hw_pagetable::{or_auto, HwptInvalidate, UserData};
 use crate::iommufd::invariants::check_owned;
 use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{
-    obj_of, to, Device, HwptNested, Ictx, Object, Selftest, Type, Viommu,
+    obj_of, to, Device, HwptNested, Ictx, Object, Selftest, Type, Viommu, HW_QUEUE_MAX,
 };
 use crate::iommufd::revision::Revision;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::device::{put_device, Device as StructDevice};
 use crate::linux::list::ListHead;
+use crate::linux::mutex::Mutex;
 use crate::linux::rwsem::Rwsem;
 use crate::linux::slab::{kcalloc, kfree, kzalloc, Owner, Plain, Ptr, Struct};
 use crate::linux::uaccess::copy_from_user;
@@ -114,9 +115,13 @@ pub fn viommu_fields(owner: Owner, obj: Object) -> Viommu {
         vdevs: XArray::new(owner.field("vdevs"), XaFlags::Plain),
         veventqs_rwsem: Rwsem::new(owner.field("veventqs_rwsem")),
         veventqs: ListHead::new(owner.field("veventqs")),
+        queue_mutex: Mutex::new(owner.field("queue_mutex")),
+        hw_queues: HW_QUEUES.map(|path| Plain::new(owner.field(path), None)),
         mmap_offset: Plain::new(owner.field("mmap_offset"), None),
     }
 }
+
+const HW_QUEUES: [&str; HW_QUEUE_MAX] = ["hw_queue[0]", "hw_queue[1]"];
 
 /// `mock_domain_nop_attach()`: up to 6.14 a device can be attached to any domain.
 ///

@@ -96,6 +96,8 @@ pub const INVALIDATE_DATA_SELFTEST_INVALID: u64 = 0xdad_beef;
 /// `IOMMU_HW_INFO_TYPE_SELFTEST`, what the mock driver says of its devices.
 pub const HW_INFO_TYPE_SELFTEST: u64 = 0xfeed_beef;
 
+/// `IOMMU_HW_QUEUE_TYPE_SELFTEST`, the mock driver's HW queue.
+pub const HW_QUEUE_TYPE_SELFTEST: u64 = 0xdead_beef;
 /// `IOMMU_VEVENTQ_TYPE_SELFTEST`, the mock driver's event queue.
 pub const VEVENTQ_TYPE_SELFTEST: u64 = 0xbeef_beef;
 
@@ -161,6 +163,8 @@ pub enum Call {
     FaultAlloc,
     /// `IOMMU_VEVENTQ_ALLOC`
     VeventqAlloc,
+    /// `IOMMU_HW_QUEUE_ALLOC`
+    HwQueueAlloc,
     /// read(2) of an event queue's file.
     Read,
     /// poll(2) of an event queue's file.
@@ -346,6 +350,21 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[out("out_veventq_id", Id), out("out_veventq_fd", File)],
         entry_num: false,
         doc: "Allocates a queue for the events of a vIOMMU, and its file (6.15+).",
+    },
+    Signature {
+        call: Call::HwQueueAlloc,
+        name: "IOMMU_HW_QUEUE_ALLOC",
+        args: &[
+            req("viommu_id", Id),
+            opt("type", Num, HW_QUEUE_TYPE_SELFTEST),
+            opt("index", Num, 0),
+            opt("nesting_parent_iova", Num, 0x100_0000),
+            opt("length", Num, 0x1000),
+            opt("flags", Flags, 0),
+        ],
+        outs: &[out("out_hw_queue_id", Id)],
+        entry_num: false,
+        doc: "Allocates a HW queue of a vIOMMU, whose memory lies in the nesting parent (6.17+).",
     },
     Signature {
         call: Call::Read,
