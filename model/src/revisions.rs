@@ -72,9 +72,13 @@ pub const LINUX_6_12: Revision = Revision {
         name: "linux_6_12",
         aliases: &[],
         twin_of: None,
-        doc: "Two counters, without vIOMMU and vDEVICE",
-        source: "torvalds/linux v6.12, drivers/iommu/iommufd; the answers of 6.12.117",
+        doc: "Two counters, without vIOMMU and vDEVICE; a stable kernel, with back-ported fixes",
+        source: "torvalds/linux v6.12, drivers/iommu/iommufd; the answers of 6.12.117, which has \
+                 4e034bf045b12852a24d5d33f2451850818ba0c1",
     },
+    iommufd_object_abort_and_destroy: main::linux_6_17_rc7::iommufd_object_abort_and_destroy,
+    iommufd_fault_alloc: Some(eventq::linux_6_17_rc7::iommufd_fault_alloc),
+    file_offset: Some(eventq::eventq_file),
     iommufd_hwpt_invalidate: hw_pagetable::nested_only::iommufd_hwpt_invalidate,
     iommufd_test_dev_check_cache: None,
     iommufd_viommu_alloc_ioctl: None,
@@ -92,8 +96,10 @@ pub const LINUX_6_7: Revision = Revision {
         source:
             "6f9c4d8c468c189d6dc470324bd52955f8aa0a10, bd7a282650b8beb57bc9d19bfcb714b1ccae843a",
     },
+    iommufd_viommu_alloc_ioctl: None,
+    iommufd_vdevice_alloc_ioctl: None,
     iommufd_fault_alloc: None,
-    ..LINUX_6_12
+    ..LINUX_6_13
 };
 
 /// 6.5 and 6.6: one counter and a semaphore; IOMMU_DESTROY takes no user. What is not the object

@@ -267,7 +267,9 @@ impl Converter {
 
     /// Names for the outputs, if a file is among them: `q` gives `q.fd`, too.
     fn binds(&mut self, signature: &Signature, recorded: &Recorded) -> Vec<Sym> {
-        let gives_file = signature.outs.iter().any(|out| out.kind == ArgKind::File);
+        // The recorder forgets the file that a sweep leaves open.
+        let kept = !recorded.sweeps();
+        let gives_file = kept && signature.outs.iter().any(|out| out.kind == ArgKind::File);
         let name = recorded.answer.out.first().map(|(name, _)| name.clone());
         match name {
             Some(name) if gives_file => signature
