@@ -10,6 +10,7 @@ use uapi::call::{
 use uapi::pick::RevisionInfo;
 
 use crate::iommufd::revision::Revision;
+use crate::iommufd::viommu::{skip_erase, users_inc_after_publish};
 use crate::iommufd::{device, driver, eventq, hw_pagetable, hw_queue, main, selftest, viommu};
 
 const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
@@ -276,17 +277,17 @@ twins! {
     };
     "skip_erase_unless_published": "the unwind skips the erase if the vDEVICE was not published",
     SERIES => {
-        iommufd_vdevice_alloc_ioctl: Some(viommu::skip_erase::unless_published::iommufd_vdevice_alloc_ioctl),
+        iommufd_vdevice_alloc_ioctl: Some(skip_erase::unless_published::iommufd_vdevice_alloc_ioctl),
         iommufd_vdevice_destroy: viommu::skip_erase::iommufd_vdevice_destroy,
     };
     "skip_erase_on_eexist": "the unwind skips the erase on -EEXIST only, also not on -ENOMEM",
     SERIES => {
-        iommufd_vdevice_alloc_ioctl: Some(viommu::skip_erase::on_eexist::iommufd_vdevice_alloc_ioctl),
+        iommufd_vdevice_alloc_ioctl: Some(skip_erase::on_eexist::iommufd_vdevice_alloc_ioctl),
         iommufd_vdevice_destroy: viommu::skip_erase::iommufd_vdevice_destroy,
     };
     "skip_erase_on_abort": "every unwind skips the erase, also after the vDEVICE was published",
     SERIES => {
-        iommufd_vdevice_alloc_ioctl: Some(viommu::skip_erase::on_abort::iommufd_vdevice_alloc_ioctl),
+        iommufd_vdevice_alloc_ioctl: Some(skip_erase::on_abort::iommufd_vdevice_alloc_ioctl),
         iommufd_vdevice_destroy: viommu::skip_erase::iommufd_vdevice_destroy,
     };
     "cmpxchg_after_kfree": "the unwind compares with the address of a vDEVICE that it has freed",
@@ -306,7 +307,7 @@ twins! {
         iommufd_vdevice_destroy: viommu::users_dec_before_erase::iommufd_vdevice_destroy,
     };
     "users_inc_after_publish": "the allocation raises the vIOMMU's users after the finalize", SERIES => {
-        iommufd_vdevice_alloc_ioctl: Some(viommu::users_inc_after_publish::iommufd_vdevice_alloc_ioctl),
+        iommufd_vdevice_alloc_ioctl: Some(users_inc_after_publish::iommufd_vdevice_alloc_ioctl),
     };
     "put_shortterm_first": "iommufd_put_object() drops shortterm_users before users",
     "torvalds/linux v6.13, iommufd_private.h, comment in iommufd_put_object()" => {
