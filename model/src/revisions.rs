@@ -10,7 +10,8 @@ use uapi::call::{
 use uapi::pick::RevisionInfo;
 
 use crate::iommufd::revision::Revision;
-use crate::iommufd::viommu::{skip_erase, users_inc_after_publish};
+use crate::iommufd::viommu::skip_erase::{self, unless_published};
+use crate::iommufd::viommu::users_inc_after_publish;
 use crate::iommufd::{device, driver, eventq, hw_pagetable, hw_queue, main, selftest, viommu};
 
 const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
@@ -73,13 +74,9 @@ pub const LINUX_6_12: Revision = Revision {
         name: "linux_6_12",
         aliases: &[],
         twin_of: None,
-        doc: "Two counters, without vIOMMU and vDEVICE; a stable kernel, with back-ported fixes",
-        source: "torvalds/linux v6.12, drivers/iommu/iommufd; the answers of 6.12.117, which has \
-                 4e034bf045b12852a24d5d33f2451850818ba0c1",
+        doc: "Two counters, without vIOMMU and vDEVICE",
+        source: "torvalds/linux v6.12, drivers/iommu/iommufd; the answers of 6.12.117",
     },
-    iommufd_object_abort_and_destroy: main::linux_6_17_rc7::iommufd_object_abort_and_destroy,
-    iommufd_fault_alloc: Some(eventq::linux_6_17_rc7::iommufd_fault_alloc),
-    file_offset: Some(eventq::eventq_file),
     iommufd_hwpt_invalidate: hw_pagetable::nested_only::iommufd_hwpt_invalidate,
     iommufd_test_dev_check_cache: None,
     iommufd_viommu_alloc_ioctl: None,
@@ -277,7 +274,7 @@ twins! {
     };
     "skip_erase_unless_published": "the unwind skips the erase if the vDEVICE was not published",
     SERIES => {
-        iommufd_vdevice_alloc_ioctl: Some(skip_erase::unless_published::iommufd_vdevice_alloc_ioctl),
+        iommufd_vdevice_alloc_ioctl: Some(unless_published::iommufd_vdevice_alloc_ioctl),
         iommufd_vdevice_destroy: viommu::skip_erase::iommufd_vdevice_destroy,
     };
     "skip_erase_on_eexist": "the unwind skips the erase on -EEXIST only, also not on -ENOMEM",

@@ -31,6 +31,9 @@ const SWEEP_MAX: u32 = 200;
 /// Rounds after which a drain is given up.
 const ROUNDS_MAX: usize = 64;
 
+/// The highest id that a drain tries.
+const ID_MAX: u64 = 1 << 12;
+
 /// Ids beyond the highest one given out that a drain tries, too: an object that the model keeps
 /// although the kernel does not.
 const BEYOND: u64 = 8;
@@ -373,7 +376,7 @@ impl<'a> Replay<'a> {
     fn drain(&mut self, i: usize, recorded: &Recorded, file: &Operand) -> Result<(), Failed> {
         let wanted = recorded.answer.rounds.clone().unwrap_or_default();
         let named = wanted.iter().flat_map(|round| round.keys().copied()).max().unwrap_or(0);
-        let last = self.converter.id_max().max(named).min(1 << 16) + BEYOND;
+        let last = self.converter.id_max().max(named).min(ID_MAX) + BEYOND;
         let mut rounds: Vec<BTreeMap<u64, String>> = Vec::new();
 
         while rounds.len() < ROUNDS_MAX {
