@@ -676,6 +676,9 @@ impl World {
                 let ret = rev.iommufd_veventq_alloc.map_or(Err(Errno::ENOTTY), |f| f(ucmd, &cmd));
                 self.eventq(ret)
             }
+            Call::IoasChangeProcess => {
+                exists(rev.iommufd_ioas_change_process, Errno::ENOTTY, |f| f(ucmd, args[0])).into()
+            }
             Call::HwQueueAlloc => {
                 let cmd = HwQueueAlloc {
                     viommu_id: args[0],
@@ -1030,6 +1033,7 @@ fn has_ioctl(rev: &Revision, call: Call) -> bool {
         Call::VdeviceAlloc => rev.iommufd_vdevice_alloc_ioctl.is_some(),
         Call::FaultAlloc => rev.iommufd_fault_alloc.is_some(),
         Call::VeventqAlloc => rev.iommufd_veventq_alloc.is_some(),
+        Call::IoasChangeProcess => rev.iommufd_ioas_change_process.is_some(),
         Call::HwQueueAlloc => rev.iommufd_hw_queue_alloc_ioctl.is_some(),
         _ => true,
     }
@@ -1056,7 +1060,7 @@ fn read_or_poll(filp: Ptr<File>, step: &Step, count: u64) -> Answer {
 /// Known size of the argument struct in bytes.
 fn struct_size(rev: &Revision, call: Call) -> u32 {
     match call {
-        Call::Destroy => 8,
+        Call::Destroy | Call::IoasChangeProcess => 8,
         Call::IoasAlloc => 12,
         Call::IoasMap | Call::GetHwInfo => 40,
         Call::HwptAlloc | Call::HwQueueAlloc => 48,

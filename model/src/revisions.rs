@@ -12,7 +12,9 @@ use uapi::pick::RevisionInfo;
 use crate::iommufd::revision::Revision;
 use crate::iommufd::viommu::skip_erase::{self, unless_published};
 use crate::iommufd::viommu::users_inc_after_publish;
-use crate::iommufd::{device, driver, eventq, hw_pagetable, hw_queue, main, selftest, viommu};
+use crate::iommufd::{
+    device, driver, eventq, hw_pagetable, hw_queue, ioas, main, selftest, viommu,
+};
 
 const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
 
@@ -38,6 +40,10 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_destroy: main::iommufd_destroy,
     iommufd_fops_release: main::iommufd_fops_release,
     destroy_wait_ms: 10_000,
+    iommufd_ioas_finalize: ioas::iommufd_ioas_finalize,
+    iommufd_ioas_change_process: Some(ioas::iommufd_ioas_change_process),
+    take_all_forgets: ioas::forget_ioas,
+    iommufd_hw_pagetable_detach: device::iommufd_hw_pagetable_detach,
     iommufd_device_do_replace: device::iommufd_device_do_replace,
     iommufd_hwpt_invalidate: hw_pagetable::iommufd_hwpt_invalidate,
     invalidate_entry_len_max: u64::MAX,
@@ -81,6 +87,8 @@ pub const LINUX_6_12: Revision = Revision {
     iommufd_test_dev_check_cache: None,
     iommufd_viommu_alloc_ioctl: None,
     iommufd_vdevice_alloc_ioctl: None,
+    iommufd_ioas_finalize: main::iommufd_object_finalize,
+    iommufd_ioas_change_process: None,
     ..LINUX_6_13
 };
 
@@ -160,6 +168,7 @@ pub const LINUX_6_15: Revision = Revision {
                  f0be7a250aba60925da689c0b79ab8ff50181a56, \
                  d659d89fecb7cba7b18c5108a28c6b997e197e66",
     },
+    iommufd_device_do_replace: device::linux_6_15::iommufd_device_do_replace,
     iommufd_veventq_alloc: Some(eventq::iommufd_veventq_alloc),
     mock_domain_nop_attach: selftest::linux_6_15::mock_domain_nop_attach,
     iommufd_test_trigger_vevent: Some(selftest::linux_6_15::iommufd_test_trigger_vevent),
@@ -205,6 +214,7 @@ pub const LINUX_6_17: Revision = Revision {
                  53d0584eeb2c85a46c83656246d61a89558d74b3, \
                  7a425ec75d2bb30a1c959a8676ef8c5ef285095d",
     },
+    iommufd_hw_pagetable_detach: device::linux_6_17_rc7::iommufd_hw_pagetable_detach,
     iommufd_object_abort: main::linux_6_17_rc7::iommufd_object_abort,
     iommufd_object_abort_and_destroy: main::linux_6_17_rc7::iommufd_object_abort_and_destroy,
     iommufd_fault_alloc: Some(eventq::linux_6_17_rc7::iommufd_fault_alloc),
@@ -234,6 +244,8 @@ pub const LINUX_7_3: Revision = Revision {
     // IOMMU_HW_INFO_FLAG_INPUT_TYPE
     hw_info_flags: 1,
     mock_domain_alloc_paging_flags: selftest::linux_7_3::mock_domain_alloc_paging_flags,
+    // 4ac2ce123824 (2026)
+    take_all_forgets: ioas::release_ioas,
     ..LINUX_6_17
 };
 
@@ -363,6 +375,10 @@ twins! {
     "torvalds/linux v6.17, viommu.c, iommufd_vdevice_alloc_ioctl()" => {
         iommufd_vdevice_alloc_ioctl:
             Some(viommu::unlock_on_small_vdevice::iommufd_vdevice_alloc_ioctl),
+    };
+    "without_53d0584": "a detach leaves the put of the HWPT to its caller; abort still WARNs",
+    "53d0584eeb2c85a46c83656246d61a89558d74b3" => {
+        iommufd_hw_pagetable_detach: device::iommufd_hw_pagetable_detach,
     };
     "without_4e034bf": "the file of an aborted object is released when the task returns",
     "4e034bf045b12852a24d5d33f2451850818ba0c1" => {

@@ -19,6 +19,8 @@ macro_rules! sources {
 sources![
     "iommufd/access.rs",
     "iommufd/device.rs",
+    "iommufd/device/linux_6_15.rs",
+    "iommufd/device/linux_6_17_rc7.rs",
     "iommufd/driver.rs",
     "iommufd/eventq.rs",
     "iommufd/eventq/linux_6_17_rc7.rs",

@@ -7,6 +7,9 @@
 //!
 //! Source: reference/iommufd.md 2.5 (D613).
 
+pub mod linux_6_15;
+pub mod linux_6_17_rc7;
+
 use uapi::Errno;
 
 use crate::iommufd::hw_pagetable::{iommufd_hw_pagetable_put, iommufd_hwpt_paging_alloc};
@@ -238,17 +241,25 @@ pub fn iommufd_device_do_replace(
         mutex_unlock(&igroup.lock);
         return Err(Errno::EINVAL);
     };
+    let ret = replace_locked(igroup, idev, hwpt, old_hwpt);
+    // err_unlock
+    mutex_unlock(&igroup.lock);
+    ret
+}
+
+/// Part of `iommufd_device_do_replace()`: what follows the checks, under `igroup->lock`.
+fn replace_locked(
+    igroup: Ptr<Group>,
+    idev: Ptr<Device>,
+    hwpt: Ptr<Object>,
+    old_hwpt: Ptr<Object>,
+) -> Result<Option<Ptr<Object>>, Errno> {
     if hwpt.same(old_hwpt) {
-        mutex_unlock(&igroup.lock);
         return Ok(None);
     }
 
-    // iommufd_hwpt_replace_device()
-    if let Err(e) = iommu_attach(idev, Some(hwpt)) {
-        // err_unresv
-        mutex_unlock(&igroup.lock);
-        return Err(e);
-    }
+    // iommufd_hwpt_replace_device(), err_unresv
+    iommu_attach(idev, Some(hwpt))?;
     igroup.hwpt.store(Some(hwpt));
 
     // iommufd_group_device_num()
@@ -262,7 +273,6 @@ pub fn iommufd_device_do_replace(
     if num_devices > 1 {
         warn_on(refcount_sub_and_test(num_devices - 1, &old_hwpt.users));
     }
-    mutex_unlock(&igroup.lock);
     Ok(Some(old_hwpt))
 }
 
@@ -439,10 +449,10 @@ fn iommufd_device_change_pt(
 
 /// `iommufd_device_detach()`
 pub fn iommufd_device_detach(idev: Ptr<Device>) {
-    let hwpt = iommufd_hw_pagetable_detach(idev);
-
-    if let (Some(hwpt), Some(ictx)) = (hwpt, idev.ictx.load()) {
-        iommufd_hw_pagetable_put(ictx, hwpt);
+    if let Some(ictx) = idev.ictx.load() {
+        if let Some(hwpt) = (ictx.rev.iommufd_hw_pagetable_detach)(idev) {
+            iommufd_hw_pagetable_put(ictx, hwpt);
+        }
     }
     refcount_dec(&idev.obj.users);
 }

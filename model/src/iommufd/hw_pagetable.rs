@@ -13,6 +13,7 @@ use uapi::program::Entry;
 use uapi::Errno;
 
 use crate::iommufd::device::iommufd_hw_pagetable_attach;
+use crate::iommufd::io_pagetable::{iopt_table_add_domain, iopt_table_remove_domain};
 use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{
     obj_of, to, Device, Fault, HwptNested, HwptPaging, Ictx, Ioas, Object, Type, Viommu,
@@ -123,7 +124,15 @@ pub fn iommufd_hwpt_paging_alloc(
         }
     }
 
-    // iopt_table_add_domain(): page tables only, which are not modelled.
+    if let Err(e) = iopt_table_add_domain(&ioas.iopt, hwpt) {
+        // out_detach: up to 6.17-rc6 nobody puts what the device was attached to (R-B3).
+        if immediate_attach {
+            let _not_put = (ictx.rev.iommufd_hw_pagetable_detach)(idev);
+        }
+        // out_abort
+        (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
+        return Err(e);
+    }
     list_add_tail(hwpt, &ioas.hwpt_list);
     Ok(hwpt)
 }
@@ -149,7 +158,7 @@ pub fn iommufd_hwpt_paging_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
 
     if let Some(ioas) = hwpt.ioas.load() {
         mutex_lock(&ioas.mutex);
-        list_del_init(hwpt, &ioas.hwpt_list);
+        hwpt_list_del(ioas, hwpt);
         mutex_unlock(&ioas.mutex);
     }
     __iommufd_hwpt_paging_destroy(hwpt);
@@ -160,9 +169,17 @@ pub fn iommufd_hwpt_paging_abort(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
     let hwpt = to::<HwptPaging>(obj);
 
     if let Some(ioas) = hwpt.ioas.load() {
-        list_del_init(hwpt, &ioas.hwpt_list);
+        hwpt_list_del(ioas, hwpt);
     }
     __iommufd_hwpt_paging_destroy(hwpt);
+}
+
+/// Part of `iommufd_hwpt_paging_destroy()`: a HWPT that is on the list has its domain in the
+/// table. The caller holds `ioas->mutex`.
+fn hwpt_list_del(ioas: Ptr<Ioas>, hwpt: Ptr<HwptPaging>) {
+    if list_del_init(hwpt, &ioas.hwpt_list) {
+        iopt_table_remove_domain(&ioas.iopt, hwpt);
+    }
 }
 
 /// `iommufd_hwpt_nested_alloc()`: on a nesting parent.
@@ -365,10 +382,10 @@ pub fn __iommu_get_iommu_dev(idev: Ptr<Device>) -> u32 {
 pub fn iommufd_hw_pagetable_put(ictx: Ptr<Ictx>, hwpt: Ptr<Object>) {
     if hwpt.ty == Type::HwptPaging {
         let paging = to::<HwptPaging>(hwpt);
-        if let Some(ioas) = paging.ioas.load() {
-            lockdep_assert_not_held(&ioas.mutex);
-        }
         if paging.auto_domain.load() {
+            if let Some(ioas) = paging.ioas.load() {
+                lockdep_assert_not_held(&ioas.mutex);
+            }
             (ictx.rev.iommufd_object_put_and_try_destroy)(ictx, hwpt);
             return;
         }

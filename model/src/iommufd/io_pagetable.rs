@@ -16,6 +16,7 @@ use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
 use crate::linux::rwsem::{down_read, down_write, up_read, up_write};
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::uaccess::pin_user_pages;
+use crate::linux::xarray::{xa_erase, xa_reserve, xa_store};
 
 /// PAGE_SIZE
 const PAGE_SIZE: u64 = 4096;
@@ -152,6 +153,25 @@ fn iopt_alloc_area_pages(
 fn iopt_abort_area(iopt: &IoPagetable, area: Ptr<Area>) {
     list_del_init(area, &iopt.areas);
     kfree(area);
+}
+
+/// `iopt_table_add_domain()`: a domain joins the table. That its page table is filled is not
+/// modelled.
+///
+/// # Errors
+///
+/// -ENOMEM
+pub fn iopt_table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) -> Result<(), Errno> {
+    let index = u64::from(hwpt.owner().alloc);
+
+    // Whatever can run out of memory does so here, before anything changed.
+    xa_reserve(&iopt.domains, index)?;
+    xa_store(&iopt.domains, index, Some(hwpt)).map(|_| ())
+}
+
+/// `iopt_table_remove_domain()`
+pub fn iopt_table_remove_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
+    xa_erase(&iopt.domains, u64::from(hwpt.owner().alloc));
 }
 
 /// `iopt_map_user_pages()`: gives the IOVA of the new area out.

@@ -11,9 +11,12 @@ use crate::iommufd::io_pagetable::{
 use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{obj_of, to, Ictx, IoPagetable, Ioas, Object, Type};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
-use crate::linux::list::ListHead;
+use crate::linux::list::{list_entry, ListHead};
 use crate::linux::mutex::Mutex;
-use crate::linux::slab::Ptr;
+use crate::linux::refcount::{refcount_dec, refcount_inc_not_zero};
+use crate::linux::rwsem::{down_read, down_write, down_write_nest_lock, up_read, up_write};
+use crate::linux::slab::{immortal, Ptr, Struct};
+use crate::linux::xarray::{xa_destroy, xa_find, xa_lock, xa_store, xa_unlock, XArray, XaFlags};
 
 /// `iommufd_ioas_alloc()`
 ///
@@ -46,8 +49,114 @@ pub fn iommufd_ioas_alloc_ioctl(ucmd: &Ucmd, flags: u64) -> Result<u32, Errno> {
         (ucmd.ictx.rev.iommufd_object_abort_and_destroy)(ucmd.ictx, obj_of(ioas));
         return Err(e);
     }
-    (ucmd.ictx.rev.iommufd_object_finalize)(ucmd.ictx, obj_of(ioas));
+    (ucmd.ictx.rev.iommufd_ioas_finalize)(ucmd.ictx, obj_of(ioas));
     Ok(id)
+}
+
+/// Part of `iommufd_ioas_alloc_ioctl()` since 6.13: no IOAS becomes visible while somebody has
+/// taken all of them.
+pub fn iommufd_ioas_finalize(ictx: Ptr<Ictx>, obj: Ptr<Object>) {
+    down_read(&ictx.ioas_creation_lock);
+    (ictx.rev.iommufd_object_finalize)(ictx, obj);
+    up_read(&ictx.ioas_creation_lock);
+}
+
+/// The list of the IOASes that a task has taken: an xarray on its stack.
+pub struct IoasList {
+    entries: XArray<Ioas>,
+}
+
+impl Struct for IoasList {
+    const NAME: &'static str = "ioas_list";
+}
+
+/// `iommufd_release_all_iova_rwsem()`
+fn iommufd_release_all_iova_rwsem(ictx: Ptr<Ictx>, ioas_list: Ptr<IoasList>) {
+    let mut index = 0;
+    while let Some((found, ioas)) = xa_find(&ioas_list.entries, index) {
+        index = found + 1;
+        up_write(&ioas.iopt.iova_rwsem);
+        refcount_dec(&ioas.obj.users);
+    }
+    up_write(&ictx.ioas_creation_lock);
+    xa_destroy(&ioas_list.entries);
+}
+
+/// What becomes of an IOAS that was locked and could not be put on the list.
+pub type ForgetIoas = fn(Ptr<Ioas>);
+
+/// Part of `iommufd_take_all_iova_rwsem()` up to the fix: nothing, so it stays locked and counted
+/// (R-F3).
+pub fn forget_ioas(_ioas: Ptr<Ioas>) {}
+
+/// Part of `iommufd_take_all_iova_rwsem()` since 4ac2ce123824: it is released like the others.
+pub fn release_ioas(ioas: Ptr<Ioas>) {
+    up_write(&ioas.iopt.iova_rwsem);
+    refcount_dec(&ioas.obj.users);
+}
+
+/// `iommufd_take_all_iova_rwsem()`: write-locks every IOAS of the context. Only `users` are
+/// raised: nobody waits for an IOAS to become free.
+///
+/// # Errors
+///
+/// -ENOMEM; then nothing is locked, except what R-F3 says.
+fn iommufd_take_all_iova_rwsem(ictx: Ptr<Ictx>) -> Result<Ptr<IoasList>, Errno> {
+    let ioas_list =
+        immortal(|owner| IoasList { entries: XArray::new(owner.field("xa"), XaFlags::Plain) });
+
+    // The order matters: ioas_creation_lock comes first.
+    down_write(&ictx.ioas_creation_lock);
+    let mut index = 0;
+    loop {
+        xa_lock(&ictx.objects);
+        let mut taken = None;
+        while let Some((found, obj)) = xa_find(&ictx.objects, index) {
+            index = found + 1;
+            if obj.ty == Type::Ioas && refcount_inc_not_zero(&obj.users) {
+                taken = Some((found, to::<Ioas>(obj)));
+                break;
+            }
+        }
+        xa_unlock(&ictx.objects);
+        let Some((found, ioas)) = taken else { return Ok(ioas_list) };
+
+        down_write_nest_lock(&ioas.iopt.iova_rwsem);
+        if let Err(e) = xa_store(&ioas_list.entries, found, Some(ioas)) {
+            (ictx.rev.take_all_forgets)(ioas);
+            iommufd_release_all_iova_rwsem(ictx, ioas_list);
+            return Err(e);
+        }
+    }
+}
+
+/// `iommufd_ioas_change_process()`: IOMMU_IOAS_CHANGE_PROCESS. What is mapped must be memory of
+/// files, which the model does not have.
+///
+/// # Errors
+///
+/// -EOPNOTSUPP, -ENOMEM, -EINVAL if something is mapped, -EFAULT.
+pub fn iommufd_ioas_change_process(ucmd: &Ucmd, reserved: u64) -> Result<(), Errno> {
+    let ictx = ucmd.ictx;
+
+    if reserved != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+
+    let ioas_list = iommufd_take_all_iova_rwsem(ictx)?;
+    let mut ret = Ok(());
+    let mut index = 0;
+    while let Some((found, ioas)) = xa_find(&ioas_list.entries, index) {
+        index = found + 1;
+        if list_entry(&ioas.iopt.areas, 0).is_some() {
+            ret = Err(Errno::EINVAL);
+            break;
+        }
+    }
+    let ret = ret.and_then(|()| iommufd_ucmd_respond(ucmd));
+    // out
+    iommufd_release_all_iova_rwsem(ictx, ioas_list);
+    ret
 }
 
 /// `iommufd_ioas_destroy()`: what is mapped goes with it.

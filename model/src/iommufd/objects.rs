@@ -202,6 +202,8 @@ pub struct IoPagetable {
     pub domains_rwsem: Rwsem,
     /// Protects the areas. Taken under `domains_rwsem`.
     pub iova_rwsem: Rwsem,
+    /// The domains that it fills, under `ioas->mutex`; the index means nothing.
+    pub domains: XArray<HwptPaging>,
     /// What is mapped.
     pub areas: ListHead<Area>,
 }
@@ -212,6 +214,7 @@ impl IoPagetable {
         IoPagetable {
             domains_rwsem: Rwsem::new(owner.field("iopt.domains_rwsem")),
             iova_rwsem: Rwsem::new(owner.field("iopt.iova_rwsem")),
+            domains: XArray::new(owner.field("iopt.domains"), XaFlags::Plain),
             areas: ListHead::new(owner.field("iopt.area_itree")),
         }
     }

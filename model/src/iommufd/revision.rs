@@ -7,6 +7,7 @@ use uapi::Errno;
 use crate::iommufd::eventq::{NewEventq, VeventqAlloc};
 use crate::iommufd::hw_pagetable::{HwptInvalidate, UserData};
 use crate::iommufd::hw_queue::HwQueueAlloc;
+use crate::iommufd::ioas::ForgetIoas;
 use crate::iommufd::main::linux_6_17::VmArea;
 use crate::iommufd::main::Remove;
 use crate::iommufd::objects::{Device, File, HwQueue, Ictx, Object, Type, Viommu};
@@ -49,6 +50,8 @@ pub struct ObjectOps {
 pub type FaultAlloc = fn(&Ucmd, u64) -> Result<NewEventq, Errno>;
 /// `iommufd_veventq_alloc()`
 pub type VeventqAllocIoctl = fn(&Ucmd, &VeventqAlloc) -> Result<NewEventq, Errno>;
+/// `iommufd_ioas_change_process()`
+pub type ChangeProcess = fn(&Ucmd, u64) -> Result<(), Errno>;
 /// `iommufd_hw_queue_depend()`
 pub type HwQueueDepend = fn(Ptr<Ictx>, Ptr<HwQueue>, Ptr<HwQueue>) -> Result<(), Errno>;
 /// `iommufd_fops_mmap()`: gives the owner, whose users the mapping holds.
@@ -91,6 +94,14 @@ pub struct Revision {
     pub iommufd_fops_release: fn(Ptr<File>),
     /// How long a destroyer waits for those who are inside, in milliseconds.
     pub destroy_wait_ms: u64,
+    /// Makes an IOAS visible.
+    pub iommufd_ioas_finalize: fn(Ptr<Ictx>, Ptr<Object>),
+    /// IOMMU_IOAS_CHANGE_PROCESS, if there is such an ioctl.
+    pub iommufd_ioas_change_process: Option<ChangeProcess>,
+    /// What `iommufd_take_all_iova_rwsem()` does with the IOAS that it could not note.
+    pub take_all_forgets: ForgetIoas,
+    /// Detaches a device; gives out what the caller has to put.
+    pub iommufd_hw_pagetable_detach: fn(Ptr<Device>) -> Option<Ptr<Object>>,
     /// Attaches a group that is attached to something else.
     pub iommufd_device_do_replace: DoReplace,
     /// IOMMU_HWPT_INVALIDATE

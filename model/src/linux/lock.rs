@@ -112,6 +112,16 @@ impl RawLock {
 
     /// Takes it as soon as it is free.
     pub(super) fn lock(&self, op: &'static str, at: Site, how: How) {
+        self.lock_as(op, at, how, lockdep::acquired);
+    }
+
+    /// As [`RawLock::lock`], where another lock keeps locks of this class from being taken by two
+    /// tasks in two orders.
+    pub(super) fn lock_nested(&self, op: &'static str, at: Site, how: How) {
+        self.lock_as(op, at, how, lockdep::acquired_nested);
+    }
+
+    fn lock_as(&self, op: &'static str, at: Site, how: How, acquired: fn(Field, u32, Site)) {
         let me = sync::current();
         if self.wake.is_some() && self.lock_or_queue(op, at, how) {
             return;
@@ -128,7 +138,7 @@ impl RawLock {
             }
             self.waiters.set(self.waiters.get() & !(1 << me));
             self.take(me, how);
-            lockdep::acquired(self.field, self.obj, at);
+            acquired(self.field, self.obj, at);
         });
     }
 

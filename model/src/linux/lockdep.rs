@@ -92,6 +92,18 @@ pub(super) fn acquired(field: Field, obj: u32, at: Site) {
     tried(field, obj);
 }
 
+/// As [`acquired`], under a lock that orders the locks of this class (mutex_lock_nest_lock() and
+/// its like): one of the same class may be held.
+pub(super) fn acquired_nested(field: Field, obj: u32, at: Site) {
+    let cpu = usize::from(sync::current());
+    let same_class_held =
+        lockdep().with(|l| l.held[cpu].iter().any(|(held, _)| class(*held) == class(field)));
+    if !same_class_held {
+        passed(field, at);
+    }
+    tried(field, obj);
+}
+
 /// The current CPU has taken the lock with the number `obj` by trying it: it did not wait, so no
 /// order of classes follows. What it takes afterwards is ordered behind it as usual.
 pub(super) fn tried(field: Field, obj: u32) {

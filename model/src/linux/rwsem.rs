@@ -73,6 +73,15 @@ pub fn down_write(sem: &Rwsem) {
     sem.0.lock("down_write", at, How::Exclusive);
 }
 
+/// down_write_nest_lock(): while a lock is held that keeps semaphores of this class from being
+/// taken in two orders.
+#[track_caller]
+pub fn down_write_nest_lock(sem: &Rwsem) {
+    let at = sync::site(Location::caller());
+    might_sleep(at);
+    sem.0.lock_nested("down_write_nest_lock", at, How::Exclusive);
+}
+
 /// down_write_trylock(), of a semaphore made by [`Rwsem::with_unlock_step`] or
 /// [`Rwsem::with_handover`].
 #[track_caller]

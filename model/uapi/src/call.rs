@@ -163,6 +163,8 @@ pub enum Call {
     FaultAlloc,
     /// `IOMMU_VEVENTQ_ALLOC`
     VeventqAlloc,
+    /// `IOMMU_IOAS_CHANGE_PROCESS`
+    IoasChangeProcess,
     /// `IOMMU_HW_QUEUE_ALLOC`
     HwQueueAlloc,
     /// read(2) of an event queue's file.
@@ -350,6 +352,14 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[out("out_veventq_id", Id), out("out_veventq_fd", File)],
         entry_num: false,
         doc: "Allocates a queue for the events of a vIOMMU, and its file (6.15+).",
+    },
+    Signature {
+        call: Call::IoasChangeProcess,
+        name: "IOMMU_IOAS_CHANGE_PROCESS",
+        args: &[opt("__reserved", Num, 0)],
+        outs: &[],
+        entry_num: false,
+        doc: "Moves what is mapped to the calling process: takes all IOASes (6.13+).",
     },
     Signature {
         call: Call::HwQueueAlloc,
