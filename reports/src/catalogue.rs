@@ -9,7 +9,7 @@ use crate::record::json;
 use crate::rows::revisions;
 use crate::run::Exit;
 use crate::values::grouped;
-use scenarios::{Explorer, Kind, Scenario};
+use scenarios::{left_out, Explorer, Kind, LeftOut, Scenario};
 use serde::Serialize;
 use std::fmt::Write;
 use uapi::pick::{Pick, Subject};
@@ -151,6 +151,8 @@ struct Explanation {
     /// Kernel functions on the first row, in order of their first step.
     functions: Vec<String>,
     limits: Vec<&'static str>,
+    /// What the model leaves out, with the reason.
+    left_out: Vec<LeftOut>,
 }
 
 /// `explain`
@@ -203,6 +205,7 @@ fn explanation(scenario: Scenario, called: String) -> Result<Explanation, Failed
         explorers: Explorer::ALL.iter().filter(|e| scenario.suits(**e)).map(|e| e.name()).collect(),
         functions,
         limits,
+        left_out: left_out().map_err(Failed::usage)?,
         name: scenario.name,
         question: scenario.question,
         source: scenario.source,
@@ -294,5 +297,8 @@ fn explanation_text(e: &Explanation, width: usize) -> String {
     item("explorers", &e.explorers.join(", "));
     item("functions", &e.functions.join(", "));
     item("limits", &e.limits.join("\n"));
+    let left_out: Vec<String> =
+        e.left_out.iter().map(|l| format!("{}: {}", l.what, l.reason)).collect();
+    item("left out", &left_out.join("\n"));
     text
 }

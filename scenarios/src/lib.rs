@@ -18,6 +18,7 @@ pub mod answers;
 
 mod error;
 mod file;
+mod left_out;
 mod load;
 mod schema;
 mod step;
@@ -25,6 +26,7 @@ mod verdict_text;
 mod write;
 
 pub use error::{Location, Problem, ScenarioError};
+pub use left_out::{left_out, LeftOut};
 pub use load::{directory, load_dir, resolve, Loaded, FILE_SIZE_MAX};
 pub use schema::schema;
 pub use write::{call_table, step_text, write};

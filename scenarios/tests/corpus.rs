@@ -98,3 +98,46 @@ fn there_is_a_canary_that_must_fail() {
         assert!(scenarios::Explorer::ALL.iter().all(|e| s.suits(*e)), "{}", s.name);
     }
 }
+
+/// The R-numbers of the reference's catalogue.
+const CATALOGUE: &[(&str, &[u32])] = &[
+    ("R-A", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]),
+    ("R-B", &[1, 2, 3, 4, 5]),
+    (
+        "R-C",
+        &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21, 22, 23, 24, 25],
+    ),
+    ("R-D", &[1, 2, 3, 5, 6, 7]),
+    ("R-E", &[1, 2, 3]),
+    ("R-F", &[1, 3, 4, 5, 6, 7]),
+    ("R-G", &[1, 4, 5, 6, 7]),
+    ("R-H", &[1]),
+];
+
+/// Each number of the catalogue is asked by a scenario, or stands in `left_out.toml` with the
+/// reason; none does both.
+#[test]
+fn the_catalogue_is_asked_or_left_out() {
+    let numbers_of = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        words.filter(|w| w.starts_with("R-")).map(str::to_string).collect()
+    };
+    let asked: BTreeSet<String> = scenarios().iter().flat_map(|s| numbers_of(&s.source)).collect();
+    let left_out: BTreeSet<String> = scenarios::left_out()
+        .expect("the file is read")
+        .into_iter()
+        .flat_map(|l| l.races)
+        .collect();
+    let all: BTreeSet<String> = CATALOGUE
+        .iter()
+        .flat_map(|(family, numbers)| numbers.iter().map(move |n| format!("{family}{n}")))
+        .collect();
+
+    let missing: Vec<&String> =
+        all.iter().filter(|r| !asked.contains(*r) && !left_out.contains(*r)).collect();
+    assert!(missing.is_empty(), "neither asked nor left out: {missing:?}");
+    let both: Vec<&String> = asked.intersection(&left_out).collect();
+    assert!(both.is_empty(), "asked, so take it out of left_out.toml: {both:?}");
+    let unknown: Vec<&String> = asked.union(&left_out).filter(|r| !all.contains(*r)).collect();
+    assert!(unknown.is_empty(), "not in the catalogue: {unknown:?}");
+}
