@@ -249,6 +249,19 @@ pub const LINUX_7_3: Revision = Revision {
     ..LINUX_6_17
 };
 
+/// iommufd's for-next of September 2026: the core goes through the array of invalidations.
+pub const FOR_NEXT_2026_09: Revision = Revision {
+    info: RevisionInfo {
+        name: "for_next_2026_09",
+        aliases: &[],
+        twin_of: None,
+        doc: "As 7.3, with an invalidation array that the core goes through",
+        source: "iommufd for-next, 11 Sep 2026: 26564d25cd81, 61e2f25a49bc, 5519695903a4",
+    },
+    iommufd_hwpt_invalidate: hw_pagetable::for_next_2026_09::iommufd_hwpt_invalidate,
+    ..LINUX_7_3
+};
+
 /// The description of a twin.
 const fn twin(
     of: &'static str,
@@ -421,6 +434,7 @@ pub fn rows() -> impl Iterator<Item = &'static Revision> {
         LINUX_6_17_RC1,
         LINUX_6_17,
         LINUX_7_3,
+        FOR_NEXT_2026_09,
     ];
     BASE.iter().chain(TWINS_6_13).chain(TWINS_6_17)
 }

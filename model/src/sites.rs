@@ -30,6 +30,7 @@ sources![
     "iommufd/graph.rs",
     "iommufd/hw_pagetable.rs",
     "iommufd/hw_queue.rs",
+    "iommufd/hw_pagetable/for_next_2026_09.rs",
     "iommufd/hw_pagetable/nested_only.rs",
     "iommufd/invariants.rs",
     "iommufd/io_pagetable.rs",

@@ -6,6 +6,7 @@
 //!
 //! Source: reference/iommufd.md 2.4, 2.5.3, 2.9.5, 2.9.6 (H7x, and the answers of real kernels).
 
+pub mod for_next_2026_09;
 pub mod nested_only;
 
 use uapi::call::{AUTO, HWPT_ALLOC_NEST_PARENT, HWPT_FAULT_ID_VALID};
