@@ -1,5 +1,6 @@
 //! From a subject to what a backend runs.
 
+use uapi::mutation::CallSite;
 use uapi::pick::{ModelError, RevisionInfo, Subject};
 use uapi::step::Site;
 
@@ -28,6 +29,11 @@ pub fn with_maker<R>(
 /// Every row of the model, described.
 pub fn all_revisions() -> Vec<RevisionInfo> {
     revisions::rows().map(|row| row.info).collect()
+}
+
+/// Every place in the kernel model that calls a primitive which a mutant can change.
+pub fn call_sites() -> &'static [CallSite] {
+    sites::call_sites()
 }
 
 /// The C function that a step is in.

@@ -6,7 +6,8 @@
 //! * `explore(&Subject, &mut dyn Explore, &Limits) -> Result<(), ModelError>`: executions until
 //!   the explorer wants no more;
 //! * `run(&Subject, &mut dyn Pick, &Limits) -> Result<Option<Outcome>, ModelError>`: one of them;
-//! * `revisions() -> &'static [RevisionInfo]`.
+//! * `revisions() -> &'static [RevisionInfo]`;
+//! * `call_sites() -> &'static [CallSite]`: where a mutant can be made (`Limits::mutation`).
 //!
 //! `model_shuttle` has `sample(&Subject, Sampler, seed: u64, iterations: u64, &Limits, &mut dyn
 //! FnMut(Outcome) -> bool) -> Result<(), ModelError>` in addition (false from the callback ends
@@ -26,7 +27,7 @@ pub mod sync;
 mod entry;
 #[cfg(not(feature = "backend-loom"))]
 pub use entry::{explore, run};
-pub use guests::{all_revisions as revisions, function_at};
+pub use guests::{all_revisions as revisions, call_sites, function_at};
 
 #[cfg(feature = "backend-shuttle")]
 mod sampling;

@@ -409,11 +409,13 @@ impl World {
         }
         self.note_destroy(step);
         let answer = self.call(place, index, step);
+        sync::return_to_user();
         let injected = fault::disarm();
         if let Ok(answer) = answer {
             self.record(place, index, step, &answer, injected);
         }
         task_work_run();
+        sync::return_to_user();
         lockdep::return_to_user(sync::site(std::panic::Location::caller()));
     }
 
@@ -922,6 +924,7 @@ impl World {
             let bound = self.state.with(|st| st.bound.first().map(|b| b.idev));
             let Some(idev) = bound else { break };
             self.unbind(idev);
+            sync::return_to_user();
         }
         // exit_mm() comes before exit_files().
         for vma in 0..self.state.with(|st| st.vmas.len()) {
@@ -930,7 +933,9 @@ impl World {
         let fds = self.files.get().map_or(0, |files| files.fd.len());
         for fd in 0..fds {
             let _never_open = self.close(fd);
+            sync::return_to_user();
             task_work_run();
+            sync::return_to_user();
         }
     }
 }

@@ -4,7 +4,11 @@
 //! of the model bear the names of the kernel's, so the name of the Rust function around that line
 //! is the C function. The table is read off the sources themselves, which are compiled in: no
 //! function of the model has to say its own name.
+//!
+//! The same reading gives the list of call sites ([`call_sites`]): every call of a primitive that
+//! a mutant can change, whether or not any program reaches it.
 
+use uapi::mutation::{CallSite, PRIMITIVES};
 use uapi::step::Site;
 
 use crate::sync::OncePerProcess;
@@ -147,4 +151,83 @@ fn function_name(line: &'static str) -> Option<&'static str> {
     let rest = rest.strip_prefix("const ").unwrap_or(rest);
     let rest = rest.strip_prefix("fn ")?;
     rest.find(['(', '<']).map(|end| &rest[..end])
+}
+
+// ---------------------------------------------------------------------------------------------
+// Call sites
+// ---------------------------------------------------------------------------------------------
+
+/// Whether a file is a part of the kernel that is modelled, and neither user space, nor one of the
+/// testbed's own checks, nor the inside of a primitive.
+fn is_kernel(file: &str) -> bool {
+    const CHECKS: &[&str] = &["iommufd/graph.rs", "iommufd/invariants.rs", "iommufd/objects.rs"];
+    const MODELLED: &[&str] = &["linux/device.rs", "linux/iommu.rs"];
+    (file.starts_with("iommufd/") && !CHECKS.contains(&file)) || MODELLED.contains(&file)
+}
+
+/// The call sites of [`SOURCES`], by file, line and column.
+static CALL_SITES: OncePerProcess<Vec<CallSite>> = OncePerProcess::new();
+
+/// Every place in the kernel model that calls a primitive which can be done otherwise.
+pub fn call_sites() -> &'static [CallSite] {
+    CALL_SITES.get_or_init(|| {
+        let mut files: Vec<_> = SOURCES.iter().filter(|(file, _)| is_kernel(file)).collect();
+        files.sort_unstable();
+        files.into_iter().flat_map(|(file, text)| call_sites_of(file, text)).collect()
+    })
+}
+
+fn call_sites_of(file: &'static str, text: &'static str) -> Vec<CallSite> {
+    let functions = functions_of(text);
+    let mut sites: Vec<CallSite> = Vec::new();
+    for (text, line) in text.lines().zip(1..) {
+        if function_name(text).is_some() {
+            continue;
+        }
+        let i = functions.partition_point(|(first, _)| *first <= line);
+        let Some(&(part, function)) = i.checked_sub(1).map(|i| &functions[i]) else { continue };
+        for (column, op) in calls(text) {
+            let Some((op, changes)) = PRIMITIVES.iter().find(|(name, _)| *name == op) else {
+                continue;
+            };
+            let earlier = sites.iter().filter(|s| s.function == function && s.op == *op);
+            let nth = earlier.count() as u32 + 1;
+            sites.push(CallSite { file, line, column, function, part, op, nth, changes });
+        }
+    }
+    sites
+}
+
+/// The names in a line of code that are called: column from 1, and name. A method counts only if
+/// it is `store`, the one method that is a primitive.
+fn calls(line: &'static str) -> Vec<(u32, &'static str)> {
+    let code = line.split("//").next().unwrap_or(line);
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut calls = Vec::new();
+    for (open, _) in code.match_indices('(') {
+        let start = code[..open].rfind(|c| !is_word(c)).map_or(0, |i| i + 1);
+        let name = &code[start..open];
+        if !name.is_empty() && code[..start].ends_with('.') == (name == "store") {
+            calls.push((start as u32 + 1, name));
+        }
+    }
+    calls
+}
+
+/// Where a call site is.
+pub fn place(index: u16) -> Option<Site> {
+    let site = call_sites().get(usize::from(index))?;
+    Some(Site { file: site.file, line: site.line, column: site.column })
+}
+
+/// The call site at this place, if it is one.
+pub fn call_site_at(at: Site) -> Option<u16> {
+    let key = (below_src(at.file), at.line, at.column);
+    let found = call_sites().binary_search_by_key(&key, |s| (s.file, s.line, s.column));
+    found.ok().and_then(|i| u16::try_from(i).ok())
+}
+
+/// Whether the two are one place, whichever package it was compiled in.
+pub fn same_place(a: Site, b: Site) -> bool {
+    (a.line, a.column) == (b.line, b.column) && below_src(a.file) == below_src(b.file)
 }

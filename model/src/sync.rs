@@ -17,6 +17,7 @@ use std::cell::{Cell as StdCell, RefCell, UnsafeCell};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe, Location};
 use std::rc::Rc;
 
+use uapi::mutation::Change;
 use uapi::outcome::{Ending, Outcome};
 use uapi::pick::ModelError;
 #[cfg(not(feature = "backend-loom"))]
@@ -179,6 +180,9 @@ struct Exec {
     graphs: RefCell<Vec<Graph>>,
     stale_compare: StdCell<bool>,
     late_wakeups: StdCell<u32>,
+    /// Steps of the setup and of `finally`, which no explorer counts.
+    alone: StdCell<u32>,
+    changes: Changes,
     guest: RefCell<Option<Rc<dyn Guest>>>,
     locals: UnsafeCell<[Option<Box<dyn Any>>; LOCALS_MAX]>,
     /// What the backend needs to hand over control.
@@ -240,6 +244,8 @@ impl Exec {
             graphs: RefCell::new(Vec::new()),
             stale_compare: StdCell::new(false),
             late_wakeups: StdCell::new(0),
+            alone: StdCell::new(0),
+            changes: Changes::new(limits),
             guest: RefCell::new(None),
             locals: UnsafeCell::new([const { None }; LOCALS_MAX]),
             #[cfg(any(feature = "backend-std", feature = "backend-loom"))]
@@ -358,7 +364,7 @@ impl Exec {
 
 /// Where the caller of a primitive stands in the model's source.
 pub fn site(location: &'static Location<'static>) -> Site {
-    Site { file: location.file(), line: location.line() }
+    Site { file: location.file(), line: location.line(), column: location.column() }
 }
 
 /// A new object for [`Access`]: its ordinal in order of creation.
@@ -580,11 +586,20 @@ fn blocking_step<R>(
     body: impl FnOnce(&mut Effect) -> R,
 ) -> R {
     let exec = exec();
+    if exec.changes.any_deferred.get() {
+        make_deferred(exec, Due::AfterUnlock);
+        if op.ends_with("_unlock") || op.starts_with("up_") {
+            exec.changes.passed(exec.current.get());
+        }
+    }
     let me = exec.current.get();
     if exec.concurrent() {
         announce(exec, me, op, at, &accesses, ready, awaits);
-    } else if let Some(ready) = ready {
-        wait_alone(exec, me, op, at, ready);
+    } else {
+        count_alone(exec);
+        if let Some(ready) = ready {
+            wait_alone(exec, me, op, at, ready);
+        }
     }
     exec.push_trace(me, op, at, true);
     let mut effect = Effect { accesses, counter: None, tracing: exec.limits.trace };
@@ -598,6 +613,18 @@ fn blocking_step<R>(
     #[cfg(feature = "backend-loom")]
     backend::wake_ready(exec);
     result
+}
+
+/// Steps of the setup and of `finally` together after which an execution is given up.
+const ALONE_MAX: u32 = 20_000;
+
+/// Counts a step of the setup or of `finally`: nothing runs without a bound.
+fn count_alone(exec: &Exec) {
+    exec.alone.set(exec.alone.get() + 1);
+    if exec.alone.get() > ALONE_MAX {
+        exec.end(Ending::StepLimit);
+        resume_unwind(Box::new(Unwind));
+    }
 }
 
 /// A step of the setup or of `finally` that has to wait: time passes, or it hangs.
@@ -628,6 +655,9 @@ pub fn unlocked(op: &'static str, at: Site, obj: u32, key: u64, args: impl FnOnc
     }
     exec.push_graph();
     released(obj, key);
+    if exec.changes.any_deferred.get() {
+        exec.changes.passed(me);
+    }
 }
 
 /// As [`unlocked`] without a line in the log: the lock was taken and given back within the last
@@ -652,6 +682,162 @@ pub fn local_step<R>(op: &'static str, at: Site, body: impl FnOnce(&mut Effect) 
     let result = body(&mut effect);
     exec.push_graph();
     result
+}
+
+// ---------------------------------------------------------------------------------------------
+// Mutants
+// ---------------------------------------------------------------------------------------------
+
+/// A step that a mutant puts off.
+struct Deferred {
+    cpu: Cpu,
+    /// Whether the CPU has given a lock back since.
+    passed: bool,
+    step: Box<dyn FnOnce()>,
+}
+
+/// Which deferred steps are to be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// Those that an unlock of this CPU has passed.
+    AfterUnlock,
+    /// All of this CPU.
+    Now,
+}
+
+/// What this execution does otherwise than the text, and what it is asked to note.
+struct Changes {
+    /// Whether primitives have to ask: there is a mutation, or call sites are noted.
+    asked: bool,
+    mutation: Option<(Site, Change)>,
+    reach: bool,
+    reached: RefCell<std::collections::BTreeSet<u16>>,
+    any_deferred: StdCell<bool>,
+    deferred: RefCell<Vec<Deferred>>,
+    /// Locks that were dropped or taken in a weaker way, and by whom: their unlocks go with them.
+    locks: RefCell<Vec<(Cpu, u32, Change)>>,
+}
+
+impl Changes {
+    fn new(limits: &Limits) -> Changes {
+        let place = limits.mutation.and_then(|m| Some((crate::sites::place(m.site)?, m.change)));
+        Changes {
+            asked: place.is_some() || limits.reach,
+            mutation: place,
+            reach: limits.reach,
+            reached: RefCell::default(),
+            any_deferred: StdCell::new(false),
+            deferred: RefCell::default(),
+            locks: RefCell::default(),
+        }
+    }
+
+    /// `cpu` gives a lock back: what it put off is due before its next step.
+    fn passed(&self, cpu: Cpu) {
+        self.deferred
+            .borrow_mut()
+            .iter_mut()
+            .filter(|d| d.cpu == cpu)
+            .for_each(|d| d.passed = true);
+    }
+}
+
+/// What is to be done at this call site instead of the step that it calls for. Every primitive of
+/// `uapi::mutation::PRIMITIVES` asks first.
+#[inline]
+pub fn change_at(at: Site) -> Option<Change> {
+    let exec = exec();
+    match exec.changes.asked {
+        false => None,
+        true => asked_change_at(exec, at),
+    }
+}
+
+#[cold]
+fn asked_change_at(exec: &Exec, at: Site) -> Option<Change> {
+    let changes = &exec.changes;
+    if changes.reach {
+        changes.reached.borrow_mut().extend(crate::sites::call_site_at(at));
+    }
+    changes.mutation.filter(|(place, _)| crate::sites::same_place(*place, at)).map(|(_, c)| c)
+}
+
+/// Makes a step that has no result as its call site is to be changed: not at all, twice, later.
+///
+/// `args` are what the caller of the primitive gave, and borrow nothing of the primitive's own:
+/// what they borrow lies on the heap of the execution, which keeps everything until it ends.
+#[inline]
+pub fn changed<A: Copy>(change: Option<Change>, args: A, step: fn(A)) {
+    match change {
+        None => step(args),
+        Some(change) => changed_otherwise(change, args, step),
+    }
+}
+
+#[cold]
+fn changed_otherwise<A: Copy>(change: Change, args: A, step: fn(A)) {
+    match change {
+        Change::Omit => {}
+        Change::Repeat => {
+            step(args);
+            step(args);
+        }
+        Change::Defer => {
+            let exec = exec();
+            let step: Box<dyn FnOnce() + '_> = Box::new(move || step(args));
+            // SAFETY: only the lifetime changes. Call sites of mutants are those of the kernel
+            // model, whose primitives are fields of heap objects; the heap keeps them until the
+            // execution ends, and no deferred step is made after that.
+            let step = unsafe {
+                std::mem::transmute::<Box<dyn FnOnce() + '_>, Box<dyn FnOnce() + 'static>>(step)
+            };
+            let cpu = exec.current.get();
+            exec.changes.deferred.borrow_mut().push(Deferred { cpu, passed: false, step });
+            exec.changes.any_deferred.set(true);
+        }
+        _ => step(args),
+    }
+}
+
+/// Makes the steps that this CPU has put off and that are due.
+#[cold]
+fn make_deferred(exec: &Exec, due: Due) {
+    let me = exec.current.get();
+    loop {
+        let mut deferred = exec.changes.deferred.borrow_mut();
+        let next = deferred.iter().position(|d| d.cpu == me && (due == Due::Now || d.passed));
+        let Some(next) = next else { break };
+        let step = deferred.remove(next).step;
+        exec.changes.any_deferred.set(!deferred.is_empty());
+        drop(deferred);
+        step();
+    }
+}
+
+/// This CPU returns to user space: nothing is put off beyond that.
+pub fn return_to_user() {
+    let exec = exec();
+    if exec.changes.any_deferred.get() {
+        make_deferred(exec, Due::Now);
+    }
+}
+
+/// This CPU drops a lock, or takes it in a weaker way, as a mutant says.
+#[cold]
+pub fn lock_changed(obj: u32, change: Change) {
+    let exec = exec();
+    exec.changes.locks.borrow_mut().push((exec.current.get(), obj, change));
+}
+
+/// What was done instead of taking the lock that this CPU now gives back.
+#[inline]
+pub fn unlock_changed(obj: u32) -> Option<Change> {
+    let exec = exec();
+    exec.changes.mutation?;
+    let mut locks = exec.changes.locks.borrow_mut();
+    let me = exec.current.get();
+    let i = locks.iter().rposition(|(cpu, lock, _)| *cpu == me && *lock == obj)?;
+    Some(locks.remove(i).2)
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -894,6 +1080,7 @@ fn execute(
         stale_compare: exec.stale_compare.get(),
         late_wakeups: exec.late_wakeups.get(),
         lock_order: Vec::new(),
+        reached: exec.changes.reached.take().into_iter().collect(),
         state: Vec::new(),
         trace: None,
     };

@@ -286,7 +286,7 @@ fn explore(
     }
 }
 
-fn limits(bounds: &Bounds, recycle: bool) -> Limits {
+pub(crate) fn limits(bounds: &Bounds, recycle: bool) -> Limits {
     Limits {
         steps_max: bounds.steps_max,
         recycle,

@@ -27,6 +27,7 @@ mod dpor_tests;
 mod families;
 pub mod golden;
 mod loom;
+pub mod mutation;
 pub mod peers;
 mod portfolio;
 #[cfg(test)]

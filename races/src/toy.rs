@@ -296,6 +296,7 @@ pub(crate) fn explore(litmus: &Litmus, explorer: &mut dyn Explore) {
             stale_compare: false,
             late_wakeups: Default::default(),
             lock_order: Vec::new(),
+            reached: Vec::new(),
             state,
             trace: None,
         }));
@@ -321,7 +322,7 @@ fn run(m: &mut Machine<'_>, explorer: &mut dyn Explore) -> Ending {
                 enabled: m.ready(t, insn),
                 awaits: matches!(insn, Insn::Await { .. }),
                 op: "toy",
-                site: Site { file: "toy", line: m.threads[t].at as u32 },
+                site: Site { file: "toy", line: m.threads[t].at as u32, column: 1 },
                 accesses: m.accesses(insn),
             });
         }

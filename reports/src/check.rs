@@ -202,22 +202,33 @@ pub fn run(
     screen: &Screen,
     done: &mut dyn FnMut(&Answered),
 ) -> Vec<Answered> {
+    in_parallel(questions, settings.jobs, screen, |q| answer(q, settings, screen), done)
+}
+
+/// Works on all items with several threads. `done` gets the results in the order of the items;
+/// after an interrupt some are missing.
+pub fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    jobs: usize,
+    screen: &Screen,
+    work: impl Fn(&T) -> R + Sync,
+    done: &mut dyn FnMut(&R),
+) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let (send, receive) = mpsc::channel();
-    let jobs = settings.jobs.clamp(1, questions.len().max(1));
-    screen.start(questions.len());
-    let mut finished = Vec::with_capacity(questions.len());
+    let jobs = jobs.clamp(1, items.len().max(1));
+    screen.start(items.len());
+    let mut finished = Vec::with_capacity(items.len());
     std::thread::scope(|scope| {
         for _ in 0..jobs {
-            let (send, next) = (send.clone(), &next);
+            let (send, next, work) = (send.clone(), &next, &work);
             scope.spawn(move || loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
-                let Some(question) = questions.get(i).filter(|_| !interrupt::requested()) else {
+                let Some(item) = items.get(i).filter(|_| !interrupt::requested()) else {
                     break;
                 };
-                let answered = answer(question, settings, screen);
                 // Only a vanished receiver makes this fail, and then nobody wants the answer.
-                if send.send((i, answered)).is_err() {
+                if send.send((i, work(item))).is_err() {
                     break;
                 }
             });

@@ -5,6 +5,7 @@ use crate::catalogue;
 use crate::check::{Settings, BUDGET};
 use crate::columns::Steps;
 use crate::commands;
+use crate::mutate;
 use crate::output::complain;
 use crate::run::Exit;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -26,6 +27,13 @@ Exit codes:
   0    every sequence agrees
   1    a sequence differs
   2    bad usage or a bad file";
+const MUTATE_EXIT_CODES: &str = "\
+Exit codes:
+  0    every change is noticed, or listed in scenarios/survivors.toml
+  1    a change is neither, an entry of survivors.toml excuses nothing, or a verdict differs
+       without any change
+  2    bad usage or a bad file
+  130  interrupted by Ctrl-C";
 
 /// Settles race claims about iommufd: runs small programs of iommufd calls on a model of the
 /// kernel, in every interleaving, and holds what it finds against the recorded verdicts.
@@ -98,6 +106,13 @@ enum Command {
         /// How to print it.
         #[arg(long, value_enum, default_value_t = Text::Human)]
         format: Text,
+    },
+    /// Omit, repeat or weaken each step of the model at run time, and say which changes no
+    /// scenario notices.
+    #[command(after_help = MUTATE_EXIT_CODES)]
+    Mutate {
+        #[command(flatten)]
+        options: MutateOptions,
     },
     /// Print the JSON Schema of the scenario format.
     Schema,
@@ -191,6 +206,52 @@ impl CheckOptions {
     }
 }
 
+/// Options of `mutate`.
+#[derive(Args, Clone, Debug)]
+pub struct MutateOptions {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Text::Human)]
+    pub format: Text,
+    /// Only this revision (name or alias). Can be repeated. Default: all that are no twins.
+    #[arg(long, value_name = "R")]
+    pub revision: Vec<String>,
+    /// Only the steps of this C function. Can be repeated.
+    #[arg(long, value_name = "F")]
+    pub function: Vec<String>,
+    /// Time after which one scenario gives up on one change: a safety net, such as 90s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    pub budget: Duration,
+    /// Executions after which one scenario gives up on one change. Default: four times what it
+    /// takes without a change, and at least 4,096.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub executions: Option<u64>,
+    /// Only the K-th of N parts of the changes: a sample, or one machine's part.
+    #[arg(long, value_name = "K/N", value_parser = shard)]
+    pub shard: Option<Shard>,
+    /// Changes that are tried at the same time. Default: one per CPU of the machine.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// No progress bar.
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Show the changes that are listed in survivors.toml, too, with their reasons.
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+impl MutateOptions {
+    /// As the runner wants them.
+    pub fn settings(&self) -> Settings {
+        let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        Settings {
+            budget: self.budget,
+            executions: self.executions,
+            jobs: self.jobs.map_or_else(cpus, usize::from),
+            ..Settings::default()
+        }
+    }
+}
+
 /// One part of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shard {
@@ -277,6 +338,7 @@ pub fn main() -> u8 {
         Some(Command::Answers { file, revision, format }) => {
             answers::answers(&file, &revision, format)
         }
+        Some(Command::Mutate { options }) => mutate::mutate(&options),
         Some(Command::Schema) => commands::schema(),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -490,6 +490,7 @@ mod tests {
             stale_compare: false,
             late_wakeups: 0,
             lock_order: Vec::new(),
+            reached: Vec::new(),
             state: Vec::new(),
             trace: Some(Trace {
                 steps,

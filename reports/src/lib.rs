@@ -5,10 +5,11 @@
 //!   [`junit`] what machines read;
 //! * [`cli`] is the command line, [`commands`] and [`catalogue`] are what it calls;
 //! * [`answers`] compares recordings of real kernels with the model;
+//! * [`mutate`] asks which steps of the model no scenario misses;
 //! * [`pages`] are the generated parts of the documentation.
 //!
 //! This is the highest floor: it may use every crate below it, and nothing uses it. The later
-//! commands `simulate`, `sweep`, `mutate` and `report` get their modules beside
+//! commands `simulate`, `sweep` and `report` get their modules beside
 //! [`commands`] and their variants in [`cli`].
 
 pub mod answers;
@@ -25,6 +26,7 @@ pub mod interrupt;
 pub mod judge;
 pub mod junit;
 pub mod lock_order;
+pub mod mutate;
 pub mod observation;
 pub mod output;
 pub mod pages;

@@ -10,6 +10,7 @@
 //! * [`write`]: a program back into a file; [`step_text`]: one step as a scenario spells it.
 //! * [`schema`]: the format as a JSON Schema.
 //! * [`answers`]: what real kernels answered, as programs.
+//! * [`survivors`]: the mutants that no scenario has to notice.
 //!
 //! The text of a step is parsed against [`uapi::call::SIGNATURES`]: nothing here knows a call.
 //! How to write a file is in `scenarios/README.md`.
@@ -22,6 +23,7 @@ mod left_out;
 mod load;
 mod schema;
 mod step;
+mod survivors;
 mod verdict_text;
 mod write;
 
@@ -29,6 +31,7 @@ pub use error::{Location, Problem, ScenarioError};
 pub use left_out::{left_out, LeftOut};
 pub use load::{directory, load_dir, resolve, Loaded, FILE_SIZE_MAX};
 pub use schema::schema;
+pub use survivors::{survivors, Survivor, SURVIVORS};
 pub use write::{call_table, step_text, write};
 
 use std::collections::BTreeMap;

@@ -85,15 +85,22 @@ pub fn resolve(name_or_path: &str, dir: &Path) -> Result<PathBuf, ScenarioError>
 
 /// Reads one file.
 pub(crate) fn read(path: &Path, revisions: &[RevisionInfo]) -> Result<Scenario, ScenarioError> {
+    let text = text_of(path)?;
+    let mut scenario = file::parse(&stem(path), &path.display().to_string(), &text, revisions)?;
+    scenario.path = Some(path.to_path_buf());
+    Ok(scenario)
+}
+
+/// The text of a file of the size of a scenario.
+pub(crate) fn text_of(path: &Path) -> Result<String, ScenarioError> {
     let bytes = bytes(
         path,
         FILE_SIZE_MAX,
         "name a file in it; without a name, all scenarios of the checkout run",
         "a scenario fits on a screen; is this the file you meant?",
     )?;
-    let shown = path.display().to_string();
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
         Err(e) => {
             let bad = e.utf8_error().valid_up_to();
             // Every byte before the first bad one stands unchanged in the lossy text, so its
@@ -106,12 +113,9 @@ pub(crate) fn read(path: &Path, revisions: &[RevisionInfo]) -> Result<Scenario, 
                 "the file is not UTF-8",
                 "a scenario is a text file; save it as UTF-8",
             );
-            return Err(ScenarioError::new(&shown, Some(&lossy), vec![problem]));
+            Err(ScenarioError::new(&path.display().to_string(), Some(&lossy), vec![problem]))
         }
-    };
-    let mut scenario = file::parse(&stem(path), &shown, &text, revisions)?;
-    scenario.path = Some(path.to_path_buf());
-    Ok(scenario)
+    }
 }
 
 /// The bytes of a file of at most `size_max`; what to say of a directory and of a larger file.
@@ -162,6 +166,9 @@ fn stem(path: &Path) -> String {
     path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// TOML files in the directory of the scenarios that are none, without their extension.
+const NO_SCENARIOS: &[&str] = &["Cargo", "left_out", "survivors"];
+
 /// Every scenario file below `dir`, sorted by path. `Cargo.toml` is not one.
 fn files(dir: &Path) -> Result<Vec<PathBuf>, ScenarioError> {
     let mut found = Vec::new();
@@ -176,7 +183,9 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, ScenarioError> {
                 if !skipped && depth < DEPTH_MAX {
                     todo.push((path, depth + 1));
                 }
-            } else if path.extension().is_some_and(|e| e == "toml") && stem(&path) != "Cargo" {
+            } else if path.extension().is_some_and(|e| e == "toml")
+                && !NO_SCENARIOS.contains(&stem(&path).as_str())
+            {
                 found.push(path);
             }
         }

@@ -487,7 +487,7 @@ fn iommufd_veventq_fops_read(
         out.words.extend(data.map(|virt_id| virt_id as u32));
         if let Fetched::Event(vevent) = fetched {
             spin_lock(&veventq.common.lock);
-            veventq.num_events.store(veventq.num_events.load() - 1);
+            veventq.num_events.store(veventq.num_events.load().wrapping_sub(1));
             spin_unlock(&veventq.common.lock);
             kfree(vevent);
         }

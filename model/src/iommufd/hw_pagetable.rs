@@ -24,7 +24,7 @@ use crate::iommufd::selftest::{
 };
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::list::{list_add_tail, list_del_init};
-use crate::linux::mutex::{lockdep_assert_not_held, mutex_lock, mutex_unlock};
+use crate::linux::mutex::{lockdep_assert_held, lockdep_assert_not_held, mutex_lock, mutex_unlock};
 use crate::linux::refcount::{refcount_dec, refcount_inc};
 use crate::linux::slab::{Plain, Ptr};
 
@@ -91,6 +91,7 @@ pub fn iommufd_hwpt_paging_alloc(
     immediate_attach: bool,
     user_data: Option<UserData>,
 ) -> Result<Ptr<HwptPaging>, Errno> {
+    lockdep_assert_held(&ioas.mutex);
     if flags & !ictx.rev.hwpt_paging_flags != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -170,6 +171,8 @@ pub fn iommufd_hwpt_paging_abort(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
     let hwpt = to::<HwptPaging>(obj);
 
     if let Some(ioas) = hwpt.ioas.load() {
+        // Until the finalize.
+        lockdep_assert_held(&ioas.mutex);
         hwpt_list_del(ioas, hwpt);
     }
     __iommufd_hwpt_paging_destroy(hwpt);

@@ -71,7 +71,10 @@ impl Device {
 /// get_device()
 #[track_caller]
 pub fn get_device(dev: Ptr<Device>) -> Ptr<Device> {
-    refcount::inc_as("get_device", sync::site(Location::caller()), &dev.kref);
+    let at = sync::site(Location::caller());
+    sync::changed(sync::change_at(at), (at, dev), |(at, dev)| {
+        refcount::inc_as("get_device", at, &dev.kref);
+    });
     dev
 }
 
@@ -79,9 +82,11 @@ pub fn get_device(dev: Ptr<Device>) -> Ptr<Device> {
 #[track_caller]
 pub fn put_device(dev: Ptr<Device>) {
     let at = sync::site(Location::caller());
-    if refcount::dec_and_test_as("put_device", at, &dev.kref) {
-        kfree(dev);
-    }
+    sync::changed(sync::change_at(at), (at, dev), |(at, dev)| {
+        if refcount::dec_and_test_as("put_device", at, &dev.kref) {
+            kfree(dev);
+        }
+    });
 }
 
 /// A driver looks into the device.

@@ -9,6 +9,7 @@ use uapi::Errno;
 use crate::linux::device::Device;
 use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
 use crate::linux::slab::{Owner, Plain, Ptr, Struct};
+use crate::linux::warn::warn_on;
 
 /// struct iommu_group
 pub struct IommuGroup {
@@ -56,6 +57,15 @@ pub fn iommu_device_claim_dma_owner(dev: Ptr<Device>, owner: Owner) -> Result<()
     Ok(())
 }
 
+/// __iommu_release_dma_ownership(): the caller holds the mutex of the group.
+fn __iommu_release_dma_ownership(group: Ptr<IommuGroup>) {
+    if warn_on(group.owner_cnt.load() == 0 || group.owner.load().is_none()) {
+        return;
+    }
+    group.owner_cnt.store(0);
+    group.owner.store(None);
+}
+
 /// iommu_device_release_dma_owner()
 pub fn iommu_device_release_dma_owner(dev: Ptr<Device>) {
     let Some(group) = dev.iommu_group.get() else { return };
@@ -65,8 +75,7 @@ pub fn iommu_device_release_dma_owner(dev: Ptr<Device>) {
     if count > 1 {
         group.owner_cnt.store(count - 1);
     } else {
-        group.owner_cnt.store(0);
-        group.owner.store(None);
+        __iommu_release_dma_ownership(group);
     }
     mutex_unlock(&group.mutex);
 }

@@ -5,7 +5,7 @@
 
 use std::panic::Location;
 
-use uapi::step::{Access, Mode};
+use uapi::step::{Access, Mode, Site};
 use uapi::trace::Val;
 
 use crate::linux::slab::{Field, Ptr};
@@ -34,6 +34,12 @@ impl<T> ListHead<T> {
 #[track_caller]
 pub fn list_add_tail<T>(entry: Ptr<T>, head: &ListHead<T>) {
     let at = sync::site(Location::caller());
+    sync::changed(sync::change_at(at), (at, entry, head), |(at, entry, head)| {
+        add_tail(at, entry, head);
+    });
+}
+
+fn add_tail<T>(at: Site, entry: Ptr<T>, head: &ListHead<T>) {
     let accesses = head.field.accesses(Access::all(head.obj, Mode::Write));
     sync::step("list_add_tail", at, accesses, |effect| {
         effect.log(|| (vec![entry.val(), head.field.val()], Val::Void));
@@ -46,6 +52,12 @@ pub fn list_add_tail<T>(entry: Ptr<T>, head: &ListHead<T>) {
 #[track_caller]
 pub fn list_add<T>(entry: Ptr<T>, head: &ListHead<T>) {
     let at = sync::site(Location::caller());
+    sync::changed(sync::change_at(at), (at, entry, head), |(at, entry, head)| {
+        add(at, entry, head);
+    });
+}
+
+fn add<T>(at: Site, entry: Ptr<T>, head: &ListHead<T>) {
     let accesses = head.field.accesses(Access::all(head.obj, Mode::Write));
     sync::step("list_add", at, accesses, |effect| {
         effect.log(|| (vec![entry.val(), head.field.val()], Val::Void));
@@ -58,6 +70,17 @@ pub fn list_add<T>(entry: Ptr<T>, head: &ListHead<T>) {
 #[track_caller]
 pub fn list_del_init<T>(entry: Ptr<T>, head: &ListHead<T>) -> bool {
     let at = sync::site(Location::caller());
+    if let Some(change) = sync::change_at(at) {
+        let was_on = head.entries.with(|e| e.iter().any(|x| x.is(entry)));
+        sync::changed(Some(change), (at, entry, head), |(at, entry, head)| {
+            del_init(at, entry, head);
+        });
+        return was_on;
+    }
+    del_init(at, entry, head)
+}
+
+fn del_init<T>(at: Site, entry: Ptr<T>, head: &ListHead<T>) -> bool {
     let accesses = head.field.accesses(Access::all(head.obj, Mode::Write));
     sync::step("list_del_init", at, accesses, |effect| {
         effect.log(|| (vec![entry.val(), head.field.val()], Val::Void));

@@ -14,6 +14,7 @@
 //!
 //! Source: Documentation/locking/lockdep-design.rst for the checks; reference/iommufd.md 6.5.
 
+use uapi::mutation::Change;
 use uapi::splat::Kind;
 use uapi::step::{Access, Accesses, Cpu, Mode, Site};
 use uapi::trace::Val;
@@ -110,21 +111,37 @@ impl RawLock {
         lockdep::released(self.obj);
     }
 
-    /// Takes it as soon as it is free.
-    pub(super) fn lock(&self, op: &'static str, at: Site, how: How) {
-        self.lock_as(op, at, how, lockdep::acquired);
+    /// Takes it as soon as it is free. Whether it was taken: a mutant may drop it.
+    pub(super) fn lock(&self, op: &'static str, at: Site, how: How) -> bool {
+        self.lock_as(op, at, how, lockdep::acquired)
     }
 
     /// As [`RawLock::lock`], where another lock keeps locks of this class from being taken by two
     /// tasks in two orders.
-    pub(super) fn lock_nested(&self, op: &'static str, at: Site, how: How) {
-        self.lock_as(op, at, how, lockdep::acquired_nested);
+    pub(super) fn lock_nested(&self, op: &'static str, at: Site, how: How) -> bool {
+        self.lock_as(op, at, how, lockdep::acquired_nested)
     }
 
-    fn lock_as(&self, op: &'static str, at: Site, how: How, acquired: fn(Field, u32, Site)) {
+    fn lock_as(
+        &self,
+        op: &'static str,
+        at: Site,
+        how: How,
+        acquired: fn(Field, u32, Site),
+    ) -> bool {
+        let how = match sync::change_at(at) {
+            None => how,
+            Some(change) => {
+                sync::lock_changed(self.obj, change);
+                if change == Change::Omit {
+                    return false;
+                }
+                How::Shared
+            }
+        };
         let me = sync::current();
         if self.wake.is_some() && self.lock_or_queue(op, at, how) {
-            return;
+            return true;
         }
         let mode = if how == How::Exclusive { Mode::Lock } else { Mode::LockShared };
         // A task that holds it already is let in, so that the step can say what is wrong.
@@ -140,6 +157,7 @@ impl RawLock {
             self.take(me, how);
             acquired(self.field, self.obj, at);
         });
+        true
     }
 
     /// The first step of taking a lock that is handed over: takes it if it is free, queues
@@ -169,6 +187,10 @@ impl RawLock {
             let detail = format!("{op} of {} made without an unlock step", self.field.text());
             sync::stop(Kind::Assertion, at, detail);
         }
+        if let Some(change) = sync::change_at(at) {
+            sync::lock_changed(self.obj, change);
+            return true;
+        }
         let me = sync::current();
         let accesses = self.field.accesses(Access::all(self.obj, Mode::Write));
         sync::step(op, at, accesses, |effect| {
@@ -197,8 +219,13 @@ impl RawLock {
         })
     }
 
-    /// Gives it back.
-    pub(super) fn unlock(&self, op: &'static str, at: Site, how: How) {
+    /// Gives it back. False if a mutant had dropped it.
+    pub(super) fn unlock(&self, op: &'static str, at: Site, how: How) -> bool {
+        let how = match sync::unlock_changed(self.obj) {
+            None => how,
+            Some(Change::Omit) => return false,
+            Some(_) => How::Shared,
+        };
         let me = sync::current();
         if self.unlock_step {
             let accesses = self.field.accesses(Access::all(self.obj, Mode::Write));
@@ -215,6 +242,7 @@ impl RawLock {
             sync::unlocked(op, at, self.obj, 0, || vec![self.field.val()]);
             self.checked_give(me, at, how);
         }
+        true
     }
 
     /// Touches the lock once more, after it was given up. The waiter is let on without it: it

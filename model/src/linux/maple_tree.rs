@@ -98,6 +98,10 @@ pub fn mtree_load<T>(mt: &MapleTree<T>, page: u64) -> Option<Ptr<T>> {
 #[track_caller]
 pub fn mtree_erase<T>(mt: &MapleTree<T>, page: u64) -> Option<Ptr<T>> {
     let at = sync::site(Location::caller());
+    if sync::change_at(at).is_some() {
+        let holds = |&&(first, n, _): &&(u64, u64, Ptr<T>)| (first..first + n).contains(&page);
+        return mt.ranges.with(|ranges| ranges.iter().find(holds).map(|(_, _, entry)| *entry));
+    }
     let accesses = mt.field.accesses(Access::all(mt.obj, Mode::Write));
     spin_lock(&mt.ma_lock);
     let erased = sync::step("mtree_erase", at, accesses, |effect| {

@@ -6,6 +6,7 @@
 
 use std::panic::Location;
 
+use uapi::mutation::Change;
 use uapi::splat::Kind;
 use uapi::step::{Access, Accesses, Mode, Site};
 use uapi::trace::Val;
@@ -91,6 +92,10 @@ fn warn(kind: Kind, at: Site, r: &Refcount) -> i32 {
 #[track_caller]
 pub fn refcount_set(r: &Refcount, value: i32) {
     let at = sync::site(Location::caller());
+    sync::changed(sync::change_at(at), (at, r, value), |(at, r, value)| set(at, r, value));
+}
+
+fn set(at: Site, r: &Refcount, value: i32) {
     change(
         "refcount_set",
         at,
@@ -104,7 +109,10 @@ pub fn refcount_set(r: &Refcount, value: i32) {
 /// refcount_read()
 #[track_caller]
 pub fn refcount_read(r: &Refcount) -> i32 {
-    let at = sync::site(Location::caller());
+    read(sync::site(Location::caller()), r)
+}
+
+fn read(at: Site, r: &Refcount) -> i32 {
     change(
         "refcount_read",
         at,
@@ -131,6 +139,10 @@ fn added(at: Site, r: &Refcount, before: i32, value: i32) -> i32 {
 #[track_caller]
 pub fn refcount_add(value: i32, r: &Refcount) {
     let at = sync::site(Location::caller());
+    sync::changed(sync::change_at(at), (at, r, value), |(at, r, value)| add(at, r, value));
+}
+
+fn add(at: Site, r: &Refcount, value: i32) {
     change(
         "refcount_add",
         at,
@@ -144,7 +156,8 @@ pub fn refcount_add(value: i32, r: &Refcount) {
 /// refcount_inc()
 #[track_caller]
 pub fn refcount_inc(r: &Refcount) {
-    inc_as("refcount_inc", sync::site(Location::caller()), r);
+    let at = sync::site(Location::caller());
+    sync::changed(sync::change_at(at), (at, r), |(at, r)| inc_as("refcount_inc", at, r));
 }
 
 /// refcount_inc() under the name of what wraps it.
@@ -163,6 +176,10 @@ pub(super) fn inc_as(op: &'static str, at: Site, r: &Refcount) {
 #[track_caller]
 pub fn refcount_dec(r: &Refcount) {
     let at = sync::site(Location::caller());
+    sync::changed(sync::change_at(at), (at, r), |(at, r)| dec(at, r));
+}
+
+fn dec(at: Site, r: &Refcount) {
     change(
         "refcount_dec",
         at,
@@ -181,6 +198,18 @@ pub fn refcount_dec(r: &Refcount) {
 #[track_caller]
 pub fn refcount_inc_not_zero(r: &Refcount) -> bool {
     let at = sync::site(Location::caller());
+    match sync::change_at(at) {
+        None => inc_not_zero(at, r),
+        Some(Change::AsInc) => {
+            inc_as("refcount_inc", at, r);
+            true
+        }
+        Some(Change::Repeat) => inc_not_zero(at, r) && inc_not_zero(at, r),
+        Some(_) => true,
+    }
+}
+
+fn inc_not_zero(at: Site, r: &Refcount) -> bool {
     change(
         "refcount_inc_not_zero",
         at,
@@ -208,7 +237,19 @@ pub fn refcount_sub_and_test(value: i32, r: &Refcount) -> bool {
 #[track_caller]
 pub fn refcount_dec_and_test(r: &Refcount) -> bool {
     let at = sync::site(Location::caller());
-    sub_and_test("refcount_dec_and_test", at, r, 1)
+    let dec_and_test = || sub_and_test("refcount_dec_and_test", at, r, 1);
+    match sync::change_at(at) {
+        None => dec_and_test(),
+        Some(Change::Repeat) => {
+            let last = dec_and_test();
+            dec_and_test() || last
+        }
+        Some(Change::AsDec) => {
+            dec_and_test();
+            false
+        }
+        Some(_) => false,
+    }
 }
 
 /// refcount_dec_and_test() under the name of what wraps it.
@@ -237,6 +278,17 @@ fn sub_and_test(op: &'static str, at: Site, r: &Refcount, value: i32) -> bool {
 #[track_caller]
 pub fn refcount_dec_if_one(r: &Refcount) -> bool {
     let at = sync::site(Location::caller());
+    match sync::change_at(at) {
+        None => dec_if_one(at, r),
+        Some(Change::AsRead) => read(at, r) == 1,
+        Some(_) => {
+            sub_and_test("refcount_dec_and_test", at, r, 1);
+            true
+        }
+    }
+}
+
+fn dec_if_one(at: Site, r: &Refcount) -> bool {
     change(
         "refcount_dec_if_one",
         at,

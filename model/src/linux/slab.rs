@@ -336,6 +336,10 @@ fn allocate<T: Struct>(recycle: bool, immortal: bool, make: impl FnOnce(Owner) -
 #[track_caller]
 pub fn kfree<T: ?Sized>(ptr: Ptr<T>) {
     let at = sync::site(Location::caller());
+    sync::changed(sync::change_at(at), (at, ptr), |(at, ptr)| free(at, ptr));
+}
+
+fn free<T: ?Sized>(at: Site, ptr: Ptr<T>) {
     let mut accesses = Accesses::new();
     accesses.push(Access::all(ptr.owner.obj, Mode::Write));
     if sync::limits().recycle {
@@ -486,6 +490,12 @@ impl<T: Value> Plain<T> {
     #[track_caller]
     pub fn store(&self, value: T) {
         let at = sync::site(Location::caller());
+        sync::changed(sync::change_at(at), (self, at, value), |(field, at, value)| {
+            field.store_at(at, value);
+        });
+    }
+
+    fn store_at(&self, at: Site, value: T) {
         sync::step(
             "store",
             at,

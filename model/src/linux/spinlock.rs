@@ -35,15 +35,17 @@ impl Spinlock {
 /// spin_lock()
 #[track_caller]
 pub fn spin_lock(lock: &Spinlock) {
-    lock.0.lock("spin_lock", sync::site(Location::caller()), How::Exclusive);
-    preempt_disable();
+    if lock.0.lock("spin_lock", sync::site(Location::caller()), How::Exclusive) {
+        preempt_disable();
+    }
 }
 
 /// spin_unlock()
 #[track_caller]
 pub fn spin_unlock(lock: &Spinlock) {
-    lock.0.unlock("spin_unlock", sync::site(Location::caller()), How::Exclusive);
-    preempt_enable();
+    if lock.0.unlock("spin_unlock", sync::site(Location::caller()), How::Exclusive) {
+        preempt_enable();
+    }
 }
 
 /// lockdep_assert_held() of a spinlock.

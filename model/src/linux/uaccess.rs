@@ -14,6 +14,9 @@ use crate::linux::spinlock::might_sleep;
 use crate::sync;
 
 fn copy(op: &'static str, at: Site, bad: bool) -> Result<(), Errno> {
+    if sync::change_at(at).is_some() {
+        return Ok(());
+    }
     might_sleep(at);
     sync::step(op, at, Accesses::new(), |effect| {
         // The injection is asked before the address is looked at.

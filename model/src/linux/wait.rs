@@ -13,6 +13,7 @@
 
 use std::panic::Location;
 
+use uapi::mutation::Change;
 use uapi::step::{Access, Accesses, Mode, Site, CPUS_MAX};
 use uapi::trace::Val;
 use uapi::Errno;
@@ -78,6 +79,14 @@ fn wait(
     timeout_ms: Option<u64>,
     condition: &Condition<'_>,
 ) -> u64 {
+    let (mut state, mut timeout_ms) = (state, timeout_ms);
+    match sync::change_at(at) {
+        None => {}
+        Some(Change::TimerIgnored) => timeout_ms = None,
+        Some(Change::AsUninterruptible) => state = State::Uninterruptible,
+        // The condition is taken to hold.
+        Some(_) => return timeout_ms.unwrap_or(1).max(1),
+    }
     might_sleep(at);
     let me = usize::from(sync::current());
     let mut accesses: Accesses = wq.field.accesses(Access::all(wq.obj, Mode::Write));
@@ -169,6 +178,15 @@ pub fn wait_event_interruptible_timeout(
 }
 
 fn wake(op: &'static str, at: Site, wq: &WaitQueue, wakes: fn(State) -> bool) {
+    match sync::change_at(at) {
+        Some(Change::AsInterruptible) => wake_those(op, at, wq, |s| s == State::Interruptible),
+        change => sync::changed(change, (op, at, wq, wakes), |(op, at, wq, wakes)| {
+            wake_those(op, at, wq, wakes);
+        }),
+    }
+}
+
+fn wake_those(op: &'static str, at: Site, wq: &WaitQueue, wakes: fn(State) -> bool) {
     let accesses = wq.field.accesses(Access::all(wq.obj, Mode::Write));
     sync::step(op, at, accesses, |effect| {
         effect.log(|| (vec![wq.field.val()], Val::Void));

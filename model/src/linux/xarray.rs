@@ -25,6 +25,7 @@
 use std::panic::Location;
 
 use uapi::errno::Ret;
+use uapi::mutation::Change;
 use uapi::splat::Kind;
 use uapi::step::{Access, Accesses, Cpu, Mode, Site, CPUS_MAX};
 use uapi::trace::Val;
@@ -303,6 +304,9 @@ fn text(r: Result<u32, Errno>) -> Val {
 // ---------------------------------------------------------------------------------------------
 
 fn take<T: ?Sized>(op: &'static str, at: Site, xa: &XArray<T>, index: Option<u64>, shared: bool) {
+    if let Some(change) = sync::change_at(at) {
+        return sync::lock_changed(xa.lock, change);
+    }
     let me = sync::current();
     // Without keys a section of readers is a section like any other.
     let shared = shared && sync::keyed();
@@ -328,6 +332,9 @@ fn take<T: ?Sized>(op: &'static str, at: Site, xa: &XArray<T>, index: Option<u64
 }
 
 fn give<T: ?Sized>(op: &'static str, at: Site, xa: &XArray<T>, index: Option<u64>) {
+    if sync::unlock_changed(xa.lock).is_some() {
+        return;
+    }
     let me = sync::current();
     sync::unlocked(op, at, xa.lock, xa.lock_key(index), || section_args(xa, index));
     xa.field.check(at);
@@ -424,13 +431,23 @@ pub fn xas_load<T: ?Sized>(xa: &XArray<T>, index: u64) -> Slot<T> {
 #[track_caller]
 pub fn xas_store<T: ?Sized>(xa: &XArray<T>, index: u64, entry: Slot<T>) -> Slot<T> {
     let at = sync::site(Location::caller());
-    if !xa.is_inside(index) {
+    match sync::change_at(at) {
+        None => xas_store_at(at, xa, index, entry),
+        Some(Change::AsStore) => Slot::from(xas_store_at(at, xa, index, xa.stored(entry)).ptr()),
+        Some(_) => load("xas_load", at, xa, index, None, |slot| slot),
+    }
+}
+
+fn xas_store_at<T: ?Sized>(at: Site, xa: &XArray<T>, index: u64, entry: Slot<T>) -> Slot<T> {
+    let inside = xa.is_inside(index);
+    if !inside {
         sync::splat(Kind::AssertHeld, at, xa.field.text());
     }
     let mut accesses = xa.field.accesses(Access::key(xa.map, index, Mode::Write));
-    // The slot cannot change under the caller, so whether an id is taken or freed is known now.
+    // The slot cannot change under the caller, so whether an id is taken or freed is known now;
+    // unless the caller has forgotten the lock.
     let takes_or_frees = entry.is_null() != xa.peek_at(index).is_null();
-    if takes_or_frees {
+    if takes_or_frees || !inside {
         accesses.extend(xa.ids_access(Mode::Write));
     }
     sync::step("xas_store", at, accesses, |effect| {
@@ -533,6 +550,9 @@ pub fn xa_store_slot<T: ?Sized>(
     entry: Slot<T>,
 ) -> Result<Option<Ptr<T>>, Errno> {
     let at = sync::site(Location::caller());
+    if sync::change_at(at).is_some() {
+        return Ok(load("xa_load", at, xa, index, None, |slot| slot).ptr());
+    }
     might_sleep(at);
     let new = xa.stored(entry);
     store_if("xa_store", at, xa, index, [Some(entry), None], show_old, |_| Some(new))
@@ -551,12 +571,17 @@ pub fn xa_insert<T: ?Sized>(
     entry: Option<Ptr<T>>,
 ) -> Result<(), Errno> {
     let at = sync::site(Location::caller());
+    let change = sync::change_at(at);
+    if change == Some(Change::Omit) {
+        return Ok(());
+    }
     might_sleep(at);
     // xa_insert() of NULL reserves.
     let new = entry.map_or(Slot::Zero, Slot::Ptr);
     let args = [Some(entry.into()), None];
-    let inserted =
-        store_if("xa_insert", at, xa, index, args, show_busy, |old| old.is_null().then_some(new))?;
+    let inserted = store_if("xa_insert", at, xa, index, args, show_busy, |old| {
+        (old.is_null() || change.is_some()).then_some(new)
+    })?;
     inserted.1.then_some(()).ok_or(Errno::EBUSY)
 }
 
@@ -589,10 +614,15 @@ pub fn xa_cmpxchg_slot<T: ?Sized>(
     new: Slot<T>,
 ) -> Result<Option<Ptr<T>>, Errno> {
     let at = sync::site(Location::caller());
+    let change = sync::change_at(at);
+    if change == Some(Change::Omit) {
+        return Ok(old.ptr());
+    }
     might_sleep(at);
     let stored = xa.stored(new);
     let args = [Some(old), Some(new)];
-    store_if("xa_cmpxchg", at, xa, index, args, show_old, |now| now.same(old).then_some(stored))
+    let matches = |now: Slot<T>| change.is_some() || now.same(old);
+    store_if("xa_cmpxchg", at, xa, index, args, show_old, |now| matches(now).then_some(stored))
         .map(|(previous, _)| previous.ptr())
 }
 
@@ -604,6 +634,9 @@ pub fn xa_cmpxchg_slot<T: ?Sized>(
 #[track_caller]
 pub fn xa_reserve<T: ?Sized>(xa: &XArray<T>, index: u64) -> Result<(), Errno> {
     let at = sync::site(Location::caller());
+    if sync::change_at(at).is_some() {
+        return Ok(());
+    }
     might_sleep(at);
     let show = |old: Slot<T>, _: bool| {
         Val::Ret(if old.ptr().is_some() { Ret::Err(Errno::EBUSY) } else { Ret::Ok })
@@ -618,13 +651,28 @@ pub fn xa_reserve<T: ?Sized>(xa: &XArray<T>, index: u64) -> Result<(), Errno> {
 /// xa_release(): gives a reservation back, if nothing was stored there since.
 #[track_caller]
 pub fn xa_release<T: ?Sized>(xa: &XArray<T>, index: u64) {
-    erase("xa_release", sync::site(Location::caller()), xa, index, |old| matches!(old, Slot::Zero));
+    let at = sync::site(Location::caller());
+    match sync::change_at(at) {
+        Some(Change::Omit) => {}
+        Some(_) => _ = erase("xa_release", at, xa, index, |_| true),
+        None => _ = erase("xa_release", at, xa, index, |old| matches!(old, Slot::Zero)),
+    }
 }
 
 /// xa_erase(): frees the index, whatever is there; gives the old entry.
 #[track_caller]
 pub fn xa_erase<T: ?Sized>(xa: &XArray<T>, index: u64) -> Option<Ptr<T>> {
-    erase("xa_erase", sync::site(Location::caller()), xa, index, |_| true)
+    let at = sync::site(Location::caller());
+    match sync::change_at(at) {
+        None => erase("xa_erase", at, xa, index, |_| true),
+        Some(Change::Omit) => load("xa_load", at, xa, index, None, |slot| slot).ptr(),
+        // Needs no memory where something is.
+        Some(_) => {
+            let new = xa.stored(Slot::Null);
+            let stored = store_if("xa_store", at, xa, index, [None, None], show_old, |_| Some(new));
+            stored.ok().and_then(|(old, _)| old.ptr())
+        }
+    }
 }
 
 fn erase<T: ?Sized>(
@@ -746,6 +794,10 @@ pub fn xa_find<T: ?Sized>(xa: &XArray<T>, from: u64) -> Option<(u64, Ptr<T>)> {
 #[track_caller]
 pub fn xa_destroy<T: ?Sized>(xa: &XArray<T>) {
     let at = sync::site(Location::caller());
+    sync::changed(sync::change_at(at), (at, xa), |(at, xa)| destroy(at, xa));
+}
+
+fn destroy<T: ?Sized>(at: Site, xa: &XArray<T>) {
     let accesses = [Some(Access::all(xa.map, Mode::Write)), xa.ids_access(Mode::Write)];
     xa.locked_step("xa_destroy", at, None, accesses, |touched| {
         touched.log(|| (vec![xa.field.val()], Val::Void));

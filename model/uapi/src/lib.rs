@@ -4,12 +4,13 @@
 //! logic, names no backend, and reads no clock: calls and their arguments ([`call`]), programs
 //! ([`program`]), the step that a CPU is about to make ([`step`]), the interface of an explorer
 //! ([`pick`]), what a kernel would print ([`splat`]), what one execution gave ([`outcome`]), its
-//! log ([`trace`]), programs written directly in kernel primitives ([`litmus`]), and the words of
-//! a verdict ([`verdict`]).
+//! log ([`trace`]), programs written directly in kernel primitives ([`litmus`]), the words of a
+//! verdict ([`verdict`]), and what can be done instead of a step ([`mutation`]).
 
 pub mod call;
 pub mod errno;
 pub mod litmus;
+pub mod mutation;
 pub mod outcome;
 pub mod pick;
 pub mod program;

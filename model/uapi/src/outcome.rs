@@ -80,6 +80,10 @@ pub struct Outcome {
     /// Values that the execution left behind, for litmus programs: registers by thread, then
     /// variables.
     pub state: Vec<i64>,
+    /// The call sites that were reached, ascending, if [`crate::program::Limits::reach`] asked
+    /// for them.
+    #[serde(default)]
+    pub reached: Vec<u16>,
     /// The log, if [`crate::program::Limits::trace`] asked for it.
     pub trace: Option<Trace>,
 }

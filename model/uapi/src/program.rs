@@ -2,6 +2,7 @@
 
 use crate::call::Call;
 use crate::errno::Ret;
+use crate::mutation::Mutation;
 use serde::{Deserialize, Serialize};
 
 /// Index of a name that a step binds.
@@ -156,6 +157,12 @@ pub struct Limits {
     pub kasan: bool,
     /// What the announced steps may be taken to conflict with.
     pub dependence: Dependence,
+    /// The step that is done otherwise.
+    #[serde(default)]
+    pub mutation: Option<Mutation>,
+    /// Note which call sites are reached ([`crate::outcome::Outcome::reached`]).
+    #[serde(default)]
+    pub reach: bool,
 }
 
 impl Default for Limits {
@@ -167,6 +174,8 @@ impl Default for Limits {
             recycle: false,
             kasan: true,
             dependence: Dependence::Keyed,
+            mutation: None,
+            reach: false,
         }
     }
 }

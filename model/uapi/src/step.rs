@@ -118,6 +118,8 @@ pub struct Site {
     pub file: &'static str,
     /// Line, from 1.
     pub line: u32,
+    /// Column, from 1: a line may call several primitives.
+    pub column: u32,
 }
 
 /// What the chosen step turned out to do.
