@@ -302,7 +302,7 @@ impl<'a> Replay<'a> {
             }
         }
 
-        let outcome = self.run(self.made.clone())?;
+        let outcome = self.run(self.made.clone(), false)?;
         for (at, i) in std::mem::take(&mut self.compared) {
             let recorded = &self.sequence.steps[i];
             if let Some(difference) = compare_step(recorded, &self.made[at], &outcome, at) {
@@ -319,15 +319,18 @@ impl<'a> Replay<'a> {
                 model,
             }
         });
-        Ok(first.or_else(|| self.printed(&outcome, earlier)))
+        match first {
+            Some(first) => Ok(Some(first)),
+            None => self.printed(&outcome, earlier),
+        }
     }
 
-    /// One execution of these steps.
-    fn run(&self, steps: Vec<Step>) -> Result<Outcome, Failed> {
+    /// One execution of these steps. Without KASAN, what touches freed memory goes on, as in
+    /// most kernels; with it, the model stops there.
+    fn run(&self, steps: Vec<Step>, kasan: bool) -> Result<Outcome, Failed> {
         let program = self.converter.program(steps);
         let subject = Subject::Program { program, revision: self.row.to_owned() };
-        // The recorded kernels were built without KASAN: what touches freed memory goes on.
-        let limits = Limits { steps_max: STEPS_MAX, kasan: false, ..Limits::default() };
+        let limits = Limits { steps_max: STEPS_MAX, kasan, ..Limits::default() };
         let outcome = model_native::run(&subject, &mut FirstEnabled, &limits)
             .map_err(|e| Failed::Because(e.to_string(), Exit::BadUsage))?;
         outcome.ok_or_else(|| Failed::Because("no CPU could run".to_string(), Exit::Differs))
@@ -344,7 +347,7 @@ impl<'a> Replay<'a> {
             let mut steps = self.made.clone();
             steps.push(Step { fail_nth: FailNth::Nth(nth), ..step.clone() });
             steps.push(Action::probe(&step.file));
-            let outcome = self.run(steps)?;
+            let outcome = self.run(steps, false)?;
             let (Some(made), Some(probe)) = (result(&outcome, at), result(&outcome, at + 1)) else {
                 break;
             };
@@ -382,7 +385,7 @@ impl<'a> Replay<'a> {
         while rounds.len() < ROUNDS_MAX {
             let at = self.made.len();
             self.made.extend((1..=last).map(|id| Action::destroy(file, id)));
-            let outcome = self.run(self.made.clone())?;
+            let outcome = self.run(self.made.clone(), false)?;
             let round: BTreeMap<u64, String> = (1..=last)
                 .zip(at..)
                 .filter_map(|(id, at)| Some((id, spelt(result(&outcome, at)?.ret).to_string())))
@@ -407,14 +410,24 @@ impl<'a> Replay<'a> {
     }
 
     /// What was printed, by its kind.
-    fn printed(&self, outcome: &Outcome, earlier: &BTreeSet<Printed>) -> Option<Difference> {
-        let kmsg = self.sequence.kmsg.as_ref()?;
+    fn printed(
+        &self,
+        outcome: &Outcome,
+        earlier: &BTreeSet<Printed>,
+    ) -> Result<Option<Difference>, Failed> {
+        let Some(kmsg) = self.sequence.kmsg.as_ref() else { return Ok(None) };
         let kernel: BTreeSet<Printed> = kmsg.iter().filter_map(|l| line_kind(l)).collect();
-        let model: BTreeSet<Printed> = outcome.splats.iter().filter_map(splat_kind).collect();
+        let mut model: BTreeSet<Printed> = outcome.splats.iter().filter_map(splat_kind).collect();
+        if kernel.contains(&Printed::Kasan) {
+            // A kernel that has KASAN: does the model, too, report something?
+            let watched = self.run(self.made.clone(), true)?;
+            let kinds = watched.splats.iter().filter_map(splat_kind);
+            model.extend(kinds.filter(|kind| *kind == Printed::Kasan));
+        }
         let shown_before = |kind: &Printed| kind.once() && earlier.contains(kind);
         let more = model.iter().any(|kind| !kernel.contains(kind) && !shown_before(kind));
         if kernel.is_subset(&model) && !more {
-            return None;
+            return Ok(None);
         }
         let words = |kinds: &BTreeSet<Printed>| match kinds.is_empty() {
             true => "nothing".to_string(),
@@ -425,13 +438,13 @@ impl<'a> Replay<'a> {
             false => format!(" ({})", all.join("; ")),
         };
         let splats = outcome.splats.iter().filter(|s| splat_kind(s).is_some());
-        Some(Difference {
+        Ok(Some(Difference {
             step: None,
             line: self.sequence.line,
             text: "end".to_string(),
             kernel: format!("{}{}", words(&kernel), lines(kmsg.clone())),
             model: format!("{}{}", words(&model), lines(splats.map(Splat::to_string).collect())),
-        })
+        }))
     }
 }
 

@@ -577,6 +577,26 @@ ids: step 1 differs (line 2)
     assert!(stdout(&output).contains("ids: what was printed differs"), "{}", stdout(&output));
 }
 
+/// R-B2 in 6.13: a kernel with KASAN reports it and goes on, one without goes on silently.
+#[test]
+fn answers_of_a_kernel_with_kasan() {
+    let kasan = "BUG: KASAN: slab-use-after-free in iommufd_fault_fops_release+0x1/0x2";
+    for (revision, kmsg, code) in [
+        ("linux_6_13", "", 0),
+        ("linux_6_13", kasan, 0),
+        ("linux_6_17", "", 0),
+        ("linux_6_17", kasan, 1),
+    ] {
+        let lines = if kmsg.is_empty() { Vec::new() } else { vec![kmsg] };
+        let step = "\"op\":\"fault_alloc\",\"args\":{\"ro\":\"1\"},\"ret\":\"EFAULT\"";
+        let text = format!(
+            "{{\"scenario\":\"s\",{step}}}\n{{\"scenario\":\"s\",\"op\":\"end\",\"kmsg\":{lines:?}}}\n"
+        );
+        let dir = recorded(&text);
+        exits(&run(dir.path(), &["answers", "k.jsonl", "--revision", revision]), code);
+    }
+}
+
 #[test]
 fn answers_of_bad_files() {
     let step = |rest: &str| format!("{{\"scenario\":\"s\",\"step\":1,{rest}}}\n");
