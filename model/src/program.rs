@@ -44,6 +44,7 @@ use crate::iommufd::selftest::{
     HWPT_DATA_LEN,
 };
 use crate::iommufd::ucmd::Ucmd;
+use crate::iommufd::viommu::viommu_v1::ViommuVdevId;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
 use crate::linux::device::{put_device, Device as StructDevice};
 use crate::linux::iommu::IommuGroup;
@@ -697,6 +698,14 @@ impl World {
                 None => Err::<(), _>(Errno::EOPNOTSUPP).into(),
                 Some(trigger) => trigger(ucmd, args[0], args[1]).into(),
             },
+            Call::ViommuSetVdevId => {
+                exists(rev.iommufd_viommu_set_vdev_id, Errno::ENOTTY, |f| f(ucmd, &vdev_id(args)))
+                    .into()
+            }
+            Call::ViommuUnsetVdevId => {
+                exists(rev.iommufd_viommu_unset_vdev_id, Errno::ENOTTY, |f| f(ucmd, &vdev_id(args)))
+                    .into()
+            }
             Call::CheckCache => {
                 let check = rev.iommufd_test_dev_check_cache;
                 // iommufd_test() of an operation that it does not know.
@@ -1036,6 +1045,8 @@ fn has_ioctl(rev: &Revision, call: Call) -> bool {
     match call {
         Call::ViommuAlloc => rev.iommufd_viommu_alloc_ioctl.is_some(),
         Call::VdeviceAlloc => rev.iommufd_vdevice_alloc_ioctl.is_some(),
+        Call::ViommuSetVdevId => rev.iommufd_viommu_set_vdev_id.is_some(),
+        Call::ViommuUnsetVdevId => rev.iommufd_viommu_unset_vdev_id.is_some(),
         Call::FaultAlloc => rev.iommufd_fault_alloc.is_some(),
         Call::VeventqAlloc => rev.iommufd_veventq_alloc.is_some(),
         Call::IoasChangeProcess => rev.iommufd_ioas_change_process.is_some(),
@@ -1062,6 +1073,10 @@ fn read_or_poll(filp: Ptr<File>, step: &Step, count: u64) -> Answer {
     }
 }
 
+fn vdev_id(args: &[u64; 12]) -> ViommuVdevId {
+    ViommuVdevId { viommu_id: args[0], dev_id: args[1], vdev_id: args[2] }
+}
+
 /// Known size of the argument struct in bytes.
 fn struct_size(rev: &Revision, call: Call) -> u32 {
     match call {
@@ -1073,6 +1088,7 @@ fn struct_size(rev: &Revision, call: Call) -> u32 {
         Call::IoasUnmap | Call::VdeviceAlloc => 24,
         Call::FaultAlloc => 16,
         Call::ViommuAlloc => rev.viommu_alloc_size,
+        Call::ViommuSetVdevId | Call::ViommuUnsetVdevId => 24,
         // The mock driver's struct, and calls that have none.
         _ => 56,
     }

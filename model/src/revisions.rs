@@ -69,6 +69,13 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_device_pre_destroy: None,
     iommufd_vdevice_abort: None,
     file_offset: None,
+    iommufd_viommu_set_vdev_id: None,
+    iommufd_viommu_unset_vdev_id: None,
+    mock_viommu_invalidate_one: selftest::mock_viommu_invalidate_one,
+    iommufd_get_group: device::iommufd_get_group,
+    iommufd_group_release: device::iommufd_group_release,
+    iommufd_device_auto_get_domain: device::iommufd_device_auto_get_domain,
+    iommufd_device_unbind_vdev: None,
     iommufd_device_destroy: device::iommufd_device_destroy,
     iommufd_viommu_destroy: viommu::iommufd_viommu_destroy,
     iommufd_vdevice_destroy: viommu::iommufd_vdevice_destroy,
@@ -92,7 +99,7 @@ pub const LINUX_6_12: Revision = Revision {
     ..LINUX_6_13
 };
 
-/// 6.7 to 6.11: two counters, before there were vIOMMUs.
+/// 6.7 to 6.10: two counters, before there were vIOMMUs and fault queues.
 pub const LINUX_6_7: Revision = Revision {
     info: RevisionInfo {
         name: "linux_6_7",
@@ -262,6 +269,88 @@ pub const FOR_NEXT_2026_09: Revision = Revision {
     ..LINUX_7_3
 };
 
+/// v5 of the series' second part.
+pub const P2_V5: Revision = Revision {
+    info: RevisionInfo {
+        name: "p2_v5",
+        aliases: &[],
+        twin_of: None,
+        doc: "As v4, with a vDEVICE that only the core allocates",
+        source: "<cover.1729897278.git.nicolinc@nvidia.com>",
+    },
+    iommufd_vdevice_alloc_ioctl: Some(viommu::p2_v5::iommufd_vdevice_alloc_ioctl),
+    iommufd_vdevice_abort: Some(viommu::p2_v4::iommufd_vdevice_abort),
+    iommufd_vdevice_destroy: viommu::p2_v4::iommufd_vdevice_destroy,
+    iommufd_device_unbind_vdev: Some(viommu::p2_v4::iommufd_device_unbind_vdev),
+    iommufd_viommu_find_dev: viommu::p2_v3::iommufd_viommu_find_dev,
+    ..LINUX_6_13
+};
+
+/// v4 of the series' second part.
+pub const P2_V4: Revision = Revision {
+    info: RevisionInfo {
+        name: "p2_v4",
+        aliases: &[],
+        twin_of: None,
+        doc: "A vDEVICE that holds the bound device; unbind removes it by its id",
+        source: "<cover.1729555967.git.nicolinc@nvidia.com>",
+    },
+    iommufd_vdevice_alloc_ioctl: Some(viommu::p2_v4::iommufd_vdevice_alloc_ioctl),
+    ..P2_V5
+};
+
+/// v3 of the series, the first of its second part.
+pub const P2_V3: Revision = Revision {
+    info: RevisionInfo {
+        name: "p2_v3",
+        aliases: &[],
+        twin_of: None,
+        doc: "A vDEVICE that holds the bound device; unbind does not know of it",
+        source: "<cover.1728491532.git.nicolinc@nvidia.com>",
+    },
+    iommufd_vdevice_alloc_ioctl: Some(viommu::p2_v3::iommufd_vdevice_alloc_ioctl),
+    iommufd_vdevice_abort: None,
+    iommufd_vdevice_destroy: viommu::p2_v3::iommufd_vdevice_destroy,
+    iommufd_viommu_destroy: viommu::p2_v3::iommufd_viommu_destroy,
+    iommufd_device_unbind_vdev: None,
+    ..P2_V4
+};
+
+/// v2 of the vIOMMU series, before it was split.
+pub const VIOMMU_V2: Revision = Revision {
+    info: RevisionInfo {
+        name: "viommu_v2",
+        aliases: &[],
+        twin_of: None,
+        doc: "Virtual IDs that are set and unset, under a semaphore; they hold nothing",
+        source: "<cover.1724776335.git.nicolinc@nvidia.com>",
+    },
+    iommufd_vdevice_alloc_ioctl: None,
+    iommufd_viommu_set_vdev_id: Some(viommu::viommu_v2::iommufd_viommu_set_vdev_id),
+    iommufd_viommu_unset_vdev_id: Some(viommu::viommu_v2::iommufd_viommu_unset_vdev_id),
+    mock_viommu_invalidate_one: selftest::viommu_v2::mock_viommu_invalidate_one,
+    iommufd_device_destroy: viommu::viommu_v2::iommufd_device_destroy,
+    iommufd_viommu_destroy: viommu::viommu_v2::iommufd_viommu_destroy,
+    ..LINUX_6_13
+};
+
+/// v1 of the vIOMMU series.
+pub const VIOMMU_V1: Revision = Revision {
+    info: RevisionInfo {
+        name: "viommu_v1",
+        aliases: &[],
+        twin_of: None,
+        doc: "Virtual IDs that are set and unset; the xa_lock is held around the load only",
+        source: "<cover.1723061377.git.nicolinc@nvidia.com>",
+    },
+    iommufd_viommu_set_vdev_id: Some(viommu::viommu_v1::iommufd_viommu_set_vdev_id),
+    iommufd_viommu_unset_vdev_id: Some(viommu::viommu_v1::iommufd_viommu_unset_vdev_id),
+    mock_viommu_invalidate_one: selftest::viommu_v1::mock_viommu_invalidate_one,
+    iommufd_device_destroy: device::iommufd_device_destroy,
+    iommufd_viommu_destroy: viommu::viommu_v1::iommufd_viommu_destroy,
+    ..VIOMMU_V2
+};
+
 /// The description of a twin.
 const fn twin(
     of: &'static str,
@@ -355,6 +444,29 @@ twins! {
     "torvalds/linux v6.13, main.c, iommufd_object_remove()" => {
         iommufd_object_remove: main::without_bias_restore::iommufd_object_remove,
     };
+    "finalize_xa_cmpxchg": "iommufd_object_finalize() compares what the normal API returns",
+    "torvalds/linux v6.13, main.c, iommufd_object_finalize()" => {
+        iommufd_object_finalize: main::finalize_xa_cmpxchg::iommufd_object_finalize,
+    };
+    "touch_after_finalize": "every allocation touches its object after it became visible",
+    "torvalds/linux v6.13, main.c, iommufd_object_finalize()" => {
+        iommufd_object_finalize: main::touch_after_finalize::iommufd_object_finalize,
+    };
+    "without_vdevs_lock": "the mock driver looks devices up without xa_lock(vdevs)", SERIES => {
+        mock_viommu_invalidate_one: selftest::without_vdevs_lock::mock_viommu_invalidate_one,
+    };
+    "without_7214c1c": "attaching to an IOAS does not ask whether an auto HWPT is being destroyed",
+    "7214c1c85fe464929e9c32f90f81d65cd44b8ff6" => {
+        iommufd_device_auto_get_domain: device::without_lock_obj::iommufd_device_auto_get_domain,
+    };
+    "kref_get_of_a_dying_group": "iommufd_get_group() raises a group that may be at 0",
+    "torvalds/linux v6.13, device.c, iommufd_get_group()" => {
+        iommufd_get_group: device::group_twins::iommufd_get_group,
+    };
+    "group_release_xa_erase": "iommufd_group_release() erases the slot whatever it holds",
+    "torvalds/linux v6.13, device.c, iommufd_group_release()" => {
+        iommufd_group_release: device::group_twins::iommufd_group_release,
+    };
 }
 
 twins! {
@@ -421,9 +533,60 @@ twins! {
     };
 }
 
-/// Every row, the base rows before their twins.
+twins! {
+    /// The twins of 6.4.
+    TWINS_6_4 of LINUX_6_4, "linux_6_4" [];
+    "without_7214c1c": "attaching to an IOAS does not ask whether an auto HWPT is being destroyed",
+    "7214c1c85fe464929e9c32f90f81d65cd44b8ff6" => {
+        iommufd_device_auto_get_domain: device::without_lock_obj::iommufd_device_auto_get_domain,
+    };
+}
+
+twins! {
+    /// The twin of v3.
+    TWINS_P2_V3 of P2_V3, "p2_v3" [];
+    "lock_in_destroy": "iommufd_vdevice_destroy() takes the group's lock, also in the unwind",
+    "<cover.1728491532.git.nicolinc@nvidia.com>" => {
+        iommufd_vdevice_destroy: viommu::lock_in_destroy::iommufd_vdevice_destroy,
+    };
+}
+
+twins! {
+    /// The twin of v4.
+    TWINS_P2_V4 of P2_V4, "p2_v4" [];
+    "assert_not_held": "iommufd_vdevice_abort() asserts the opposite of what it needs",
+    "<cover.1729555967.git.nicolinc@nvidia.com>" => {
+        iommufd_vdevice_abort: Some(viommu::assert_not_held::iommufd_vdevice_abort),
+    };
+}
+
+twins! {
+    /// The twin of v5.
+    TWINS_P2_V5 of P2_V5, "p2_v5" [];
+    "without_vdevs_lock": "the mock driver looks devices up without xa_lock(vdevs)",
+    "<cover.1729897278.git.nicolinc@nvidia.com>" => {
+        mock_viommu_invalidate_one: selftest::without_vdevs_lock::mock_viommu_invalidate_one,
+    };
+}
+
+twins! {
+    /// The twin of v1 of the vIOMMU series.
+    TWINS_VIOMMU_V1 of VIOMMU_V1, "viommu_v1" [];
+    "unset_with_xa_cmpxchg": "unset erases what it has found, if the slot still compares equal",
+    "<cover.1723061377.git.nicolinc@nvidia.com>" => {
+        iommufd_viommu_unset_vdev_id:
+            Some(viommu::unset_with_xa_cmpxchg::iommufd_viommu_unset_vdev_id),
+    };
+}
+
+/// Every row, in the order of the kernels, and then their twins.
 pub fn rows() -> impl Iterator<Item = &'static Revision> {
     const BASE: &[Revision] = &[
+        VIOMMU_V1,
+        VIOMMU_V2,
+        P2_V3,
+        P2_V4,
+        P2_V5,
         LINUX_6_4,
         LINUX_6_6,
         LINUX_6_7,
@@ -436,7 +599,16 @@ pub fn rows() -> impl Iterator<Item = &'static Revision> {
         LINUX_7_3,
         FOR_NEXT_2026_09,
     ];
-    BASE.iter().chain(TWINS_6_13).chain(TWINS_6_17)
+    const TWINS: &[&[Revision]] = &[
+        TWINS_VIOMMU_V1,
+        TWINS_P2_V3,
+        TWINS_P2_V4,
+        TWINS_P2_V5,
+        TWINS_6_4,
+        TWINS_6_13,
+        TWINS_6_17,
+    ];
+    BASE.iter().chain(TWINS.iter().copied().flatten())
 }
 
 /// The row with this name or alias.

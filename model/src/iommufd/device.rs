@@ -7,8 +7,10 @@
 //!
 //! Source: reference/iommufd.md 2.5 (D613).
 
+pub mod group_twins;
 pub mod linux_6_15;
 pub mod linux_6_17_rc7;
+pub mod without_lock_obj;
 
 use uapi::Errno;
 
@@ -37,7 +39,7 @@ const GET_GROUP_TRIES_MAX: u32 = 8;
 
 /// `iommufd_group_release()`: the last device of the group is gone. A new group may have
 /// replaced this one in its slot already.
-fn iommufd_group_release(igroup: Ptr<Group>) {
+pub fn iommufd_group_release(igroup: Ptr<Group>) {
     if let Some(ictx) = igroup.ictx.load() {
         let _replaced = xa_cmpxchg(&ictx.groups, u64::from(igroup.group), Some(igroup), None);
     }
@@ -47,8 +49,22 @@ fn iommufd_group_release(igroup: Ptr<Group>) {
 /// `iommufd_put_group()`
 fn iommufd_put_group(igroup: Ptr<Group>) {
     if refcount_dec_and_test(&igroup.kref) {
-        iommufd_group_release(igroup);
+        if let Some(ictx) = igroup.ictx.peek() {
+            (ictx.rev.iommufd_group_release)(igroup);
+        }
     }
+}
+
+/// Part of `iommufd_get_group()`: a new group, in no slot yet.
+fn new_group(ictx: Ptr<Ictx>, dev: Ptr<StructDevice>) -> Result<Ptr<Group>, Errno> {
+    kzalloc(|owner| Group {
+        kref: Refcount::new(owner.field("ref"), 1),
+        lock: Mutex::new(owner.field("lock")),
+        group: dev.group,
+        ictx: Plain::new(owner.field("ictx"), Some(ictx)),
+        hwpt: Plain::new(owner.field("hwpt"), None),
+        device_list: ListHead::new(owner.field("device_list")),
+    })
 }
 
 /// `iommufd_get_group()`: the group of the device, made if there is none, or only a dying one.
@@ -56,7 +72,7 @@ fn iommufd_put_group(igroup: Ptr<Group>) {
 /// # Errors
 ///
 /// -ENOMEM
-fn iommufd_get_group(ictx: Ptr<Ictx>, dev: Ptr<StructDevice>) -> Result<Ptr<Group>, Errno> {
+pub fn iommufd_get_group(ictx: Ptr<Ictx>, dev: Ptr<StructDevice>) -> Result<Ptr<Group>, Errno> {
     let id = u64::from(dev.group);
 
     xa_lock_index(&ictx.groups, id);
@@ -68,14 +84,7 @@ fn iommufd_get_group(ictx: Ptr<Ictx>, dev: Ptr<StructDevice>) -> Result<Ptr<Grou
     }
     xa_unlock_index(&ictx.groups, id);
 
-    let new_igroup = kzalloc(|owner| Group {
-        kref: Refcount::new(owner.field("ref"), 1),
-        lock: Mutex::new(owner.field("lock")),
-        group: dev.group,
-        ictx: Plain::new(owner.field("ictx"), Some(ictx)),
-        hwpt: Plain::new(owner.field("hwpt"), None),
-        device_list: ListHead::new(owner.field("device_list")),
-    })?;
+    let new_igroup = new_group(ictx, dev)?;
 
     // The lock was dropped, so what was found may be gone: an empty slot is a safe first guess.
     let mut cur_igroup: Option<Ptr<Group>> = None;
@@ -138,7 +147,7 @@ pub fn iommufd_device_bind(
     ictx: Ptr<Ictx>,
     dev: Ptr<StructDevice>,
 ) -> Result<(Ptr<Device>, u32), Errno> {
-    let igroup = iommufd_get_group(ictx, dev)?;
+    let igroup = (ictx.rev.iommufd_get_group)(ictx, dev)?;
 
     if let Err(e) = iommu_device_claim_dma_owner(dev, ictx.owner()) {
         // out_group_put
@@ -153,6 +162,7 @@ pub fn iommufd_device_bind(
         dev: Plain::new(owner.field("dev"), None),
         vdev: Plain::new(owner.field("vdev"), None),
         destroying: Plain::new(owner.field("destroying"), false),
+        vdev_id: Plain::new(owner.field("vdev_id"), None),
     });
     let idev = match allocated {
         Ok(idev) => idev,
@@ -183,6 +193,9 @@ pub fn iommufd_device_bind(
 /// `iommufd_device_unbind()`: the driver takes its device back. Nothing may use it any more.
 pub fn iommufd_device_unbind(idev: Ptr<Device>) {
     if let Some(ictx) = idev.ictx.load() {
+        if let Some(unbind_vdev) = ictx.rev.iommufd_device_unbind_vdev {
+            unbind_vdev(ictx, idev);
+        }
         iommufd_object_destroy_user(ictx, obj_of(idev));
     }
 }
@@ -201,7 +214,7 @@ pub fn iommu_attach(idev: Ptr<Device>, hwpt: Option<Ptr<Object>>) -> Result<(), 
 
 /// Which of the two changes `iommufd_device_change_pt()` makes: `attach_fn` in the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Change {
+pub enum Change {
     /// `iommufd_device_do_attach()`
     Attach,
     /// `iommufd_device_do_replace()`
@@ -276,6 +289,11 @@ fn replace_locked(
     Ok(Some(old_hwpt))
 }
 
+/// What the device's group is attached to, read without its lock.
+pub fn igroup_hwpt(idev: Ptr<Device>) -> Option<Ptr<Object>> {
+    idev.igroup.load()?.hwpt.load()
+}
+
 /// `iommufd_hw_pagetable_attach()`: attaches the group of the device to the HWPT.
 ///
 /// # Errors
@@ -322,14 +340,14 @@ pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>) -> Option<Ptr<Object>> {
 
 /// What changing the page table gives: the id of the new one, and the old one if the caller has
 /// to put it.
-type Changed = (u32, Option<Ptr<Object>>);
+pub type Changed = (u32, Option<Ptr<Object>>);
 
 /// `iommufd_device_auto_get_domain()`: attaches to an auto HWPT of the IOAS, made if none fits.
 ///
 /// # Errors
 ///
 /// What attaching or allocating answers.
-fn iommufd_device_auto_get_domain(
+pub fn iommufd_device_auto_get_domain(
     ictx: Ptr<Ictx>,
     idev: Ptr<Device>,
     ioas: Ptr<Ioas>,
@@ -433,7 +451,7 @@ fn iommufd_device_change_pt(
             let id = pt_obj.id.load();
             do_attach(ictx, how, idev, pt_obj).map(|old_hwpt| (id, old_hwpt))
         }
-        Type::Ioas => iommufd_device_auto_get_domain(ictx, idev, to::<Ioas>(pt_obj), how),
+        Type::Ioas => (rev.iommufd_device_auto_get_domain)(ictx, idev, to::<Ioas>(pt_obj), how),
         _ => Err(Errno::EINVAL),
     };
     // out_put_pt_obj

@@ -77,6 +77,7 @@ fn pointers(alloc: u32, ty: Type) -> Vec<(&'static str, Val)> {
         fields.push(("dev", pointer(x.dev.peek())));
         fields.push(("igroup", pointer(x.igroup.peek())));
         fields.push(("vdev", pointer(x.vdev.peek())));
+        fields.extend(x.vdev_id.peek().map(|vdev_id| ("vdev_id", vdev_id.val())));
     } else if let Some(x) = by_ordinal::<Veventq>(alloc) {
         fields.push(("viommu", pointer(x.viommu.peek())));
         fields.push(("common.filp", pointer(x.common.filp.peek())));

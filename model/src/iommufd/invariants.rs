@@ -8,8 +8,8 @@
 use uapi::splat::Kind;
 
 use crate::iommufd::objects::{
-    Access, Device, Fault, File, HasObject, HwQueue, HwptNested, HwptPaging, Ictx, Ioas, Object,
-    Selftest, Type, Vdevice, Veventq, Viommu,
+    Access, Device, Fault, File, Group, HasObject, HwQueue, HwptNested, HwptPaging, Ictx, Ioas,
+    Object, Selftest, Type, Vdevice, Veventq, Viommu,
 };
 use crate::linux::device::Device as StructDevice;
 use crate::linux::iommu::IommuGroup;
@@ -18,10 +18,14 @@ use crate::sync;
 
 /// An invalidation is about to reach a device: its DMA must still belong to iommufd.
 ///
-/// The owner is read before the device is touched, so what is reported did happen.
+/// The owner is read before the device is touched, so what is reported did happen. A device that
+/// was freed is KASAN's business.
 #[track_caller]
 pub fn check_owned(viommu: Ptr<Viommu>, dev: Ptr<StructDevice>) {
     let at = sync::site(std::panic::Location::caller());
+    if !dev.is_live() {
+        return;
+    }
     let (Some(group), Some(ictx)) = (dev.iommu_group.get(), viommu.ictx.peek()) else { return };
 
     if group.owner.load() != Some(ictx.owner().alloc) {
@@ -119,6 +123,7 @@ pub struct Outside {
 pub fn check_quiescent(outside: &Outside) {
     let objects = Objects::now();
     check_vdevs(&objects);
+    check_groups();
     check_ledger(&objects, outside);
 }
 
@@ -151,6 +156,14 @@ fn check_vdevs(objects: &Objects) {
             let detail = format!("viommu->vdevs[{virt_id:#x}] lost a live vDEVICE");
             sync::splat_at_exit(Kind::Invariant, detail);
         }
+        let dev = vdev.dev.peek().or_else(|| vdev.idev.peek().and_then(|idev| idev.dev.peek()));
+        if let Some(dev) = dev.filter(|dev| dev.iommu != viommu.iommu_dev.peek()) {
+            let detail = format!(
+                "viommu->vdevs[{virt_id:#x}] is pdev{}, which sits behind another IOMMU",
+                dev.pdev
+            );
+            sync::splat_at_exit(Kind::Invariant, detail);
+        }
     }
     for viommu in &objects.viommus {
         for (virt_id, slot) in viommu.vdevs.peek() {
@@ -158,6 +171,19 @@ fn check_vdevs(objects: &Objects) {
                 let detail = format!("viommu->vdevs[{virt_id:#x}] holds a freed vDEVICE");
                 sync::splat_at_exit(Kind::Invariant, detail);
             }
+        }
+    }
+}
+
+/// A group that lives is the one of its slot: there is one group for each group of the IOMMU core.
+fn check_groups() {
+    for (alloc, _) in live().into_iter().filter(|(_, ty)| *ty == Group::NAME) {
+        let Some(igroup) = by_ordinal::<Group>(alloc) else { continue };
+        let Some(ictx) = igroup.ictx.peek() else { continue };
+        let slot = ictx.groups.peek_at(u64::from(igroup.group)).ptr();
+        if !slot.is_some_and(|entry| entry.is(igroup)) {
+            let detail = format!("ictx->groups[{:#x}] lost a live group", igroup.group);
+            sync::splat_at_exit(Kind::Invariant, detail);
         }
     }
 }

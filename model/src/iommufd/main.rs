@@ -8,12 +8,14 @@
 //! Source: reference/iommufd.md 1.4, read off M613 (torvalds/linux main.c of the v6.13 cycle);
 //! commits 6f9c4d8c468c, bd7a282650b8, 99f98a7c0d69.
 
+pub mod finalize_xa_cmpxchg;
 pub mod linux_6_17;
 pub mod linux_6_17_rc1;
 pub mod linux_6_17_rc7;
 pub mod linux_6_4;
 pub mod linux_6_6;
 pub mod put_shortterm_first;
+pub mod touch_after_finalize;
 pub mod wake_through_object;
 pub mod without_bias_restore;
 pub mod without_lock_obj_undo;

@@ -12,6 +12,7 @@
 //! | HWPT_NESTED | each attached device: `iommufd_hw_pagetable_attach` | `iommufd_hw_pagetable_put` |
 //! | DEVICE | its driver: `iommufd_device_bind` | `iommufd_device_unbind` |
 //! | | being attached: `iommufd_device_attach` | `iommufd_device_detach` |
+//! | | its vDEVICE (v3 to v5 of the series): `iommufd_vdevice_alloc_ioctl` | `iommufd_vdevice_destroy` |
 //! | VIOMMU | each vDEVICE: `iommufd_vdevice_alloc_ioctl` | `iommufd_vdevice_destroy` |
 //! | | each nested HWPT made on it: `iommufd_viommu_alloc_hwpt_nested` | `iommufd_hwpt_nested_destroy` |
 //! | | each event queue and HW queue of it, each mapping | their destroy, `iommufd_fops_vma_close` |
@@ -294,6 +295,8 @@ pub struct Device {
     pub vdev: Plain<Option<Ptr<Vdevice>>>,
     /// Being unbound: no vDEVICE is made any more. Under `igroup->lock` (6.17+).
     pub destroying: Plain<bool>,
+    /// Its virtual ID (v2 of the vIOMMU series); not held.
+    pub vdev_id: Plain<Option<Ptr<VdevId>>>,
 }
 
 /// struct iommufd_viommu
@@ -318,12 +321,32 @@ pub struct Viommu {
     pub hw_queues: [Plain<Option<Ptr<HwQueue>>>; HW_QUEUE_MAX],
     /// The mock driver's: first page of what user space can map of it (6.17+).
     pub mmap_offset: Plain<Option<u64>>,
+    /// The virtual IDs of v1 and v2 of the vIOMMU series.
+    pub vdev_ids: XArray<VdevId>,
+    /// Protects `vdev_ids` and what it points to (v2). Taken before the group's lock.
+    pub vdev_ids_rwsem: Rwsem,
+}
+
+/// struct iommufd_vdev_id of v1 and v2 of the vIOMMU series: no object. Holds nothing.
+pub struct VdevId {
+    /// The vIOMMU.
+    pub viommu: Plain<Option<Ptr<Viommu>>>,
+    /// The virtual device ID.
+    pub id: Plain<u64>,
+    /// The device of the driver core (v1).
+    pub dev: Plain<Option<Ptr<StructDevice>>>,
+    /// The bound device (v2).
+    pub idev: Plain<Option<Ptr<Device>>>,
+}
+
+impl Struct for VdevId {
+    const NAME: &'static str = "vdev_id";
 }
 
 /// IOMMU_TEST_HW_QUEUE_MAX
 pub const HW_QUEUE_MAX: usize = 2;
 
-/// struct iommufd_vdevice
+/// struct iommufd_vdevice, with the fields of all its texts.
 pub struct Vdevice {
     /// Header.
     pub obj: Object,

@@ -2,16 +2,19 @@
 //! two rows. The rows themselves are in `revisions.rs`.
 
 use uapi::pick::RevisionInfo;
+use uapi::program::Entry;
 use uapi::Errno;
 
+use crate::iommufd::device::{Change, Changed};
 use crate::iommufd::eventq::{NewEventq, VeventqAlloc};
 use crate::iommufd::hw_pagetable::{HwptInvalidate, UserData};
 use crate::iommufd::hw_queue::HwQueueAlloc;
 use crate::iommufd::ioas::ForgetIoas;
 use crate::iommufd::main::linux_6_17::VmArea;
 use crate::iommufd::main::Remove;
-use crate::iommufd::objects::{Device, File, HwQueue, Ictx, Object, Type, Viommu};
+use crate::iommufd::objects::{Device, File, Group, HwQueue, Ictx, Ioas, Object, Type, Viommu};
 use crate::iommufd::ucmd::Ucmd;
+use crate::iommufd::viommu::viommu_v1::ViommuVdevId;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
 use crate::iommufd::{access, eventq, hw_pagetable, hw_queue, ioas, selftest};
 use crate::linux::device::Device as StructDevice;
@@ -23,6 +26,14 @@ pub type ObjectOp = fn(Ptr<Ictx>, Ptr<Object>);
 pub type GetObject = fn(Ptr<Ictx>, u64, Type) -> Result<Ptr<Object>, Errno>;
 /// `iommufd_object_remove()`
 pub type ObjectRemove = fn(Ptr<Ictx>, Option<Ptr<Object>>, u64, Remove) -> Result<(), Errno>;
+/// `iommufd_viommu_find_dev()`
+pub type FindDev = fn(Ptr<Viommu>, u64) -> Option<Ptr<StructDevice>>;
+/// `iommufd_device_auto_get_domain()`
+pub type AutoGetDomain = fn(Ptr<Ictx>, Ptr<Device>, Ptr<Ioas>, Change) -> Result<Changed, Errno>;
+/// `iommufd_get_group()`
+pub type GetGroup = fn(Ptr<Ictx>, Ptr<StructDevice>) -> Result<Ptr<Group>, Errno>;
+/// The handler of an ioctl that gives nothing out.
+pub type IoctlNoId<T> = fn(&Ucmd, &T) -> Result<(), Errno>;
 /// The handler of an ioctl that gives an id out, with its argument struct.
 pub type Ioctl<T> = fn(&Ucmd, &T) -> Result<u32, Errno>;
 
@@ -62,8 +73,6 @@ pub type TriggerVevent = fn(&Ucmd, u64, u64) -> Result<(), Errno>;
 pub type FileOffset = fn(Ptr<Object>) -> Option<Ptr<File>>;
 /// What the mock driver, and any driver, does when a device is attached to a domain, or to none.
 pub type Attach = fn(&Revision, Option<Ptr<Object>>, Ptr<StructDevice>) -> Result<(), Errno>;
-/// `iommufd_viommu_find_dev()`
-pub type FindDev = fn(Ptr<Viommu>, u64) -> Option<Ptr<StructDevice>>;
 
 /// A table of functions, like the driver's own `iommufd_object_ops[]`.
 pub struct Revision {
@@ -152,6 +161,20 @@ pub struct Revision {
     pub iommufd_vdevice_abort: Option<ObjectOp>,
     /// `iommufd_object_ops[].file_offset` of the types with a file.
     pub file_offset: Option<FileOffset>,
+    /// IOMMU_VIOMMU_SET_VDEV_ID, if there is such an ioctl.
+    pub iommufd_viommu_set_vdev_id: Option<IoctlNoId<ViommuVdevId>>,
+    /// IOMMU_VIOMMU_UNSET_VDEV_ID, if there is such an ioctl.
+    pub iommufd_viommu_unset_vdev_id: Option<IoctlNoId<ViommuVdevId>>,
+    /// The mock driver's part of an invalidation, for one entry.
+    pub mock_viommu_invalidate_one: fn(Ptr<Viommu>, Entry) -> Result<(), Errno>,
+    /// The group of a device.
+    pub iommufd_get_group: GetGroup,
+    /// The last device of a group is gone.
+    pub iommufd_group_release: fn(Ptr<Group>),
+    /// Attaches a device to an IOAS.
+    pub iommufd_device_auto_get_domain: AutoGetDomain,
+    /// What `iommufd_device_unbind()` does with the device's vDEVICE first, if anything.
+    pub iommufd_device_unbind_vdev: Option<fn(Ptr<Ictx>, Ptr<Device>)>,
     /// `iommufd_object_ops[IOMMUFD_OBJ_DEVICE].destroy`
     pub iommufd_device_destroy: ObjectOp,
     /// `iommufd_object_ops[IOMMUFD_OBJ_VIOMMU].destroy`

@@ -8,6 +8,9 @@
 pub mod linux_6_15;
 pub mod linux_6_17;
 pub mod linux_7_3;
+pub mod viommu_v1;
+pub mod viommu_v2;
+pub mod without_vdevs_lock;
 
 use uapi::call::{
     AUTO, HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_DATA_SELFTEST,
@@ -113,6 +116,8 @@ pub fn viommu_fields(owner: Owner, obj: Object) -> Viommu {
         hwpt: Plain::new(owner.field("hwpt"), None),
         iommu_dev: Plain::new(owner.field("iommu_dev"), 0),
         vdevs: XArray::new(owner.field("vdevs"), XaFlags::Plain),
+        vdev_ids: XArray::new(owner.field("vdev_ids"), XaFlags::Plain),
+        vdev_ids_rwsem: Rwsem::new(owner.field("vdev_ids_rwsem")),
         veventqs_rwsem: Rwsem::new(owner.field("veventqs_rwsem")),
         veventqs: ListHead::new(owner.field("veventqs")),
         queue_mutex: Mutex::new(owner.field("queue_mutex")),
@@ -221,11 +226,12 @@ pub fn mock_viommu_cache_invalidate(
         Err(e) => return (Err(e), cmd.entry_num as u32),
     };
     let (mut processed, mut ret) = (0, Ok(()));
+    let invalidate_one = viommu.ictx.peek().map(|ictx| ictx.rev.mock_viommu_invalidate_one);
     match iommu_copy_struct_from_full_user_array(cmd) {
         Err(e) => ret = Err(e),
         Ok(entries) => {
             for entry in entries {
-                ret = mock_viommu_invalidate_one(viommu, entry);
+                ret = invalidate_one.map_or(Err(Errno::EINVAL), |f| f(viommu, entry));
                 if ret.is_err() {
                     break;
                 }
@@ -267,32 +273,41 @@ pub fn mock_viommu_cache_invalidate_first(
     Ok(1)
 }
 
-/// Part of `mock_viommu_cache_invalidate()`: one entry.
-fn mock_viommu_invalidate_one(viommu: Ptr<Viommu>, entry: Entry) -> Result<(), Errno> {
-    let Entry { flags, vdev_id, cache_id, .. } = entry;
-
-    if flags & !INVALIDATE_FLAG_ALL != 0 {
+/// Part of `mock_viommu_cache_invalidate()`: what is wrong with one entry.
+pub(super) fn mock_viommu_check_entry(entry: Entry) -> Result<(), Errno> {
+    if entry.flags & !INVALIDATE_FLAG_ALL != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    if cache_id > CACHE_ID_MAX {
+    if entry.cache_id > CACHE_ID_MAX {
         return Err(Errno::EINVAL);
     }
+    Ok(())
+}
 
-    let vdev_id = u64::from(vdev_id);
+/// Part of `mock_viommu_cache_invalidate()`: clears caches of the device that was found.
+pub(super) fn mock_dev_invalidate(viommu: Ptr<Viommu>, dev: Ptr<StructDevice>, entry: Entry) {
+    check_owned(viommu, dev);
+    if entry.flags & INVALIDATE_FLAG_ALL != 0 {
+        for cache in &dev.cache {
+            cache.store(0);
+        }
+    } else {
+        dev.cache[entry.cache_id as usize].store(0);
+    }
+}
+
+/// Part of `mock_viommu_cache_invalidate()`: one entry.
+pub fn mock_viommu_invalidate_one(viommu: Ptr<Viommu>, entry: Entry) -> Result<(), Errno> {
+    mock_viommu_check_entry(entry)?;
+
+    let vdev_id = u64::from(entry.vdev_id);
     xa_lock_index(&viommu.vdevs, vdev_id);
     let find_dev = viommu.ictx.peek().map(|ictx| ictx.rev.iommufd_viommu_find_dev);
     let Some(dev) = find_dev.and_then(|find_dev| find_dev(viommu, vdev_id)) else {
         xa_unlock_index(&viommu.vdevs, vdev_id);
         return Err(Errno::EINVAL);
     };
-    check_owned(viommu, dev);
-    if flags & INVALIDATE_FLAG_ALL != 0 {
-        for cache in &dev.cache {
-            cache.store(0);
-        }
-    } else {
-        dev.cache[cache_id as usize].store(0);
-    }
+    mock_dev_invalidate(viommu, dev, entry);
     xa_unlock_index(&viommu.vdevs, vdev_id);
     Ok(())
 }

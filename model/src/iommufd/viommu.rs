@@ -7,16 +7,24 @@
 //!
 //! Source: reference/iommufd.md 2.1, 2.2.6; <cover.1730313494.git.nicolinc@nvidia.com>.
 
+pub mod assert_not_held;
 pub mod cmpxchg_after_kfree;
 pub mod compare_virt_id;
 pub mod linux_6_17;
+pub mod lock_in_destroy;
+pub mod p2_v3;
+pub mod p2_v4;
+pub mod p2_v5;
 pub mod put_device_before_erase;
 pub mod put_idev_before_unlock;
 pub mod skip_erase;
 pub mod unlock_before_abort;
 pub mod unlock_on_small_vdevice;
+pub mod unset_with_xa_cmpxchg;
 pub mod users_dec_before_erase;
 pub mod users_inc_after_publish;
+pub mod viommu_v1;
+pub mod viommu_v2;
 pub mod without_destroying;
 pub mod without_get_vdevice;
 pub mod xa_erase;

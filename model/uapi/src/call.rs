@@ -175,6 +175,10 @@ pub enum Call {
     Mmap,
     /// munmap(2)
     Munmap,
+    /// `IOMMU_VIOMMU_SET_VDEV_ID` of v1 and v2 of the vIOMMU series.
+    ViommuSetVdevId,
+    /// `IOMMU_VIOMMU_UNSET_VDEV_ID` of v1 and v2 of the vIOMMU series.
+    ViommuUnsetVdevId,
     /// `iommufd_device_bind()` by a driver.
     Bind,
     /// `iommufd_device_unbind()` by a driver.
@@ -412,6 +416,22 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[],
         entry_num: false,
         doc: "munmap(2): the mapping lets its owner go.",
+    },
+    Signature {
+        call: Call::ViommuSetVdevId,
+        name: "IOMMU_VIOMMU_SET_VDEV_ID",
+        args: &[req("viommu_id", Id), req("dev_id", Id), req("vdev_id", Num)],
+        outs: &[],
+        entry_num: false,
+        doc: "Registers a device under a virtual device ID of a vIOMMU, as v1 and v2 of the series did.",
+    },
+    Signature {
+        call: Call::ViommuUnsetVdevId,
+        name: "IOMMU_VIOMMU_UNSET_VDEV_ID",
+        args: &[req("viommu_id", Id), req("dev_id", Id), req("vdev_id", Num)],
+        outs: &[],
+        entry_num: false,
+        doc: "Takes the virtual device ID of a device away again, as v1 and v2 of the series did.",
     },
     Signature {
         call: Call::Bind,

@@ -79,6 +79,10 @@ pub const INVARIANTS: &[&str] = &[
     "viommu->vdevs[{}] lost a live vDEVICE",
     // I11: the vDEVICE is past its destroy and still in the slot.
     "viommu->vdevs[{}] holds a freed vDEVICE",
+    // R-C14: a device was registered with the vIOMMU of another physical IOMMU.
+    "viommu->vdevs[{}] is {}, which sits behind another IOMMU",
+    // R-D5: two groups live for one group of the IOMMU core, or one that nobody can find.
+    "ictx->groups[{}] lost a live group",
     // R-C15: a vDEVICE that outlives its bound device still leads to it.
     "invalidation reached {} after its DMA ownership was released",
     // I9: a counter is not the sum of its holders.
