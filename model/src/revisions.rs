@@ -570,9 +570,9 @@ twins! {
 }
 
 twins! {
-    /// The twin of v1 of the vIOMMU series.
-    TWINS_VIOMMU_V1 of VIOMMU_V1, "viommu_v1" [];
-    "unset_with_xa_cmpxchg": "unset erases what it has found, if the slot still compares equal",
+    /// The twin of v2 of the vIOMMU series.
+    TWINS_VIOMMU_V2 of VIOMMU_V2, "viommu_v2" [];
+    "unset_with_xa_cmpxchg": "unset takes no lock and erases its entry if it compares equal",
     "<cover.1723061377.git.nicolinc@nvidia.com>" => {
         iommufd_viommu_unset_vdev_id:
             Some(viommu::unset_with_xa_cmpxchg::iommufd_viommu_unset_vdev_id),
@@ -600,7 +600,7 @@ pub fn rows() -> impl Iterator<Item = &'static Revision> {
         FOR_NEXT_2026_09,
     ];
     const TWINS: &[&[Revision]] = &[
-        TWINS_VIOMMU_V1,
+        TWINS_VIOMMU_V2,
         TWINS_P2_V3,
         TWINS_P2_V4,
         TWINS_P2_V5,

@@ -131,6 +131,6 @@ pub fn iommufd_viommu_unset_vdev_id(ucmd: &Ucmd, cmd: &ViommuVdevId) -> Result<(
 }
 
 /// C's `dev == idev->dev`.
-pub(super) fn is_its_device(dev: Option<Ptr<StructDevice>>, idev: Ptr<Device>) -> bool {
+fn is_its_device(dev: Option<Ptr<StructDevice>>, idev: Ptr<Device>) -> bool {
     matches!((dev, idev.dev.load()), (Some(dev), Some(its)) if dev.same(its))
 }

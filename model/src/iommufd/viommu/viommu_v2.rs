@@ -122,7 +122,7 @@ pub fn iommufd_viommu_unset_vdev_id(ucmd: &Ucmd, cmd: &ViommuVdevId) -> Result<(
 }
 
 /// Part of `iommufd_viommu_unset_vdev_id()`: what the locks cover.
-fn unset_locked(viommu: Ptr<Viommu>, idev: Ptr<Device>, id: u64) -> Result<(), Errno> {
+pub(super) fn unset_locked(viommu: Ptr<Viommu>, idev: Ptr<Device>, id: u64) -> Result<(), Errno> {
     let Some(vdev_id) = idev.vdev_id.load() else { return Err(Errno::ENOENT) };
     if vdev_id.id.load() != id {
         return Err(Errno::EINVAL);
