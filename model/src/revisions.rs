@@ -109,10 +109,8 @@ pub const LINUX_6_7: Revision = Revision {
         source:
             "6f9c4d8c468c189d6dc470324bd52955f8aa0a10, bd7a282650b8beb57bc9d19bfcb714b1ccae843a",
     },
-    iommufd_viommu_alloc_ioctl: None,
-    iommufd_vdevice_alloc_ioctl: None,
     iommufd_fault_alloc: None,
-    ..LINUX_6_13
+    ..LINUX_6_12
 };
 
 /// 6.5 and 6.6: one counter and a semaphore; IOMMU_DESTROY takes no user. What is not the object
