@@ -486,6 +486,9 @@ impl World {
                 sync::splat_at_exit(Kind::UnexpectedAnswer, detail);
             }
         }
+        if ret == Ret::Ok {
+            check_outputs(step, answer);
+        }
     }
 
     /// Joins the program's names with the allocations, for the trace.
@@ -1052,6 +1055,20 @@ fn has_ioctl(rev: &Revision, call: Call) -> bool {
         Call::IoasChangeProcess => rev.iommufd_ioas_change_process.is_some(),
         Call::HwQueueAlloc => rev.iommufd_hw_queue_alloc_ioctl.is_some(),
         _ => true,
+    }
+}
+
+/// What a call that succeeded gave out, against what the program expects of it.
+fn check_outputs(step: &Step, answer: &Answer) {
+    for (index, wanted) in &step.expect_out {
+        let index = usize::from(*index);
+        let got = answer.out.get(index).map(|value| value.number());
+        if got != Some(*wanted) {
+            let name = signature(step.call).outs.get(index).map_or("?", |out| out.name);
+            let got = got.map_or("nothing".to_string(), |n| format!("{n:#x}"));
+            let detail = format!("{} gave {name} = {got}, expected {wanted:#x}", step.text);
+            sync::splat_at_exit(Kind::UnexpectedAnswer, detail);
+        }
     }
 }
 

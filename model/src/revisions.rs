@@ -174,6 +174,7 @@ pub const LINUX_6_15: Revision = Revision {
                  d659d89fecb7cba7b18c5108a28c6b997e197e66",
     },
     iommufd_device_do_replace: device::linux_6_15::iommufd_device_do_replace,
+    iommufd_hw_pagetable_detach: device::linux_6_15::iommufd_hw_pagetable_detach,
     iommufd_veventq_alloc: Some(eventq::iommufd_veventq_alloc),
     mock_domain_nop_attach: selftest::linux_6_15::mock_domain_nop_attach,
     iommufd_test_trigger_vevent: Some(selftest::linux_6_15::iommufd_test_trigger_vevent),
@@ -501,7 +502,7 @@ twins! {
     };
     "without_53d0584": "a detach leaves the put of the HWPT to its caller; abort still WARNs",
     "53d0584eeb2c85a46c83656246d61a89558d74b3" => {
-        iommufd_hw_pagetable_detach: device::iommufd_hw_pagetable_detach,
+        iommufd_hw_pagetable_detach: device::linux_6_15::iommufd_hw_pagetable_detach,
     };
     "without_4e034bf": "the file of an aborted object is released when the task returns",
     "4e034bf045b12852a24d5d33f2451850818ba0c1" => {

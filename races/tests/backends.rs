@@ -139,6 +139,7 @@ fn call(call: Call, args: &[Operand], binds: &[u16]) -> Step {
         binds: binds.to_vec(),
         expect: Vec::new(),
         expect_entry_num: None,
+        expect_out: Vec::new(),
         fail_nth: FailNth::None,
         read_only: false,
         bad_pointer: false,

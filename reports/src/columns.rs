@@ -381,6 +381,7 @@ mod tests {
             binds: Vec::new(),
             expect: Vec::new(),
             expect_entry_num: None,
+            expect_out: Vec::new(),
             fail_nth: FailNth::None,
             read_only: false,
             bad_pointer: false,

@@ -75,15 +75,20 @@ fn steps(out: &mut String, key: &str, steps: &[Step], syms: &[String], setup: bo
 
 /// The expectation. A step of the setup without one would be expected to succeed.
 fn answers(step: &Step, setup: bool) -> String {
+    let mut values = step.expect_entry_num.map_or(String::new(), |n| format!(", entry_num = {n}"));
+    for (index, value) in &step.expect_out {
+        if let Some(out) = call::signature(step.call).outs.get(usize::from(*index)) {
+            let _ = write!(values, ", {} = {value:#x}", out.name);
+        }
+    }
     let answers: Vec<String> = step.expect.iter().map(ToString::to_string).collect();
     let answers = match answers.as_slice() {
-        [] if setup || step.expect_entry_num.is_some() => "any".to_string(),
+        [] if setup || !values.is_empty() => "any".to_string(),
         [] => return String::new(),
-        [one] if one == "0" && setup && step.expect_entry_num.is_none() => return String::new(),
+        [one] if one == "0" && setup && values.is_empty() => return String::new(),
         some => some.join(" | "),
     };
-    let entry_num = step.expect_entry_num.map_or(String::new(), |n| format!(", entry_num = {n}"));
-    format!(" -> {answers}{entry_num}")
+    format!(" -> {answers}{values}")
 }
 
 /// A step as a scenario spells it, without its expectation; `syms` are the names of the program.

@@ -112,6 +112,8 @@ mistakes! {
     answer_is_a_number: cpu0 = "\"IOMMU_DESTROY(ioas0) -> 1\"";
     answer_is_missing: cpu0 = "\"IOMMU_DESTROY(ioas0) ->\"";
     entry_num_of_a_call_without: cpu0 = "\"IOMMU_DESTROY(ioas0) -> 0, entry_num = 1\"";
+    output_that_a_call_does_not_give_out: cpu0 = "\"IOMMU_IOAS_UNMAP(ioas0, 0, 4096) -> 0, bytes = 4096\"";
+    output_that_is_an_id: cpu1 = "\"h = IOMMU_HWPT_ALLOC(dev0, ioas0) -> 0, out_hwpt_id = 3\"";
     answers_for_an_unknown_revision:
         cpu0 = "\"IOMMU_DESTROY(ioas0) -> { linux_6_13 = 0, linux_6_16 = -EBUSY }\"";
     answers_for_a_revision_that_is_not_run:

@@ -321,6 +321,13 @@ fn made_step(
         file: file.unwrap_or(Operand::Num(0)),
         binds,
         expect_entry_num: signature.entry_num.then_some(1),
+        expect_out: signature
+            .outs
+            .iter()
+            .position(|out| out.kind == ArgKind::Num)
+            .map(|at| (at as u16, u64::from(options[2])))
+            .into_iter()
+            .collect(),
         expect,
         fail_nth: match options[3] % 3 {
             0 => FailNth::None,
@@ -334,6 +341,25 @@ fn made_step(
         stall_s: (options[4] % 11 == 0).then_some(30),
         text: String::new(),
     })
+}
+
+#[test]
+fn what_a_call_gives_out_can_be_expected() {
+    let text = r#"question = "What is read?"
+source   = "R-E2"
+
+[[cpu]]
+steps = ["q, f = IOMMU_VEVENTQ_ALLOC(7)", "read(f) -> 0 | -EFAULT, bytes = 12, virt_id = 0x99"]
+
+[verdict]
+linux_6_13 = "Never"
+"#;
+    let scenario = Scenario::parse("outputs.toml", text, ROWS).expect("it is right");
+    let program = scenario.program("linux_6_13");
+    let read = &program.cpus[0][1];
+    assert_eq!(read.expect, [Ret::Ok, Ret::Err(Errno::EFAULT)]);
+    assert_eq!(read.expect_out, [(0, 12), (3, 0x99)]);
+    round_trip(&program);
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use uapi::Errno;
 use crate::iommufd::io_pagetable::{iopt_lock_areas, iopt_unlock_areas};
 use crate::iommufd::main::{_iommufd_object_alloc, iommufd_object_destroy_user};
 use crate::iommufd::objects::{obj_of, to, Access, Ictx, Ioas, Object, Type};
-use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
+use crate::linux::mutex::{lockdep_assert_held, mutex_lock, mutex_unlock, Mutex};
 use crate::linux::refcount::{refcount_dec, refcount_inc};
 use crate::linux::slab::{Plain, Ptr};
 
@@ -41,6 +41,7 @@ pub fn iommufd_access_destroy_internal(ictx: Ptr<Ictx>, access: Ptr<Access>) {
 /// `iommufd_access_change_ioas()`: under `ioas_lock`. The list of accesses of the IOAS is not
 /// modelled: it is what an unmap asks, and an internal access always refuses.
 fn iommufd_access_change_ioas(access: Ptr<Access>, new_ioas: Option<Ptr<Ioas>>) {
+    lockdep_assert_held(&access.ioas_lock);
     let cur_ioas = access.ioas.load();
 
     if let Some(new_ioas) = new_ioas {

@@ -322,10 +322,10 @@ pub fn iommufd_hw_pagetable_attach(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Resu
     Ok(())
 }
 
-/// `iommufd_hw_pagetable_detach()`: says which HWPT the caller has to put.
+/// `iommufd_hw_pagetable_detach()` up to 6.14: says which HWPT the caller has to put.
 pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>) -> Option<Ptr<Object>> {
     let igroup = idev.igroup.load()?;
-    // Read before the lock, as in 6.13: a device that is attached keeps the group attached.
+    // Read before the lock: a replace of another device may move the group meanwhile.
     let hwpt = igroup.hwpt.load();
 
     mutex_lock(&igroup.lock);

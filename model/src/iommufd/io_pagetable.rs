@@ -13,9 +13,10 @@ use uapi::Errno;
 use crate::iommufd::objects::{Area, HwptPaging, IoPagetable};
 use crate::linux::list::{list_add_tail, list_del_init, list_entry, ListHead};
 use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
-use crate::linux::rwsem::{down_read, down_write, up_read, up_write};
+use crate::linux::rwsem::{down_read, down_write, lockdep_assert_held_rwsem, up_read, up_write};
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::uaccess::pin_user_pages;
+use crate::linux::warn::warn_on;
 use crate::linux::xarray::{xa_erase, xa_reserve, xa_store};
 
 /// PAGE_SIZE
@@ -56,8 +57,9 @@ fn aperture(hwpts: &ListHead<HwptPaging>) -> Aperture {
     Aperture { alignment: MOCK_IO_PAGE_SIZE, first: MOCK_APERTURE_START, last: MOCK_APERTURE_LAST }
 }
 
-/// `iopt_area_iter_first()`: an area that meets the range.
-fn iopt_area_iter_first(iopt: &IoPagetable, first: u64, last: u64) -> Option<Ptr<Area>> {
+/// `iopt_area_iter_first()`: an area that meets the range. The caller holds `iova_rwsem`.
+pub fn iopt_area_iter_first(iopt: &IoPagetable, first: u64, last: u64) -> Option<Ptr<Area>> {
+    lockdep_assert_held_rwsem(&iopt.iova_rwsem);
     let mut nth = 0;
     while let Some(area) = list_entry(&iopt.areas, nth) {
         if area.iova <= last && area.last() >= first {
@@ -169,9 +171,11 @@ pub fn iopt_table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) -> Resul
     xa_store(&iopt.domains, index, Some(hwpt)).map(|_| ())
 }
 
-/// `iopt_table_remove_domain()`
+/// `iopt_table_remove_domain()`: the domain must be there.
 pub fn iopt_table_remove_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
-    xa_erase(&iopt.domains, u64::from(hwpt.owner().alloc));
+    let removed = xa_erase(&iopt.domains, u64::from(hwpt.owner().alloc));
+
+    warn_on(!removed.is_some_and(|removed| removed.is(hwpt)));
 }
 
 /// `iopt_map_user_pages()`: gives the IOVA of the new area out.
@@ -283,6 +287,7 @@ pub fn iopt_destroy_table(iopt: &IoPagetable) {
     for area in iopt.areas.peek() {
         iopt_abort_area(iopt, area);
     }
+    warn_on(!iopt.domains.peek().is_empty());
 }
 
 /// Part of `iommufd_access_pin_pages()`: every area of the range is mapped and stays so.

@@ -6,17 +6,20 @@ use uapi::call::{IOAS_MAP_FIXED_IOVA, IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE};
 use uapi::Errno;
 
 use crate::iommufd::io_pagetable::{
-    iopt_destroy_table, iopt_map_user_pages, iopt_unmap_all, iopt_unmap_iova, Mapping,
+    iopt_area_iter_first, iopt_destroy_table, iopt_map_user_pages, iopt_unmap_all, iopt_unmap_iova,
+    Mapping,
 };
 use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{obj_of, to, Ictx, IoPagetable, Ioas, Object, Type};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
-use crate::linux::list::{list_entry, ListHead};
+use crate::linux::list::ListHead;
 use crate::linux::mutex::Mutex;
 use crate::linux::refcount::{refcount_dec, refcount_inc_not_zero};
 use crate::linux::rwsem::{down_read, down_write, down_write_nest_lock, up_read, up_write};
 use crate::linux::slab::{immortal, Ptr, Struct};
-use crate::linux::xarray::{xa_destroy, xa_find, xa_lock, xa_store, xa_unlock, XArray, XaFlags};
+use crate::linux::xarray::{
+    check_nodes_freed, xa_destroy, xa_find, xa_lock, xa_store, xa_unlock, XArray, XaFlags,
+};
 
 /// `iommufd_ioas_alloc()`
 ///
@@ -80,6 +83,7 @@ fn iommufd_release_all_iova_rwsem(ictx: Ptr<Ictx>, ioas_list: Ptr<IoasList>) {
     }
     up_write(&ictx.ioas_creation_lock);
     xa_destroy(&ioas_list.entries);
+    check_nodes_freed(&ioas_list.entries);
 }
 
 /// What becomes of an IOAS that was locked and could not be put on the list.
@@ -121,7 +125,7 @@ fn iommufd_take_all_iova_rwsem(ictx: Ptr<Ictx>) -> Result<Ptr<IoasList>, Errno> 
         xa_unlock(&ictx.objects);
         let Some((found, ioas)) = taken else { return Ok(ioas_list) };
 
-        down_write_nest_lock(&ioas.iopt.iova_rwsem);
+        down_write_nest_lock(&ioas.iopt.iova_rwsem, &ictx.ioas_creation_lock);
         if let Err(e) = xa_store(&ioas_list.entries, found, Some(ioas)) {
             (ictx.rev.take_all_forgets)(ioas);
             iommufd_release_all_iova_rwsem(ictx, ioas_list);
@@ -148,7 +152,7 @@ pub fn iommufd_ioas_change_process(ucmd: &Ucmd, reserved: u64) -> Result<(), Err
     let mut index = 0;
     while let Some((found, ioas)) = xa_find(&ioas_list.entries, index) {
         index = found + 1;
-        if list_entry(&ioas.iopt.areas, 0).is_some() {
+        if iopt_area_iter_first(&ioas.iopt, 0, u64::MAX).is_some() {
             ret = Err(Errno::EINVAL);
             break;
         }

@@ -73,11 +73,12 @@ pub fn down_write(sem: &Rwsem) {
     sem.0.lock("down_write", at, How::Exclusive);
 }
 
-/// down_write_nest_lock(): while a lock is held that keeps semaphores of this class from being
-/// taken in two orders.
+/// down_write_nest_lock(): while `nest` is held, which keeps semaphores of this class from being
+/// taken in two orders. lockdep looks that it is.
 #[track_caller]
-pub fn down_write_nest_lock(sem: &Rwsem) {
+pub fn down_write_nest_lock(sem: &Rwsem, nest: &Rwsem) {
     let at = sync::site(Location::caller());
+    nest.0.assert_held(at, |me| nest.0.holds_any(me));
     might_sleep(at);
     sem.0.lock_nested("down_write_nest_lock", at, How::Exclusive);
 }

@@ -804,3 +804,12 @@ fn destroy<T: ?Sized>(at: Site, xa: &XArray<T>) {
         xa.slots.with(Vec::clear);
     });
 }
+
+/// The memory that holds an xarray goes away. Its nodes are allocations of their own, which
+/// xa_destroy() frees, reserved entries included: kmemleak finds those that are left.
+pub fn check_nodes_freed<T: ?Sized>(xa: &XArray<T>) {
+    // One entry at index 0 needs no node.
+    if xa.slots.with(|slots| slots.iter().any(|(index, _)| *index != 0)) {
+        sync::splat_at_exit(Kind::Leak, format!("radix_tree_node of {}", xa.field.text()));
+    }
+}

@@ -384,9 +384,14 @@ pub const SIGNATURES: &[Signature] = &[
         call: Call::Read,
         name: "read",
         args: &[req("file", File), opt("count", Num, 64)],
-        outs: &[out("bytes", Num)],
+        outs: &[
+            out("bytes", Num),
+            out("flags", Num),
+            out("sequence", Num),
+            out("virt_id", Num),
+        ],
         entry_num: false,
-        doc: "read(2) of an event queue's file.",
+        doc: "read(2) of an event queue's file; behind the bytes come the fields of the first event.",
     },
     Signature {
         call: Call::Poll,

@@ -64,6 +64,10 @@ pub struct Step {
     pub expect: Vec<Ret>,
     /// Expected `entry_num` as written back.
     pub expect_entry_num: Option<u32>,
+    /// Expected values of outputs, by their index among the call's outputs; looked at when the
+    /// call succeeds.
+    #[serde(default)]
+    pub expect_out: Vec<(u16, u64)>,
     /// Fault injection.
     pub fail_nth: FailNth,
     /// The argument struct lies in a read-only page: the answer cannot be copied out.

@@ -352,6 +352,7 @@ fn plain_step(call: Call) -> Step {
         binds: Vec::new(),
         expect: Vec::new(),
         expect_entry_num: None,
+        expect_out: Vec::new(),
         fail_nth: FailNth::None,
         read_only: false,
         bad_pointer: false,

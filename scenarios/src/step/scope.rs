@@ -145,6 +145,7 @@ impl<'r> Scope<'r> {
             binds: self.syms_of(shape),
             expect: Vec::new(),
             expect_entry_num: None,
+            expect_out: Vec::new(),
             fail_nth: FailNth::None,
             read_only: false,
             bad_pointer: false,
@@ -162,6 +163,7 @@ impl<'r> Scope<'r> {
             None => Answers::Any,
             Some(expect) => {
                 self.entry_num(expect, shape, signature, &mut resolved, problems);
+                self.outputs(expect, shape, signature, &mut resolved, problems);
                 self.answers(expect, &mut rows_named, problems)
             }
         };
@@ -328,6 +330,42 @@ impl<'r> Scope<'r> {
                 "entry_num has 32 bits",
                 "write the number of entries that were handled",
             )),
+        }
+    }
+
+    /// The expected outputs. An id is no number that a scenario could know.
+    fn outputs(
+        &self,
+        expect: &ExpectShape<'_>,
+        shape: &Shape<'_>,
+        signature: &Signature,
+        step: &mut Step,
+        problems: &mut Vec<Problem>,
+    ) {
+        let numbers: Vec<&str> = signature
+            .outs
+            .iter()
+            .filter(|out| out.kind == ArgKind::Num)
+            .map(|out| out.name)
+            .collect();
+        let help = |name: &str| match numbers.as_slice() {
+            [] => "only numbers can be expected, and it gives out none: leave it out".to_string(),
+            some => suggest(name, some, "the numbers it gives out are"),
+        };
+        for (name, value) in &expect.outs {
+            let index = signature
+                .outs
+                .iter()
+                .position(|out| out.kind == ArgKind::Num && out.name == name.text);
+            match index {
+                Some(index) => step.expect_out.push((index as u16, *value)),
+                None => problems.push(Problem::at(
+                    name.at.clone(),
+                    "cannot be expected",
+                    format!("{} gives out no number `{}`", shape.call.text, name.text),
+                    help(name.text),
+                )),
+            }
         }
     }
 

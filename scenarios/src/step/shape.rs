@@ -75,6 +75,8 @@ pub(super) struct ExpectShape<'a> {
     pub(super) same: Vec<Ret>,
     pub(super) per_row: Vec<(Word<'a>, Vec<Ret>)>,
     pub(super) entry_num: Option<(u64, Range<usize>)>,
+    /// Outputs with the value that they have if the call succeeds.
+    pub(super) outs: Vec<(Word<'a>, u64)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -355,7 +357,12 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn expectation(&mut self) -> Result<ExpectShape<'a>, Problem> {
-        let mut expect = ExpectShape { same: Vec::new(), per_row: Vec::new(), entry_num: None };
+        let mut expect = ExpectShape {
+            same: Vec::new(),
+            per_row: Vec::new(),
+            entry_num: None,
+            outs: Vec::new(),
+        };
         if self.eat(Token::Punct('{')) {
             let help = "answers per revision read `{ linux_6_13 = 0, linux_6_17 = -ENOENT }`";
             while !self.eat(Token::Punct('}')) {
@@ -373,17 +380,14 @@ impl<'a> Parser<'a, '_> {
         } else if !self.eat(Token::Name("any")) {
             expect.same = self.answers()?;
         }
-        if self.eat(Token::Punct(',')) {
-            let help = "behind the answers only `, entry_num = N` can stand; several answers are \
-                        joined with `|`";
-            let word = self.word("`entry_num`", help)?;
-            if word.text != "entry_num" {
-                self.next -= 1;
-                return Err(self.unexpected("`entry_num`", help));
-            }
+        while self.eat(Token::Punct(',')) {
+            let help = "behind the answers stands `, entry_num = N` or what the call gives out, \
+                        `, bytes = 12`; several answers are joined with `|`";
+            let word = self.word("`entry_num` or an output", help)?;
             self.expect('=', help)?;
             match self.term("a number")? {
-                Term::Num(n, at) => expect.entry_num = Some((n, at)),
+                Term::Num(n, at) if word.text == "entry_num" => expect.entry_num = Some((n, at)),
+                Term::Num(n, _) => expect.outs.push((word, n)),
                 Term::Name(_) => {
                     self.next -= 1;
                     return Err(self.unexpected("a number", help));

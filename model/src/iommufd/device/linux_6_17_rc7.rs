@@ -9,7 +9,7 @@ use crate::linux::slab::Ptr;
 
 /// `iommufd_hw_pagetable_detach()`: nothing is left for the caller to put.
 pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>) -> Option<Ptr<Object>> {
-    let hwpt = super::iommufd_hw_pagetable_detach(idev);
+    let hwpt = super::linux_6_15::iommufd_hw_pagetable_detach(idev);
 
     if let (Some(hwpt), Some(ictx)) = (hwpt, idev.ictx.load()) {
         iommufd_hw_pagetable_put(ictx, hwpt);

@@ -25,7 +25,8 @@ use crate::linux::spinlock::{spin_lock, spin_unlock};
 use crate::linux::wait::{wait_event_timeout, Condition};
 use crate::linux::warn::warn_on;
 use crate::linux::xarray::{
-    xa_destroy, xa_empty, xa_erase, xa_find, xa_lock_index, xa_unlock_index, xas_store, Slot,
+    check_nodes_freed, xa_destroy, xa_empty, xa_erase, xa_find, xa_lock_index, xa_unlock_index,
+    xas_store, Slot,
 };
 
 /// `_iommufd_object_alloc_ucmd()`: the dispatcher finalizes the object if the handler answers 0,
@@ -174,6 +175,7 @@ pub fn iommufd_fops_release(filp: Ptr<File>) {
     }
     // The tombstones.
     xa_destroy(&ictx.objects);
+    check_nodes_freed(&ictx.objects);
     warn_on(!xa_empty(&ictx.groups));
     kfree(ictx);
 }
