@@ -514,7 +514,7 @@ impl Thread<'_> {
                     name: ptr,
                     users: Refcount::new(owner.field("users"), users),
                     mutex: mutex(owner, "mutex", unlock_steps),
-                    var: Plain::new(owner.field("var"), 0),
+                    var: Plain::marked(owner.field("var"), 0),
                 });
                 self.run.ptrs[usize::from(ptr)].set(new.ok());
                 self.set(reg, errno(new, |_| 0));
@@ -777,7 +777,12 @@ pub fn with_maker<R>(
     check(program)?;
     let program = Rc::new(Prepared { raw: raw_readers(program), litmus: program.clone() });
     let make = || -> Rc<dyn Guest> { Rc::new(Run::new(&program)) };
-    let maker = GuestMaker { cpus: program.threads.len(), timers: program.timers, make: &make };
+    let maker = GuestMaker {
+        cpus: program.threads.len(),
+        timers: program.timers,
+        mutation: None,
+        make: &make,
+    };
     Ok(f(&maker))
 }
 

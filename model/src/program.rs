@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use uapi::call::{signature, ArgKind, Call, AUTO, HWPT_DATA_SELFTEST, VIOMMU_TYPE_SELFTEST};
 use uapi::errno::Ret;
+use uapi::mutation::{Mutant, Mutation};
 use uapi::outcome::{Outcome, Place, StepResult};
 use uapi::pick::ModelError;
 use uapi::program::{Entry, FailNth, Operand, Program, Step};
@@ -48,12 +49,14 @@ use crate::iommufd::viommu::viommu_v1::ViommuVdevId;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
 use crate::linux::device::{put_device, Device as StructDevice};
 use crate::linux::iommu::IommuGroup;
+use crate::linux::kcsan::report_races;
 use crate::linux::refcount::refcount_inc;
 use crate::linux::slab::{immortal, kzalloc, report_leaks, Plain, Ptr, Struct};
 use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
 use crate::linux::task_work::task_work_run;
 use crate::linux::uaccess::copy_from_user;
 use crate::linux::{fault, lockdep};
+use crate::sites::call_sites;
 use crate::sync::{self, Cell, Guest, GuestMaker};
 
 /// Largest size word that an ioctl accepts: PAGE_SIZE.
@@ -228,7 +231,32 @@ pub fn with_maker<R>(
     check(program)?;
     let shared = Rc::new(program.clone());
     let make = || world(&shared, rev);
-    Ok(f(&GuestMaker { cpus: program.cpus.len(), timers: program.timers, make: &make }))
+    let mutation = match &program.mutant {
+        Some(mutant) => Some(resolved(mutant)?),
+        None => None,
+    };
+    let (cpus, timers) = (program.cpus.len(), program.timers);
+    Ok(f(&GuestMaker { cpus, timers, mutation, make: &make }))
+}
+
+/// The call site that a program names.
+fn resolved(mutant: &Mutant) -> Result<Mutation, ModelError> {
+    let Mutant { site, change } = mutant;
+    let sites = call_sites();
+    let Some(index) = sites.iter().position(|s| s.name() == *site) else {
+        return Err(ModelError::Malformed(format!(
+            "there is no call site `{site}` in the model; `iommufd-testbed mutate --list` shows \
+             them"
+        )));
+    };
+    if !sites[index].changes.contains(change) {
+        let names: Vec<&str> = sites[index].changes.iter().map(|c| c.name()).collect();
+        return Err(ModelError::Malformed(format!(
+            "the call site `{site}` cannot be changed to `{change}`, only to {}",
+            names.join(", ")
+        )));
+    }
+    Ok(Mutation { site: index as u16, change: *change })
 }
 
 /// Makes the guest of one execution.
@@ -998,6 +1026,7 @@ impl Guest for World {
         let devices: Vec<_> = pdevs.into_iter().zip(plugged).collect();
         check_released(&devices);
         report_leaks();
+        report_races();
     }
 
     fn report(&self, outcome: &mut Outcome) {

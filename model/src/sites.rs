@@ -90,6 +90,7 @@ sources![
     "linux/device.rs",
     "linux/fault.rs",
     "linux/iommu.rs",
+    "linux/kcsan.rs",
     "linux/list.rs",
     "linux/lock.rs",
     "linux/lockdep.rs",

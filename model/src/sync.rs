@@ -17,7 +17,7 @@ use std::cell::{Cell as StdCell, RefCell, UnsafeCell};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe, Location};
 use std::rc::Rc;
 
-use uapi::mutation::Change;
+use uapi::mutation::{Change, Mutation};
 use uapi::outcome::{Ending, Outcome};
 use uapi::pick::ModelError;
 #[cfg(not(feature = "backend-loom"))]
@@ -101,6 +101,8 @@ pub struct GuestMaker<'a> {
     pub cpus: usize,
     /// When timers fire.
     pub timers: Timers,
+    /// The step that the program does otherwise. That of the limits goes before it.
+    pub mutation: Option<Mutation>,
     /// Makes the guest of one execution. Runs inside the execution.
     pub make: &'a dyn Fn() -> Rc<dyn Guest>,
 }
@@ -183,6 +185,8 @@ struct Exec {
     /// Steps of the setup and of `finally`, which no explorer counts.
     alone: StdCell<u32>,
     changes: Changes,
+    /// What the steps so far have ordered.
+    order: UnsafeCell<Order>,
     guest: RefCell<Option<Rc<dyn Guest>>>,
     locals: UnsafeCell<[Option<Box<dyn Any>>; LOCALS_MAX]>,
     /// What the backend needs to hand over control.
@@ -223,10 +227,10 @@ impl Drop for Entered {
 }
 
 impl Exec {
-    fn new(limits: &Limits, timers: Timers) -> Exec {
+    fn new(limits: &Limits, maker: &GuestMaker<'_>) -> Exec {
         Exec {
             limits: *limits,
-            timers,
+            timers: maker.timers,
             phase: StdCell::new(Phase::Setup),
             current: StdCell::new(0),
             last: StdCell::new(None),
@@ -245,7 +249,8 @@ impl Exec {
             stale_compare: StdCell::new(false),
             late_wakeups: StdCell::new(0),
             alone: StdCell::new(0),
-            changes: Changes::new(limits),
+            changes: Changes::new(limits.mutation.or(maker.mutation), limits.reach),
+            order: UnsafeCell::new(Order::default()),
             guest: RefCell::new(None),
             locals: UnsafeCell::new([const { None }; LOCALS_MAX]),
             #[cfg(any(feature = "backend-std", feature = "backend-loom"))]
@@ -262,6 +267,12 @@ impl Exec {
         // SAFETY: entered only from `announce`, `choose` and the end of a CPU, which run one at
         // a time and do not keep the reference across a switch.
         unsafe { &mut *self.view.get() }
+    }
+
+    #[allow(clippy::mut_from_ref)] // see the SAFETY comment: uniqueness comes from the baton
+    fn order(&self) -> &mut Order {
+        // SAFETY: used by the CPU that makes a step, which does not keep it across a switch.
+        unsafe { &mut *self.order.get() }
     }
 
     fn stopped(&self) -> bool {
@@ -291,10 +302,15 @@ impl Exec {
         splats.push(splat);
     }
 
+    #[inline]
     fn push_trace(&self, cpu: Cpu, op: &'static str, site: Site, scheduling_point: bool) {
-        if !self.limits.trace {
-            return;
+        if self.limits.trace {
+            self.write_trace(cpu, op, site, scheduling_point);
         }
+    }
+
+    #[cold]
+    fn write_trace(&self, cpu: Cpu, op: &'static str, site: Site, scheduling_point: bool) {
         let (file, function) = crate::sites::locate(site);
         self.trace.borrow_mut().push(TraceStep {
             cpu,
@@ -311,10 +327,15 @@ impl Exec {
         });
     }
 
+    #[inline]
     fn push_graph(&self) {
-        if !(self.limits.trace && self.limits.graph) {
-            return;
+        if self.limits.trace && self.limits.graph {
+            self.write_graph();
         }
+    }
+
+    #[cold]
+    fn write_graph(&self) {
         let guest = self.guest.borrow().clone();
         if let Some(guest) = guest {
             // One graph per trace line: lines of unlocks share the graph of their step.
@@ -434,6 +455,16 @@ pub fn splat(kind: Kind, at: Site, detail: String) {
     exec().log_here(Splat { kind, function: crate::sites::locate(at).1.to_string(), detail });
 }
 
+/// Prints a splat that names these functions; the kernel goes on.
+pub fn splat_in(kind: Kind, function: String, detail: String) {
+    exec().log_here(Splat { kind, function, detail });
+}
+
+/// The C function of a call site.
+pub fn function(at: Site) -> &'static str {
+    crate::sites::locate(at).1
+}
+
 /// Prints a splat of the testbed's checks at quiescence, which no function is to blame for.
 pub fn splat_at_exit(kind: Kind, detail: String) {
     exec().log_here(Splat { kind, function: String::new(), detail });
@@ -455,7 +486,7 @@ pub struct Local<T> {
 }
 
 /// How many kinds of data there can be.
-const LOCALS_MAX: usize = 5;
+const LOCALS_MAX: usize = 6;
 
 impl<T: Any + Default> Local<T> {
     /// The data with this number, below [`LOCALS_MAX`]; no two types share one.
@@ -469,11 +500,12 @@ impl<T: Any + Default> Local<T> {
         let exec = exec();
         // SAFETY: touched by one CPU at a time, and the reference ends with this function.
         let slot = unsafe { &mut (*exec.locals.get())[self.index] };
-        let data = slot.get_or_insert_with(|| Box::<T>::default());
-        let found: *const T = data.downcast_ref::<T>().expect("one type to a number");
-        // SAFETY: the box is never replaced, so its contents stay where they are for as long as
-        // the execution lives, and their users run inside it.
-        unsafe { &*found }
+        let data: &dyn Any = &**slot.get_or_insert_with(|| Box::<T>::default());
+        debug_assert!(data.is::<T>(), "one type to a number");
+        // SAFETY: `new` is given a number of its own for each type (see there), so the box holds a
+        // `T`. It is never replaced, so its contents stay where they are for as long as the
+        // execution lives, and their users run inside it.
+        unsafe { &*std::ptr::from_ref(data).cast::<T>() }
     }
 }
 
@@ -482,6 +514,7 @@ pub struct Effect {
     accesses: Accesses,
     counter: Option<Counter>,
     tracing: bool,
+    orders: bool,
 }
 
 impl Effect {
@@ -503,6 +536,11 @@ impl Effect {
     /// The counter that this step changed, or would have changed.
     pub fn counter(&mut self, obj: u32, before: i32, after: i32) {
         self.counter = Some(Counter { obj, before, after });
+    }
+
+    /// The step is a plain access: it orders nothing ([`clock`]).
+    pub fn orders_nothing(&mut self) {
+        self.orders = false;
     }
 
     /// Whether anybody reads the log.
@@ -602,9 +640,10 @@ fn blocking_step<R>(
         }
     }
     exec.push_trace(me, op, at, true);
-    let mut effect = Effect { accesses, counter: None, tracing: exec.limits.trace };
+    let mut effect = Effect { accesses, counter: None, tracing: exec.limits.trace, orders: true };
     let result = body(&mut effect);
     if exec.concurrent() {
+        exec.order().step(me, &effect);
         let done = Done { cpu: me, accesses: effect.accesses, counter: effect.counter };
         // SAFETY: as in `Exec::view`.
         unsafe { *exec.done.get() = Some(done) };
@@ -665,6 +704,7 @@ pub fn unlocked(op: &'static str, at: Site, obj: u32, key: u64, args: impl FnOnc
 pub fn released(obj: u32, key: u64) {
     let exec = exec();
     if exec.concurrent() {
+        exec.order().unlocked(exec.current.get(), obj, key);
         // SAFETY: as in `Exec::view`.
         unsafe { (*exec.unlocked.get()).push((exec.current.get(), obj, key)) };
         #[cfg(feature = "backend-loom")]
@@ -678,10 +718,132 @@ pub fn local_step<R>(op: &'static str, at: Site, body: impl FnOnce(&mut Effect) 
     let exec = exec();
     exec.push_trace(exec.current.get(), op, at, false);
     let mut effect =
-        Effect { accesses: Accesses::new(), counter: None, tracing: exec.limits.trace };
+        Effect { accesses: Accesses::new(), counter: None, tracing: exec.limits.trace, orders: true };
     let result = body(&mut effect);
     exec.push_graph();
     result
+}
+
+// ---------------------------------------------------------------------------------------------
+// What is ordered
+// ---------------------------------------------------------------------------------------------
+
+/// How many steps of each CPU a CPU has in its past, itself included.
+pub type Clock = [u32; CPUS_MAX];
+
+fn join(into: &mut Clock, from: &Clock) {
+    for (a, b) in into.iter_mut().zip(from) {
+        *a = (*a).max(*b);
+    }
+}
+
+/// What steps on one key of one object pass on to later ones.
+#[derive(Clone, Copy, Default)]
+struct Passed {
+    by_writes: Clock,
+    by_reads: Clock,
+    by_adds: Clock,
+    /// Who holds it exclusively.
+    locked_by: Option<Cpu>,
+}
+
+/// The steps that are ordered by what they do to locks, counters, xarrays and wait queues. Plain
+/// accesses are not: two of them that only each other orders race.
+#[derive(Default)]
+struct Order {
+    clocks: [Clock; CPUS_MAX],
+    /// By object: its keys, `None` for all of them.
+    objects: Vec<Vec<(Option<u64>, Passed)>>,
+}
+
+impl Order {
+    fn passed(&mut self, obj: u32, key: Option<u64>) -> &mut Passed {
+        let obj = obj as usize;
+        if self.objects.len() <= obj {
+            self.objects.resize_with(obj + 1, Vec::new);
+        }
+        let keys = &mut self.objects[obj];
+        let at = match keys.iter().position(|(k, _)| *k == key) {
+            Some(at) => at,
+            None => {
+                keys.push((key, Passed::default()));
+                keys.len() - 1
+            }
+        };
+        &mut keys[at].1
+    }
+
+    fn step(&mut self, me: Cpu, effect: &Effect) {
+        let i = usize::from(me);
+        self.clocks[i][i] += 1;
+        if !effect.orders {
+            return;
+        }
+        let mut clock = self.clocks[i];
+        for access in &effect.accesses {
+            let obj = access.obj as usize;
+            for (key, passed) in self.objects.get(obj).into_iter().flatten() {
+                let apart = !access.is_all()
+                    && key.is_some_and(|k| k < access.key || k - access.key >= access.len.into());
+                if apart {
+                    continue;
+                }
+                join(&mut clock, &passed.by_writes);
+                match access.mode {
+                    Mode::Read | Mode::AddTest(_) => join(&mut clock, &passed.by_adds),
+                    Mode::Write | Mode::Lock => {
+                        join(&mut clock, &passed.by_adds);
+                        join(&mut clock, &passed.by_reads);
+                    }
+                    Mode::Add(_) => join(&mut clock, &passed.by_reads),
+                    Mode::LockShared => {}
+                }
+            }
+        }
+        self.clocks[i] = clock;
+        for access in &effect.accesses {
+            let keys = if access.is_all() { 1 } else { u64::from(access.len) };
+            for n in 0..keys.min(RANGE_MAX) {
+                let key = (!access.is_all()).then(|| access.key.saturating_add(n));
+                let passed = self.passed(access.obj, key);
+                match access.mode {
+                    Mode::Read => join(&mut passed.by_reads, &clock),
+                    Mode::Write => join(&mut passed.by_writes, &clock),
+                    Mode::Add(_) | Mode::AddTest(_) => join(&mut passed.by_adds, &clock),
+                    // What a section orders is what comes before its unlock.
+                    Mode::Lock => passed.locked_by = Some(me),
+                    Mode::LockShared => {}
+                }
+            }
+        }
+    }
+
+    /// `me` gives back a lock that it took with this key.
+    fn unlocked(&mut self, me: Cpu, obj: u32, key: u64) {
+        let clock = self.clocks[usize::from(me)];
+        let Some(keys) = self.objects.get_mut(obj as usize) else { return };
+        for (k, passed) in keys.iter_mut() {
+            if k.is_some_and(|k| k != key) {
+                continue;
+            }
+            match passed.locked_by {
+                Some(by) if by == me => {
+                    passed.locked_by = None;
+                    join(&mut passed.by_writes, &clock);
+                }
+                _ => join(&mut passed.by_reads, &clock),
+            }
+        }
+    }
+}
+
+/// Keys of one access that are followed one by one; no primitive names more.
+const RANGE_MAX: u64 = 64;
+
+/// The past of the current CPU, while others can run.
+pub fn clock() -> Option<Clock> {
+    let exec = exec();
+    exec.concurrent().then(|| exec.order().clocks[usize::from(exec.current.get())])
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -719,12 +881,12 @@ struct Changes {
 }
 
 impl Changes {
-    fn new(limits: &Limits) -> Changes {
-        let place = limits.mutation.and_then(|m| Some((crate::sites::place(m.site)?, m.change)));
+    fn new(mutation: Option<Mutation>, reach: bool) -> Changes {
+        let place = mutation.and_then(|m| Some((crate::sites::place(m.site)?, m.change)));
         Changes {
-            asked: place.is_some() || limits.reach,
+            asked: place.is_some() || reach,
             mutation: place,
-            reach: limits.reach,
+            reach,
             reached: RefCell::default(),
             any_deferred: StdCell::new(false),
             deferred: RefCell::default(),
@@ -1142,7 +1304,7 @@ mod backend {
         check_cpus(maker, CPUS_MAX)?;
         let mut stacks: Vec<DefaultStack> = Vec::new();
         while explorer.next_execution() {
-            let exec = Exec::new(limits, maker.timers);
+            let exec = Exec::new(limits, maker);
             let _entered = Entered::new(&exec);
             let outcome = execute(&exec, maker, |exec, guest| {
                 run_cpus(exec, guest, maker.cpus, &mut stacks, explorer);
@@ -1342,7 +1504,7 @@ mod backend {
                 scope.spawn(move || cpu_thread(baton, cpu as Cpu));
             }
             while explorer.next_execution() {
-                let exec = Exec::new(limits, maker.timers);
+                let exec = Exec::new(limits, maker);
                 exec.backend.0.set(&baton);
                 let _entered = Entered::new(&exec);
                 let outcome = execute(&exec, maker, |exec, guest| {
@@ -1624,7 +1786,7 @@ mod backend {
 
     /// Task 0 of an execution.
     fn one_execution(drive: &Drive<'_>) {
-        let exec = Exec::new(&drive.limits, drive.maker.timers);
+        let exec = Exec::new(&drive.limits, drive.maker);
         let _entered = Entered::new(&exec);
         let outcome = execute(&exec, drive.maker, |exec, guest| {
             drive.exec.set(exec);
@@ -2064,7 +2226,7 @@ mod backend {
     }
 
     fn one_execution(drive: &Drive<'_>) {
-        let exec = Exec::new(&drive.limits, drive.maker.timers);
+        let exec = Exec::new(&drive.limits, drive.maker);
         let _entered = Entered::new(&exec);
         let outcome = execute(&exec, drive.maker, |exec, guest| {
             run_cpus(exec, guest, drive.maker.cpus as Cpu);

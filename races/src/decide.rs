@@ -10,10 +10,13 @@
 use crate::backend;
 use crate::dpor::{Config, Dpor, Sink, Stats};
 use crate::families::{self, Seen};
+use crate::orders::{is_race, Sequential};
 use crate::replay::{context_switches, record};
-use crate::{Backend, Bounds, FailAt, Failure, Finding, ModelError, Progress, Subject, Watch};
+use crate::{
+    Backend, Bounds, FailAt, Failure, Finding, ModelError, Progress, Subject, Unexplained, Watch,
+};
 use std::collections::{BTreeMap, BTreeSet};
-use uapi::outcome::{Ending, LockClass, Outcome};
+use uapi::outcome::{Ending, LockClass, Outcome, StepResult};
 use uapi::program::Limits;
 use uapi::step::Cpu;
 use uapi::verdict::Verdict;
@@ -54,6 +57,40 @@ struct Total {
     estimate: Option<f64>,
     late_wakeups: u64,
     lock_order: BTreeSet<(LockClass, LockClass)>,
+    /// Different answers of passing executions that no order of the calls explains.
+    unexplained: u64,
+    /// The first of them.
+    odd: Option<Best>,
+}
+
+/// The different answers of the passing executions of one search.
+#[derive(Default)]
+struct Answers {
+    seen: BTreeSet<Vec<StepResult>>,
+    /// In the order in which they were first given, with the choices that led there.
+    first: Vec<(Vec<StepResult>, Vec<Cpu>)>,
+    /// There are more than are kept.
+    more: bool,
+}
+
+/// Different answers of one search that are looked at.
+const ANSWERS_MAX: usize = 4_096;
+
+impl Answers {
+    fn look(&mut self, outcome: &Outcome, choices: &[Cpu]) {
+        if outcome.ending != Ending::Complete
+            || !outcome.splats.is_empty()
+            || self.seen.contains(&outcome.results)
+        {
+            return;
+        }
+        if self.first.len() == ANSWERS_MAX {
+            self.more = true;
+            return;
+        }
+        self.seen.insert(outcome.results.clone());
+        self.first.push((outcome.results.clone(), choices.to_vec()));
+    }
 }
 
 /// Counts one search of one member.
@@ -71,6 +108,7 @@ struct Tally<'a> {
     failed: u64,
     pruned: u64,
     late_wakeups: u64,
+    answers: Answers,
     splats: BTreeMap<String, u64>,
     interrupted: bool,
 }
@@ -106,6 +144,7 @@ impl Sink for Tally<'_> {
                 self.total.steps_max_hit |= outcome.ending == Ending::StepLimit;
                 self.seen.look(&outcome, self.fail);
                 self.late_wakeups += u64::from(outcome.late_wakeups > 0);
+                self.answers.look(&outcome, choices);
                 for order in &outcome.lock_order {
                     if !self.total.lock_order.contains(order) {
                         self.total.lock_order.insert(*order);
@@ -141,6 +180,7 @@ impl Sink for Tally<'_> {
         self.failed = 0;
         self.pruned = 0;
         self.late_wakeups = 0;
+        self.answers = Answers::default();
         self.splats.clear();
     }
 }
@@ -164,6 +204,7 @@ struct Searched {
     seen: Seen,
     counts: (u64, u64, u64),
     late_wakeups: u64,
+    answers: Answers,
     splats: BTreeMap<String, u64>,
     interrupted: bool,
 }
@@ -189,6 +230,7 @@ impl Member<'_> {
             failed: 0,
             pruned: 0,
             late_wakeups: 0,
+            answers: Answers::default(),
             splats: BTreeMap::new(),
             interrupted: false,
         };
@@ -200,6 +242,7 @@ impl Member<'_> {
             fraction: stats.fraction,
             counts: (tally.executions, tally.failed, tally.pruned),
             late_wakeups: tally.late_wakeups,
+            answers: tally.answers,
             splats: tally.splats,
             interrupted: tally.interrupted,
             seen: tally.seen,
@@ -241,6 +284,7 @@ impl Member<'_> {
         total.failed += found.counts.1;
         total.pruned += found.counts.2;
         total.late_wakeups += found.late_wakeups;
+        self.explain(&found.answers, total)?;
         for (splat, n) in found.splats {
             *total.splats.entry(splat).or_default() += n;
         }
@@ -248,6 +292,32 @@ impl Member<'_> {
         total.interrupted |= found.interrupted;
         total.cut |= !found.exhausted && !found.interrupted;
         Ok(Seen { over: total.cut || total.interrupted, ..found.seen })
+    }
+
+    /// Looks for answers that no order of the calls explains. One CPU has one order.
+    fn explain(&self, answers: &Answers, total: &mut Total) -> Result<(), ModelError> {
+        if !is_race(self.subject) {
+            return Ok(());
+        }
+        let mut sequential =
+            Sequential::new(self.subject, self.fail, &self.bounds.permitted, self.limits);
+        for (results, choices) in &answers.first {
+            if sequential.explains(results)? {
+                continue;
+            }
+            total.unexplained += 1;
+            let switches = context_switches(choices);
+            if total.odd.as_ref().is_none_or(|odd| switches < odd.switches) {
+                total.odd = Some(Best {
+                    switches,
+                    choices: choices.clone(),
+                    subject: self.subject.clone(),
+                    fail: self.fail.to_vec(),
+                    recycle: self.limits.recycle,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Two estimates, both of them too low more often than too high: Knuth's, from random
@@ -316,11 +386,13 @@ pub fn dpor(
             let mut total = total.borrow_mut();
             let before = (total.executions, total.failed, total.pruned);
             let splats = total.splats.clone();
+            let odd = (total.late_wakeups, total.unexplained, total.odd.clone());
             let seen = member.decide(&mut total, watch)?;
             if !fail.is_empty() && !seen.injected {
                 // The failure was not reached: these executions are those without it.
                 (total.executions, total.failed, total.pruned) = before;
                 total.splats = splats;
+                (total.late_wakeups, total.unexplained, total.odd) = odd;
             }
             Ok(seen)
         },
@@ -330,6 +402,10 @@ pub fn dpor(
     let exhausted = !total.cut && !total.interrupted && !total.refused && !total.steps_max_hit;
     let failure = match total.best.take() {
         Some(best) => failure(&best, &total, bounds, backend)?,
+        None => None,
+    };
+    let unexplained = match total.odd.take() {
+        Some(odd) => Some(unexplained(&odd, total.unexplained, bounds, backend)?),
         None => None,
     };
     Ok(Finding {
@@ -345,6 +421,7 @@ pub fn dpor(
         steps_max_hit: total.steps_max_hit,
         late_wakeups: total.late_wakeups,
         lock_order: total.lock_order,
+        unexplained,
     })
 }
 
@@ -380,7 +457,24 @@ fn describe(total: &Total, bounds: &Bounds, exhausted: bool) -> String {
     if total.late_wakeups > 0 {
         parts.push(format!("late wake-up in {}", total.late_wakeups));
     }
+    if total.unexplained > 0 {
+        parts.push(format!("{} answers in no order of the calls", total.unexplained));
+    }
     parts.join(", ")
+}
+
+fn unexplained(
+    odd: &Best,
+    answers: u64,
+    bounds: &Bounds,
+    backend: Backend,
+) -> Result<Unexplained, ModelError> {
+    let limits = limits(bounds, odd.recycle);
+    let recorded = record(&odd.subject, &odd.fail, &odd.choices, &limits, backend)?;
+    let (outcome, schedule) = recorded.ok_or_else(|| {
+        ModelError::Malformed("the model is not deterministic: an execution differs".to_string())
+    })?;
+    Ok(Unexplained { answers, outcome, schedule })
 }
 
 fn failure(

@@ -12,6 +12,8 @@
 //! objects. Budgets count executions and steps; the only clock is loom's safety net.
 
 use std::collections::{BTreeMap, BTreeSet};
+use uapi::call::Call;
+use uapi::errno::Errno;
 use uapi::outcome::{LockClass, Outcome};
 use uapi::program::Dependence;
 use uapi::splat::Splat;
@@ -28,6 +30,7 @@ mod families;
 pub mod golden;
 mod loom;
 pub mod mutation;
+mod orders;
 pub mod peers;
 mod portfolio;
 #[cfg(test)]
@@ -108,6 +111,29 @@ pub struct Bounds {
     pub recycle: Recycle,
     /// Which steps are taken to conflict.
     pub dependence: Dependence,
+    /// Answers that a call may give without a reason in any order of the calls.
+    pub permitted: Vec<Permitted>,
+}
+
+/// An answer that a call may give although no order of the calls explains it: it stands for a
+/// call that was not made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Permitted {
+    /// Which call.
+    pub call: Call,
+    /// What it answers.
+    pub errno: Errno,
+}
+
+/// Answers of a passing execution that no order of whole calls explains.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unexplained {
+    /// How many different such answers there are.
+    pub answers: u64,
+    /// An execution that gave the first of them, with its trace.
+    pub outcome: Outcome,
+    /// Its replay token.
+    pub schedule: Schedule,
 }
 
 impl Default for Bounds {
@@ -122,6 +148,7 @@ impl Default for Bounds {
             loom_seconds: 60,
             recycle: Recycle::Auto,
             dependence: Dependence::Keyed,
+            permitted: Vec::new(),
         }
     }
 }
@@ -155,6 +182,9 @@ pub struct Finding {
     /// In which orders classes of locks were taken, in all executions together: (held, taken).
     /// Only the deciding explorer fills it in.
     pub lock_order: BTreeSet<(LockClass, LockClass)>,
+    /// Answers of passing executions that no order of whole calls explains. Only the deciding
+    /// explorer looks for them.
+    pub unexplained: Option<Unexplained>,
 }
 
 /// One failing execution.

@@ -9,11 +9,12 @@ use crate::backend;
 use crate::decide::limits;
 use crate::dpor::{Config, Dpor, Sink, Stats};
 use crate::families::{self, Seen};
+use crate::orders::{is_race, Sequential};
 use crate::{Backend, Bounds, FailAt, ModelError, Subject, Watch};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use uapi::mutation::Mutation;
-use uapi::outcome::{Ending, Outcome};
+use uapi::outcome::{Ending, Outcome, StepResult};
 use uapi::program::Limits;
 use uapi::step::Cpu;
 use uapi::verdict::Expected;
@@ -42,6 +43,15 @@ pub struct Baseline {
     pub executions: u64,
 }
 
+/// What is recorded beside the verdict.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Beside {
+    /// Some wait ends by its timer although its condition already held.
+    pub late_wakeup: bool,
+    /// Some answers are those of no order of the calls.
+    pub unexplained: bool,
+}
+
 /// What the executions have shown so far.
 #[derive(Default)]
 struct Shown {
@@ -51,6 +61,10 @@ struct Shown {
     /// The first splat of another failure.
     other: Option<String>,
     endless: bool,
+    /// Some wait ended late.
+    late: bool,
+    /// Some answers are those of no order of the calls.
+    unexplained: bool,
     executed: u64,
     cut: bool,
     interrupted: bool,
@@ -74,8 +88,17 @@ impl Shown {
     }
 
     /// The answer when every execution was seen.
-    fn exhausted(&self, expected: &Expected) -> Notice {
+    fn exhausted(&self, expected: &Expected, beside: Beside) -> Notice {
+        let Beside { late_wakeup, unexplained } = beside;
         match expected {
+            Expected::Never if self.late != late_wakeup => {
+                let other = if late_wakeup { "no wake-up is late" } else { "a wake-up is late" };
+                Notice::Yes(other.to_string())
+            }
+            Expected::Never if self.unexplained != unexplained => {
+                let other = if unexplained { "all answers are" } else { "not all answers are" };
+                Notice::Yes(format!("{other} those of some order of the calls"))
+            }
             Expected::Never => Notice::No,
             Expected::Always(_) | Expected::Sometimes(_) if !self.passed && !self.failed => {
                 Notice::Yes(self.other.clone().unwrap_or_else(|| "nothing ran".to_string()))
@@ -99,6 +122,7 @@ struct Looking<'a> {
     shown: &'a mut Shown,
     reached: &'a mut BTreeSet<u16>,
     seen: Seen,
+    answers: BTreeSet<Vec<StepResult>>,
 }
 
 impl Sink for Looking<'_> {
@@ -108,6 +132,11 @@ impl Sink for Looking<'_> {
             self.seen.look(&outcome, self.fail);
             self.reached.extend(&outcome.reached);
             self.shown.endless |= outcome.ending == Ending::StepLimit;
+            self.shown.late |= outcome.late_wakeups > 0;
+            let passed = outcome.ending == Ending::Complete && outcome.splats.is_empty();
+            if passed && !self.answers.contains(&outcome.results) {
+                self.answers.insert(outcome.results.clone());
+            }
             match (outcome.splats.first().map(ToString::to_string), self.expected) {
                 (None, _) => self.shown.passed = true,
                 (Some(splat), Expected::Sometimes(text) | Expected::Always(text))
@@ -133,12 +162,12 @@ impl Sink for Looking<'_> {
 /// If the subject cannot be run at all.
 pub fn baseline(
     subject: &Subject,
-    expected: &Expected,
+    (expected, beside): (&Expected, Beside),
     bounds: &Bounds,
     watch: &mut dyn Watch,
 ) -> Result<Baseline, ModelError> {
     let mut reached = BTreeSet::new();
-    let (notice, executions) = search(subject, expected, bounds, None, &mut reached, watch)?;
+    let (notice, executions) = search(subject, (expected, beside), bounds, None, &mut reached, watch)?;
     Ok(Baseline { notice, reached, executions })
 }
 
@@ -149,20 +178,20 @@ pub fn baseline(
 /// If the subject cannot be run at all.
 pub fn notices(
     subject: &Subject,
-    expected: &Expected,
+    (expected, beside): (&Expected, Beside),
     bounds: &Bounds,
     mutation: Mutation,
     watch: &mut dyn Watch,
 ) -> Result<Notice, ModelError> {
     let mut reached = BTreeSet::new();
-    search(subject, expected, bounds, Some(mutation), &mut reached, watch).map(|(n, _)| n)
+    search(subject, (expected, beside), bounds, Some(mutation), &mut reached, watch).map(|(n, _)| n)
 }
 
 /// Runs the members of the question. A search without a mutant notes what is reached, and runs to
 /// its end.
 fn search(
     subject: &Subject,
-    expected: &Expected,
+    (expected, beside): (&Expected, Beside),
     bounds: &Bounds,
     mutation: Option<Mutation>,
     reached: &mut BTreeSet<u16>,
@@ -187,14 +216,22 @@ fn search(
             let seen = Seen::default();
             let shown = &mut *shown;
             let mut looking =
-                Looking { expected, fail, watch, early, shown, reached: &mut *reached, seen };
+                Looking { expected, fail, watch, early, shown, reached: &mut *reached, seen, answers: BTreeSet::new() };
             let mut dpor = Dpor::new(config, &mut looking);
             backend::explore(Backend::Native, subject, &mut dpor, &limits)?;
             if let Some(what) = dpor.broken.take() {
                 return Err(ModelError::Malformed(what));
             }
             let (exhausted, refused) = (dpor.exhausted, dpor.stats.refused);
-            let seen = looking.seen;
+            let (seen, answers) = (looking.seen, looking.answers);
+            let shown = &mut *shown;
+            if *expected == Expected::Never && exhausted && is_race(subject) && !shown.unexplained {
+                // The sequential model has the mutation, too: what it answers is what is asked.
+                let mut sequential = Sequential::new(subject, fail, &bounds.permitted, limits);
+                for results in &answers {
+                    shown.unexplained |= !sequential.explains(results)?;
+                }
+            }
             started.set(started.get() + shown.executed - before);
             let decided = early && shown.decided(expected).is_some();
             shown.cut |= !decided && (!exhausted || refused);
@@ -207,7 +244,7 @@ fn search(
         Some(notice) => notice,
         None if shown.interrupted => Notice::Interrupted,
         None if shown.cut => Notice::OutOfBudget,
-        None => shown.exhausted(expected),
+        None => shown.exhausted(expected, beside),
     };
     Ok((notice, started.get()))
 }

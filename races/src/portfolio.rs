@@ -54,6 +54,7 @@ impl Samples {
             steps_max_hit: self.steps_max_hit,
             late_wakeups: 0,
             lock_order: BTreeSet::new(),
+            unexplained: None,
         }
     }
 }

@@ -116,6 +116,10 @@ impl Question {
         bounds.seed = settings.seed.unwrap_or(bounds.seed);
         bounds.steps_max = own.steps.unwrap_or(bounds.steps_max);
         bounds.preemptions_max = own.preemptions;
+        bounds.permitted = scenarios::permitted()
+            .iter()
+            .map(|p| races::Permitted { call: p.call, errno: p.errno })
+            .collect();
         bounds.recycle = match own.heap {
             Heap::Auto => Recycle::Auto,
             Heap::Recycle => Recycle::Always,
@@ -311,6 +315,7 @@ fn sum(
         steps_max_hit: false,
         late_wakeups: 0,
         lock_order: BTreeSet::new(),
+        unexplained: None,
     };
     for (sampler, finding) in findings {
         let name = match sampler {

@@ -7,6 +7,7 @@ use crate::columns::Steps;
 use crate::commands;
 use crate::mutate;
 use crate::output::complain;
+use crate::pairs;
 use crate::run::Exit;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -33,6 +34,14 @@ Exit codes:
   1    a change is neither, an entry of survivors.toml excuses nothing, or a verdict differs
        without any change
   2    bad usage or a bad file
+  130  interrupted by Ctrl-C";
+
+const PAIRS_EXIT_CODES: &str = "\
+Exit codes:
+  0    every race is exhausted, and what it shows is known
+  1    a race shows something that the file does not list, or an entry of the file is stale
+  2    bad usage or a bad file
+  3    a race ran out of budget
   130  interrupted by Ctrl-C";
 
 /// Settles race claims about iommufd: runs small programs of iommufd calls on a model of the
@@ -113,6 +122,13 @@ enum Command {
     Mutate {
         #[command(flatten)]
         options: MutateOptions,
+    },
+    /// Hold every call of the API against every other, on every way of sharing objects that
+    /// scenarios/pairs.toml sets up, and say what their interleavings show.
+    #[command(after_help = PAIRS_EXIT_CODES)]
+    Pairs {
+        #[command(flatten)]
+        options: PairsOptions,
     },
     /// Print the JSON Schema of the scenario format.
     Schema,
@@ -237,9 +253,67 @@ pub struct MutateOptions {
     /// Show the changes that are listed in survivors.toml, too, with their reasons.
     #[arg(long, short)]
     pub verbose: bool,
+    /// Only print the call sites and what can be changed there, as `mutant` of a scenario takes
+    /// them.
+    #[arg(long)]
+    pub list: bool,
 }
 
 impl MutateOptions {
+    /// As the runner wants them.
+    pub fn settings(&self) -> Settings {
+        let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        Settings {
+            budget: self.budget,
+            executions: self.executions,
+            jobs: self.jobs.map_or_else(cpus, usize::from),
+            ..Settings::default()
+        }
+    }
+}
+
+/// Options of `pairs`.
+#[derive(Args, Clone, Debug)]
+pub struct PairsOptions {
+    /// A file of worlds instead of scenarios/pairs.toml.
+    #[arg(value_name = "FILE.toml")]
+    pub file: Option<PathBuf>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Text::Human)]
+    pub format: Text,
+    /// On this revision (name or alias). Can be repeated. Default: the newest texts.
+    #[arg(long, value_name = "R")]
+    pub revision: Vec<String>,
+    /// Only this world. Can be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub world: Vec<String>,
+    /// One call fails, at each of its failing points in turn.
+    #[arg(long)]
+    pub fail: bool,
+    /// Three calls instead of two.
+    #[arg(long)]
+    pub triples: bool,
+    /// Time after which one race is given up: a safety net, such as 90s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    pub budget: Duration,
+    /// Executions after which one race is given up. Default: 200,000.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub executions: Option<u64>,
+    /// Only the K-th of N parts of the races: a sample, or one machine's part.
+    #[arg(long, value_name = "K/N", value_parser = shard)]
+    pub shard: Option<Shard>,
+    /// Races that are explored at the same time. Default: one per CPU of the machine.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Write a scenario file for every race that shows something unknown into this directory.
+    #[arg(short = 'o', value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// No progress bar.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl PairsOptions {
     /// As the runner wants them.
     pub fn settings(&self) -> Settings {
         let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -339,6 +413,7 @@ pub fn main() -> u8 {
             answers::answers(&file, &revision, format)
         }
         Some(Command::Mutate { options }) => mutate::mutate(&options),
+        Some(Command::Pairs { options }) => pairs::pairs(&options),
         Some(Command::Schema) => commands::schema(),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -8,6 +8,9 @@ use crate::check::{Answer, Question};
 use crate::values::grouped;
 use races::Finding;
 use scenarios::Explorer;
+use uapi::outcome::{Outcome, Place};
+use uapi::program::Step;
+use uapi::step::Cpu;
 use uapi::verdict::{Expected, Verdict};
 
 /// The worth of the answers to one question.
@@ -65,7 +68,13 @@ pub fn judge(question: &Question, answers: &[Answer], interrupted: bool) -> Judg
             Err(e) => return Judgement::Differs(format!("{}: {e}", answer.explorer.name())),
         };
         let worth = match answer.explorer {
-            Explorer::Dpor => decision(&question.expected, finding),
+            Explorer::Dpor => match decision(&question.expected, finding) {
+                Judgement::AsRecorded(note) => match beside(question, finding) {
+                    Some(reason) => Judgement::Differs(reason),
+                    None => Judgement::AsRecorded(note),
+                },
+                worth => worth,
+            },
             Explorer::Shuttle | Explorer::Loom => evidence(question, answer, finding),
         };
         match worth {
@@ -125,6 +134,63 @@ fn decision(expected: &Expected, finding: &Finding) -> Judgement {
             found(splat)
         )),
     }
+}
+
+/// What the deciding explorer found beside splats, if it is not what the file records.
+fn beside(question: &Question, finding: &Finding) -> Option<String> {
+    if !finding.exhausted {
+        return None;
+    }
+    let Question { scenario, revision, .. } = question;
+    let late = (finding.late_wakeups > 0, scenario.findings.late_wakeup.contains(revision));
+    let unexplained = (finding.unexplained.is_some(), scenario.findings.unexplained.contains(revision));
+    match (late, unexplained) {
+        ((true, false), _) => Some(format!(
+            "in {} of {} executions a timer fires although its condition already held; if that is \
+             meant, record it: [findings] late_wakeup = [\"{revision}\"]",
+            grouped(finding.late_wakeups),
+            grouped(finding.executions)
+        )),
+        ((false, true), _) => {
+            Some("a late wake-up is recorded under [findings], but there is none".to_owned())
+        }
+        (_, (true, false)) => finding.unexplained.as_ref().map(|odd| {
+            format!(
+                "no order of the calls explains these answers: {}; {}; if that is meant, record \
+                 it: [findings] unexplained = [\"{revision}\"]",
+                answers(question, &odd.outcome),
+                question.token(&odd.schedule).command()
+            )
+        }),
+        (_, (false, true)) => Some(
+            "answers that no order of the calls explains are recorded under [findings], but there \
+             are none"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// `CPU 0: IOMMU_DESTROY(a) -> 0 | CPU 1: …`
+pub fn answers(question: &Question, outcome: &Outcome) -> String {
+    let program = question.program();
+    let of = |place: Place, head: String, steps: &[Step]| {
+        let results = outcome.results.iter().filter(|r| r.place == place);
+        let said: Vec<String> = results
+            .filter_map(|r| {
+                let text = &steps.get(r.index as usize)?.text;
+                let ret = r.ret.map_or("not made".to_owned(), |ret| ret.to_string());
+                let entries = r.entry_num.map_or(String::new(), |n| format!(" (entry_num {n})"));
+                Some(format!("{text} -> {ret}{entries}"))
+            })
+            .collect();
+        (!said.is_empty()).then(|| format!("{head}: {}", said.join("; ")))
+    };
+    let cpus = program.cpus.iter().enumerate();
+    let mut parts: Vec<String> =
+        cpus.filter_map(|(c, s)| of(Place::Cpu(c as Cpu), format!("CPU {c}"), s)).collect();
+    parts.extend(of(Place::Finally, "finally".to_owned(), &program.finally));
+    parts.join(" | ")
 }
 
 /// A failure counts only with the splat that the file names.
@@ -192,6 +258,7 @@ mod tests {
             steps_max_hit: false,
             late_wakeups: 0,
             lock_order: BTreeSet::new(),
+            unexplained: None,
         }
     }
 

@@ -6,6 +6,7 @@
 //! * [`cli`] is the command line, [`commands`] and [`catalogue`] are what it calls;
 //! * [`answers`] compares recordings of real kernels with the model;
 //! * [`mutate`] asks which steps of the model no scenario misses;
+//! * [`pairs`] holds every call against every other;
 //! * [`pages`] are the generated parts of the documentation.
 //!
 //! This is the highest floor: it may use every crate below it, and nothing uses it. The later
@@ -30,6 +31,7 @@ pub mod mutate;
 pub mod observation;
 pub mod output;
 pub mod pages;
+pub mod pairs;
 pub mod picture;
 pub mod progress;
 pub mod record;

@@ -15,6 +15,10 @@ pub type Orders = BTreeSet<(LockClass, LockClass)>;
 pub fn by_row(answered: &[Answered]) -> BTreeMap<String, Orders> {
     let mut rows: BTreeMap<String, Orders> = BTreeMap::new();
     for a in answered {
+        if a.question.scenario.mutant().is_some() {
+            // What it takes is not the order of the row.
+            continue;
+        }
         let Some(finding) = a.deciding() else { continue };
         rows.entry(a.question.revision.clone()).or_default().extend(&finding.lock_order);
     }

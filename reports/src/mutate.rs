@@ -18,7 +18,7 @@ use crate::progress::Screen;
 use crate::record::json;
 use crate::rows::{canonical, revisions};
 use crate::run::Exit;
-use races::mutation::{baseline, notices, Notice};
+use races::mutation::{baseline, notices, Beside, Notice};
 use races::{Bounds, Subject, Watch};
 use scenarios::Survivor;
 use serde::Serialize;
@@ -201,6 +201,10 @@ pub fn mutate(options: &MutateOptions) -> Result<Exit, Failed> {
             )));
         }
     }
+    if options.list {
+        answer(&listed(&selection));
+        return Ok(Exit::AsRecorded);
+    }
     interrupt::listen().map_err(Failed::usage)?;
     let screen = || if options.quiet { Screen::hidden() } else { Screen::new() };
     let human = options.format == Text::Human;
@@ -218,6 +222,18 @@ pub fn mutate(options: &MutateOptions) -> Result<Exit, Failed> {
         complain("interrupted: the rows above are what was finished");
     }
     Ok(report.exit())
+}
+
+/// Every call site and its changes, a line each.
+fn listed(selection: &Selection) -> String {
+    let wanted = |s: &&CallSite| {
+        selection.functions.is_empty() || selection.functions.iter().any(|f| f == s.function)
+    };
+    let line = |s: &CallSite| {
+        let names: Vec<&str> = s.changes.iter().map(|c| c.name()).collect();
+        format!("{}: {}\n", s.name(), names.join(", "))
+    };
+    model_native::call_sites().iter().filter(wanted).map(line).collect()
 }
 
 /// Makes the mutants of these rows, one row after the other.
@@ -325,7 +341,8 @@ fn ask(row: &str, settings: &Settings, screen: &Screen) -> Result<Vec<Asked>, Fa
     let questions: Vec<Question> = scenarios_named(&[])?
         .into_iter()
         .flat_map(|(scenario, called)| Question::all(scenario, called))
-        .filter(|q| q.revision == row)
+        // A scenario with a mutant of its own says nothing about another one.
+        .filter(|q| q.revision == row && q.scenario.mutant().is_none())
         .collect();
     // The bound on executions is one for mutants: without a change there has to be an answer.
     let own = Settings { executions: None, ..settings.clone() };
@@ -336,7 +353,7 @@ fn ask(row: &str, settings: &Settings, screen: &Screen) -> Result<Vec<Asked>, Fa
         |question| {
             let (subject, bounds) = (question.subject(), question.bounds(&own));
             let mut patience = Patience { watch: Stopwatch::start(), budget: settings.budget };
-            let found = baseline(&subject, &question.expected, &bounds, &mut patience);
+            let found = baseline(&subject, (&question.expected, beside(question)), &bounds, &mut patience);
             (question.clone(), subject, bounds, found)
         },
         &mut |_| {},
@@ -363,6 +380,15 @@ fn ask(row: &str, settings: &Settings, screen: &Screen) -> Result<Vec<Asked>, Fa
         key(a).cmp(&key(b))
     });
     Ok(asked)
+}
+
+/// What the scenario records beside the verdict.
+fn beside(question: &Question) -> Beside {
+    let Question { scenario, revision, .. } = question;
+    Beside {
+        late_wakeup: scenario.findings.late_wakeup.contains(revision),
+        unexplained: scenario.findings.unexplained.contains(revision),
+    }
 }
 
 /// The Rust functions that these call sites stand in.
@@ -423,7 +449,7 @@ fn judged(mut mutant: Mutant, asked: &[Asked], settings: &Settings) -> Result<Mu
         let name = || a.question.scenario.name.clone();
         // Where `check` would say that the testbed panicked, the verdict is another one, too.
         let notice = catch_unwind(AssertUnwindSafe(|| {
-            notices(&a.subject, expected, &bounds, mutation, &mut patience)
+            notices(&a.subject, (expected, beside(&a.question)), &bounds, mutation, &mut patience)
         }))
         .unwrap_or_else(|_| Ok(Notice::Yes("the model panicked".to_owned())))
         .map_err(|e| Failed::Because(format!("{}: {e}", name()), Exit::Differs))?;
@@ -467,7 +493,7 @@ fn in_no_row(
         |question| {
             let bounds = Bounds { executions_max: TWIN_EXECUTIONS, ..question.bounds(settings) };
             let mut patience = Patience { watch: Stopwatch::start(), budget: settings.budget };
-            baseline(&question.subject(), &question.expected, &bounds, &mut patience)
+            baseline(&question.subject(), (&question.expected, beside(question)), &bounds, &mut patience)
                 .map(|b| b.reached)
                 .unwrap_or_default()
         },

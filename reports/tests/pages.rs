@@ -3,8 +3,10 @@
 use reports::check::{self, Answered, Question, Settings};
 use reports::files;
 use reports::pages;
+use reports::pairs;
 use reports::progress::Screen;
 use reports::rows::revisions;
+use reports::run::Exit;
 use scenarios::Explorer;
 use std::fs;
 use std::path::Path;
@@ -46,6 +48,13 @@ fn fresh(file: &str, page: &str) {
 #[test]
 fn the_generated_pages_are_fresh() {
     let answered = answered();
+    let file = scenarios::pairs(&root().join("scenarios").join(scenarios::PAIRS)).expect("pairs");
+    let rows = pairs::ROWS.iter().map(ToString::to_string).collect();
+    let selection = pairs::Selection { rows, fail: true, ..pairs::Selection::default() };
+    let settings = Settings { jobs: 2, ..Settings::default() };
+    let report = pairs::run(&file, &selection, &settings, &Screen::hidden()).expect("it runs");
+    assert_eq!(report.exit(), Exit::AsRecorded, "`iommufd-testbed pairs --fail` says more");
+    fresh("reports/pairs.md", &pairs::page(&file, &report));
     fresh("reports/verdicts.md", &pages::verdicts(&answered));
     let readme = fs::read_to_string(root().join("README.md")).expect("a README");
     fresh("README.md", &pages::readme(&readme, &answered).expect("the markers are there"));

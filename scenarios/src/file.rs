@@ -6,11 +6,12 @@
 use crate::error::{nearest, suggest, Problem};
 use crate::step::{self, List, Scope, Shape, Text};
 use crate::verdict_text;
-use crate::{canonical, Answers, Bounds, Explorer, Heap, Scenario, ScenarioError, LOOM_CPUS_MAX};
+use crate::{canonical, Answers, Bounds, Explorer, Findings, Heap, Scenario, ScenarioError, LOOM_CPUS_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::de::{DeArray, DeTable, DeValue};
 use toml::Spanned;
+use uapi::mutation::{Change, Mutant};
 use uapi::pick::RevisionInfo;
 use uapi::program::{Pdev, Program, Timers};
 use uapi::step::CPUS_MAX;
@@ -30,12 +31,14 @@ pub(crate) const KEYS: &[&str] = &[
     "canary",
     "timers",
     "given",
+    "mutant",
     "revisions",
     "devices",
     "setup",
     "cpu",
     "finally",
     "verdict",
+    "findings",
     "bounds",
 ];
 /// Keys of a `[[cpu]]`.
@@ -43,6 +46,10 @@ pub(crate) const CPU_KEYS: &[&str] = &["name", "steps"];
 /// Keys of `[bounds]`.
 pub(crate) const BOUNDS_KEYS: &[&str] =
     &["steps", "executions", "preemptions", "samples", "heap", "explorers"];
+/// Keys of `mutant`.
+pub(crate) const MUTANT_KEYS: &[&str] = &["site", "change"];
+/// Keys of `[findings]`.
+pub(crate) const FINDINGS_KEYS: &[&str] = &["late_wakeup", "unexplained"];
 /// Keys of one entry of `[devices]`.
 pub(crate) const DEVICE_KEYS: &[&str] = &["group", "iommu", "vdevice_size"];
 
@@ -167,6 +174,7 @@ impl Reader<'_, '_> {
         let timers = self.timers(table);
         let bounds = self.bounds(table);
         let (revisions, expected) = self.verdicts(table);
+        let findings = self.findings(table, &revisions);
         let devices = self.devices(table);
 
         let lists = self.lists(table);
@@ -176,6 +184,7 @@ impl Reader<'_, '_> {
         let (mut program, answers) = self.program(&lists, cpus, &revisions, &mut scope);
         program.timers = timers;
         program.given = self.given(table);
+        program.mutant = self.mutant(table);
         program.syms = std::mem::take(&mut scope.syms);
         program.pdevs = pdevs(&scope, &devices);
 
@@ -198,6 +207,7 @@ impl Reader<'_, '_> {
             notes,
             revisions,
             expected,
+            findings,
             bounds,
             canary,
             program,
@@ -392,6 +402,72 @@ impl Reader<'_, '_> {
             devices.insert(n, pdev);
         }
         devices
+    }
+
+    fn mutant(&mut self, table: &DeTable<'_>) -> Option<Mutant> {
+        let value = table.get("mutant")?;
+        let fields = self.table(value, "mutant")?;
+        self.unknown_keys(fields, MUTANT_KEYS, "mutant");
+        let mut text = |key: &str| match fields.get(key) {
+            Some(v) => self.string(v, key).map(|s| (s, v.span())),
+            None => {
+                self.report(Problem::at(
+                    value.span(),
+                    "incomplete",
+                    format!("the mutant has no `{key}`"),
+                    "a mutant is { site = \"…\", change = \"omit\" }; `iommufd-testbed mutate --list` \
+                     shows the call sites and their changes",
+                ));
+                None
+            }
+        };
+        let (site, change) = (text("site"), text("change"));
+        let ((site, _), (change, at)) = (site?, change?);
+        let names: Vec<&str> = Change::ALL.iter().map(|c| c.name()).collect();
+        match Change::ALL.iter().find(|c| c.name() == change) {
+            Some(change) => Some(Mutant { site, change: *change }),
+            None => {
+                let help = suggest(&change, &names, "the changes are");
+                self.report(Problem::at(at, "unknown", "there is no such change", help));
+                None
+            }
+        }
+    }
+
+    fn findings(&mut self, table: &DeTable<'_>, run: &[String]) -> Findings {
+        let mut findings = Findings::default();
+        let Some(value) = table.get("findings") else { return findings };
+        let Some(fields) = self.table(value, "findings") else { return findings };
+        self.unknown_keys(fields, FINDINGS_KEYS, "[findings]");
+        findings.late_wakeup = self.found_on(fields, "late_wakeup", run);
+        findings.unexplained = self.found_on(fields, "unexplained", run);
+        findings
+    }
+
+    /// The rows of one finding. Each of them has to run.
+    fn found_on(
+        &mut self,
+        fields: &DeTable<'_>,
+        key: &str,
+        run: &[String],
+    ) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let Some(value) = fields.get(key) else { return found };
+        let Some(items) = self.array(value, key) else { return found };
+        for item in items.iter() {
+            let Some(name) = self.string(item, key) else { continue };
+            match canonical(self.rows, &name) {
+                None => self.report(step::unknown_row(&name, item.span(), self.rows)),
+                Some(row) if !run.iter().any(|r| r == row.name) => self.report(Problem::at(
+                    item.span(),
+                    "not run",
+                    format!("a finding on `{name}`, which is not run"),
+                    "add a verdict for it, or leave it out here",
+                )),
+                Some(row) => drop(found.insert(row.name.to_string())),
+            }
+        }
+        found
     }
 
     fn bounds(&mut self, table: &DeTable<'_>) -> Bounds {

@@ -10,6 +10,8 @@
 //! * [`write`]: a program back into a file; [`step_text`]: one step as a scenario spells it.
 //! * [`schema`]: the format as a JSON Schema.
 //! * [`answers`]: what real kernels answered, as programs.
+//! * [`pairs`]: worlds in which every call is held against every other.
+//! * [`permitted`]: answers that need no reason in any order of the calls.
 //! * [`survivors`]: the mutants that no scenario has to notice.
 //!
 //! The text of a step is parsed against [`uapi::call::SIGNATURES`]: nothing here knows a call.
@@ -21,6 +23,8 @@ mod error;
 mod file;
 mod left_out;
 mod load;
+mod pairs;
+mod permitted;
 mod schema;
 mod step;
 mod survivors;
@@ -30,13 +34,16 @@ mod write;
 pub use error::{Location, Problem, ScenarioError};
 pub use left_out::{left_out, LeftOut};
 pub use load::{directory, load_dir, resolve, Loaded, FILE_SIZE_MAX};
+pub use pairs::{call_of, pairs, Known, Pairs, Serial, With, World, PAIRS};
+pub use permitted::{permitted, PermittedAnswer};
 pub use schema::schema;
 pub use survivors::{survivors, Survivor, SURVIVORS};
 pub use write::{call_table, step_text, write};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use uapi::errno::Ret;
+use uapi::mutation::Mutant;
 use uapi::pick::RevisionInfo;
 use uapi::program::{Program, Timers};
 use uapi::verdict::Expected;
@@ -60,6 +67,8 @@ pub struct Scenario {
     pub revisions: Vec<String>,
     /// The recorded verdict of each of them.
     pub expected: BTreeMap<String, Expected>,
+    /// What is recorded beside the verdicts.
+    pub findings: Findings,
     /// How far the explorers go.
     pub bounds: Bounds,
     /// Whether every explorer has to find the failure of every row that is not `Never`.
@@ -108,6 +117,16 @@ pub struct Bounds {
     pub heap: Heap,
     /// Which explorers run; `None`: every one that suits.
     pub explorers: Option<Vec<Explorer>>,
+}
+
+/// `[findings]`: what an exhaustive search finds beside splats, by the rows on which it does. A
+/// finding of its own, which does not taint the verdict.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Findings {
+    /// A sleeper's timer fires although what it waited for had already happened.
+    pub late_wakeup: BTreeSet<String>,
+    /// Answers that no order of whole calls explains.
+    pub unexplained: BTreeSet<String>,
 }
 
 /// Whether freed addresses are handed out again.
@@ -209,6 +228,11 @@ impl Scenario {
     pub fn suits(&self, explorer: Explorer) -> bool {
         let wanted = self.bounds.explorers.as_ref().is_none_or(|list| list.contains(&explorer));
         wanted && (explorer != Explorer::Loom || self.cpus() <= LOOM_CPUS_MAX)
+    }
+
+    /// The step of the model that it does otherwise.
+    pub fn mutant(&self) -> Option<&Mutant> {
+        self.program.mutant.as_ref()
     }
 
     /// When timers fire.

@@ -34,6 +34,8 @@ pub(crate) struct File {
     /// Splats that the question starts behind: they do not count. Only those after which the
     /// kernel goes on, such as `WARNING: at iommufd_device_unbind`.
     pub given: Option<Vec<String>>,
+    /// A step of the model that is done otherwise: a canary for a checker that no row breaks.
+    pub mutant: Option<Mutant>,
     /// Rows to run; without it, those of `verdict`.
     pub revisions: Option<Vec<String>>,
     /// Physical devices that are not in a group of their own behind the first IOMMU.
@@ -50,6 +52,8 @@ pub(crate) struct File {
     pub finally: Vec<Step>,
     /// The recorded verdict of each revision (name or alias).
     pub verdict: BTreeMap<String, Verdict>,
+    /// What an exhaustive search finds beside splats.
+    pub findings: Option<Findings>,
     /// How far the explorers go.
     pub bounds: Option<Bounds>,
 }
@@ -156,6 +160,28 @@ pub(crate) enum Fails {
     Always(String),
 }
 
+/// A step of the model that is done otherwise; `iommufd-testbed mutate --list` shows them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mutant {
+    /// File, C function, primitive, and which call of it in the function.
+    pub site: String,
+    /// What is done instead: `omit`, `repeat`, `defer`, …
+    pub change: String,
+}
+
+/// What an exhaustive search finds beside splats: the rows on which it does.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Findings {
+    /// A sleeper's timer fires although what it waited for had already happened.
+    #[serde(default)]
+    pub late_wakeup: Vec<String>,
+    /// The answers of some execution are those of no order of whole calls.
+    #[serde(default)]
+    pub unexplained: Vec<String>,
+}
+
 /// How far the explorers go; what is left out has the default of the explorer.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -210,7 +236,7 @@ pub fn schema() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::{schema, File};
-    use crate::file::{BOUNDS_KEYS, CPU_KEYS, DEVICE_KEYS, KEYS};
+    use crate::file::{BOUNDS_KEYS, CPU_KEYS, DEVICE_KEYS, FINDINGS_KEYS, KEYS, MUTANT_KEYS};
     use std::collections::BTreeSet;
     use std::path::Path;
 
@@ -229,6 +255,8 @@ mod tests {
         assert_eq!(keys(""), set(KEYS));
         assert_eq!(keys("/$defs/Cpu"), set(CPU_KEYS));
         assert_eq!(keys("/$defs/Bounds"), set(BOUNDS_KEYS));
+        assert_eq!(keys("/$defs/Findings"), set(FINDINGS_KEYS));
+        assert_eq!(keys("/$defs/Mutant"), set(MUTANT_KEYS));
         assert_eq!(keys("/$defs/Device"), set(DEVICE_KEYS));
     }
 

@@ -27,6 +27,9 @@ pub fn write(
         let given: Vec<String> = program.given.iter().map(|g| quoted(g)).collect();
         let _ = writeln!(out, "given    = [{}]", given.join(", "));
     }
+    if let Some(uapi::mutation::Mutant { site, change }) = &program.mutant {
+        let _ = writeln!(out, "mutant   = {{ site = {}, change = \"{change}\" }}", quoted(site));
+    }
     steps(&mut out, "\nsetup", &program.setup, &program.syms, true);
     // Keys of the file stand before its first table.
     steps(&mut out, "\nfinally", &program.finally, &program.syms, false);

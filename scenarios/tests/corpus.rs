@@ -4,6 +4,7 @@
 use scenarios::{load_dir, Kind, Loaded, Scenario};
 use std::collections::BTreeSet;
 use std::path::Path;
+use uapi::splat::{Kind as Splats, INVARIANTS};
 use uapi::verdict::Expected;
 
 fn loaded() -> Loaded {
@@ -97,6 +98,48 @@ fn there_is_a_canary_that_must_fail() {
         assert!(s.expected.values().any(|e| *e != Expected::Never), "{}", s.name);
         assert!(scenarios::Explorer::ALL.iter().all(|e| s.suits(*e)), "{}", s.name);
     }
+}
+
+/// Splats that one step done otherwise does not bring about; `races/tests/primitives.rs` has a
+/// program in kernel primitives for each of them.
+const SHOWN_BY_PRIMITIVES: &[Splats] = &[
+    Splats::RefcountSaturated,
+    Splats::KasanInvalidFree,
+    Splats::BadDeref,
+    Splats::CircularLock,
+    Splats::BadUnlock,
+    Splats::HeldLockFreed,
+    Splats::SleepInAtomic,
+    Splats::Assertion,
+];
+
+/// Every checker has a scenario that makes it fire.
+#[test]
+fn every_checker_has_a_canary() {
+    let scenarios = scenarios();
+    let texts: Vec<&String> = scenarios
+        .iter()
+        .flat_map(|s| s.expected.values())
+        .filter_map(|e| match e {
+            Expected::Never => None,
+            Expected::Sometimes(text) | Expected::Always(text) => Some(text),
+        })
+        .collect();
+    for kind in Splats::ALL {
+        let words = kind.words();
+        let shown = match kind {
+            Splats::Invariant => INVARIANTS.iter().all(|line| {
+                // What stands between the names.
+                let longest = line.split("{}").max_by_key(|part| part.len()).unwrap_or(line);
+                texts.iter().any(|text| text.contains(longest.trim()))
+            }),
+            _ => texts.iter().any(|text| text.contains(words)),
+        };
+        let elsewhere = SHOWN_BY_PRIMITIVES.contains(kind);
+        assert!(shown != elsewhere, "{kind:?}: shown by a scenario: {shown}, listed: {elsewhere}");
+    }
+    assert!(scenarios.iter().any(|s| !s.findings.late_wakeup.is_empty()), "a late wake-up");
+    assert!(scenarios.iter().any(|s| !s.findings.unexplained.is_empty()), "unexplained answers");
 }
 
 /// The R-numbers of the reference's catalogue.

@@ -126,6 +126,11 @@ pub fn held(cpu: Cpu) -> Vec<Field> {
     lockdep().with(|l| l.held[usize::from(cpu)].iter().map(|(field, _)| *field).collect())
 }
 
+/// The numbers of the locks that a CPU holds.
+pub(super) fn held_numbers(cpu: Cpu) -> Vec<u32> {
+    lockdep().with(|l| l.held[usize::from(cpu)].iter().map(|(_, obj)| *obj).collect())
+}
+
 /// The orders of classes seen in this execution: (held, taken).
 pub fn edges() -> Vec<(Class, Class)> {
     lockdep().with(|l| l.edges.clone())

@@ -9,6 +9,7 @@
 pub mod device;
 pub mod fault;
 pub mod iommu;
+pub mod kcsan;
 pub mod list;
 mod lock;
 pub mod lockdep;

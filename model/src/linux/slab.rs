@@ -20,7 +20,7 @@ use uapi::step::{Access, Accesses, Mode, Site, CPUS_MAX};
 use uapi::trace::Val;
 use uapi::Errno;
 
-use crate::linux::fault;
+use crate::linux::{fault, kcsan};
 use crate::linux::warn::warn_on;
 use crate::sync::{self, Cell, Local};
 
@@ -423,6 +423,8 @@ pub fn by_ordinal<T: Struct>(alloc: u32) -> Option<Ptr<T>> {
 pub struct Plain<T> {
     field: Field,
     obj: u32,
+    /// READ_ONCE() and WRITE_ONCE().
+    marked: bool,
     value: Cell<T>,
 }
 
@@ -471,19 +473,29 @@ impl<T: Value> Value for Option<T> {
 impl<T: Value> Plain<T> {
     /// A field with its first value.
     pub fn new(field: Field, value: T) -> Plain<T> {
-        Plain { field, obj: sync::object(), value: Cell::new(value) }
+        Plain { field, obj: sync::object(), marked: false, value: Cell::new(value) }
+    }
+
+    /// A field that is only accessed with READ_ONCE() and WRITE_ONCE(), or atomically: its
+    /// accesses may race.
+    pub fn marked(field: Field, value: T) -> Plain<T> {
+        Plain { marked: true, ..Plain::new(field, value) }
     }
 
     /// Reads it.
     #[track_caller]
     pub fn load(&self) -> T {
         let at = sync::site(Location::caller());
-        sync::step("load", at, self.field.accesses(Access::all(self.obj, Mode::Read)), |effect| {
+        let accesses = self.field.accesses(Access::all(self.obj, Mode::Read));
+        let value = sync::step("load", at, accesses, |effect| {
             let value = self.value.get();
             effect.log(|| (vec![self.field.val()], value.val()));
             self.field.check(at);
+            effect.orders_nothing();
             value
-        })
+        });
+        self.watch(false, at);
+        value
     }
 
     /// Writes it.
@@ -503,9 +515,17 @@ impl<T: Value> Plain<T> {
             |effect| {
                 effect.log(|| (vec![self.field.val(), value.val()], Val::Void));
                 self.field.check(at);
+                effect.orders_nothing();
                 self.value.set(value);
             },
         );
+        self.watch(true, at);
+    }
+
+    fn watch(&self, write: bool, at: Site) {
+        if !self.marked {
+            kcsan::access(self.field, self.obj, write, at);
+        }
     }
 
     /// Reads it without a step: for the testbed's checks and for the object graph.

@@ -98,6 +98,16 @@ pub struct Mutation {
     pub change: Change,
 }
 
+/// A mutant by the name of its call site, as a program carries it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mutant {
+    /// [`CallSite::name`]
+    pub site: String,
+    /// What is done instead.
+    pub change: Change,
+}
+
 /// A place in the kernel model that calls a primitive.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct CallSite {

@@ -2,7 +2,7 @@
 
 use crate::call::Call;
 use crate::errno::Ret;
-use crate::mutation::Mutation;
+use crate::mutation::{Mutant, Mutation};
 use serde::{Deserialize, Serialize};
 
 /// Index of a name that a step binds.
@@ -128,6 +128,9 @@ pub struct Program {
     /// after which the kernel goes on ([`crate::splat::Kind::goes_on`]).
     #[serde(default)]
     pub given: Vec<String>,
+    /// The step of the model that is done otherwise, for a canary.
+    #[serde(default)]
+    pub mutant: Option<Mutant>,
 }
 
 /// How much the explorers may assume about which steps commute.

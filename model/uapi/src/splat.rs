@@ -166,6 +166,7 @@ impl Kind {
                 | Kind::CircularLock
                 | Kind::AssertHeld
                 | Kind::SleepInAtomic
+                | Kind::DataRace
         )
     }
 
