@@ -717,8 +717,12 @@ pub fn released(obj: u32, key: u64) {
 pub fn local_step<R>(op: &'static str, at: Site, body: impl FnOnce(&mut Effect) -> R) -> R {
     let exec = exec();
     exec.push_trace(exec.current.get(), op, at, false);
-    let mut effect =
-        Effect { accesses: Accesses::new(), counter: None, tracing: exec.limits.trace, orders: true };
+    let mut effect = Effect {
+        accesses: Accesses::new(),
+        counter: None,
+        tracing: exec.limits.trace,
+        orders: true,
+    };
     let result = body(&mut effect);
     exec.push_graph();
     result

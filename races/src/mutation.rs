@@ -167,7 +167,8 @@ pub fn baseline(
     watch: &mut dyn Watch,
 ) -> Result<Baseline, ModelError> {
     let mut reached = BTreeSet::new();
-    let (notice, executions) = search(subject, (expected, beside), bounds, None, &mut reached, watch)?;
+    let (notice, executions) =
+        search(subject, (expected, beside), bounds, None, &mut reached, watch)?;
     Ok(Baseline { notice, reached, executions })
 }
 
@@ -215,8 +216,16 @@ fn search(
             let before = shown.executed;
             let seen = Seen::default();
             let shown = &mut *shown;
-            let mut looking =
-                Looking { expected, fail, watch, early, shown, reached: &mut *reached, seen, answers: BTreeSet::new() };
+            let mut looking = Looking {
+                expected,
+                fail,
+                watch,
+                early,
+                shown,
+                reached: &mut *reached,
+                seen,
+                answers: BTreeSet::new(),
+            };
             let mut dpor = Dpor::new(config, &mut looking);
             backend::explore(Backend::Native, subject, &mut dpor, &limits)?;
             if let Some(what) = dpor.broken.take() {

@@ -155,8 +155,11 @@ impl<'a> Sequential<'a> {
             .take(PERMITTED_MAX)
             .collect();
         for left_out in 0..1_u32 << excused.len() {
-            let without: Vec<(Cpu, u32)> =
-                (0..).zip(&excused).filter(|(i, _)| left_out & (1 << i) != 0).map(|(_, c)| *c).collect();
+            let without: Vec<(Cpu, u32)> = (0..)
+                .zip(&excused)
+                .filter(|(i, _)| left_out & (1 << i) != 0)
+                .map(|(_, c)| *c)
+                .collect();
             let is_left_out =
                 |s: &Said| matches!(s.place, Place::Cpu(c) if without.contains(&(c, s.index)));
             let wanted: BTreeSet<Said> =

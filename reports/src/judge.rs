@@ -143,7 +143,8 @@ fn beside(question: &Question, finding: &Finding) -> Option<String> {
     }
     let Question { scenario, revision, .. } = question;
     let late = (finding.late_wakeups > 0, scenario.findings.late_wakeup.contains(revision));
-    let unexplained = (finding.unexplained.is_some(), scenario.findings.unexplained.contains(revision));
+    let unexplained =
+        (finding.unexplained.is_some(), scenario.findings.unexplained.contains(revision));
     match (late, unexplained) {
         ((true, false), _) => Some(format!(
             "in {} of {} executions a timer fires although its condition already held; if that is \

@@ -353,7 +353,8 @@ fn ask(row: &str, settings: &Settings, screen: &Screen) -> Result<Vec<Asked>, Fa
         |question| {
             let (subject, bounds) = (question.subject(), question.bounds(&own));
             let mut patience = Patience { watch: Stopwatch::start(), budget: settings.budget };
-            let found = baseline(&subject, (&question.expected, beside(question)), &bounds, &mut patience);
+            let found =
+                baseline(&subject, (&question.expected, beside(question)), &bounds, &mut patience);
             (question.clone(), subject, bounds, found)
         },
         &mut |_| {},
@@ -493,9 +494,14 @@ fn in_no_row(
         |question| {
             let bounds = Bounds { executions_max: TWIN_EXECUTIONS, ..question.bounds(settings) };
             let mut patience = Patience { watch: Stopwatch::start(), budget: settings.budget };
-            baseline(&question.subject(), (&question.expected, beside(question)), &bounds, &mut patience)
-                .map(|b| b.reached)
-                .unwrap_or_default()
+            baseline(
+                &question.subject(),
+                (&question.expected, beside(question)),
+                &bounds,
+                &mut patience,
+            )
+            .map(|b| b.reached)
+            .unwrap_or_default()
         },
         &mut |_| {},
     );

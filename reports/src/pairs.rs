@@ -162,9 +162,10 @@ pub fn run(
     settings: &Settings,
     screen: &Screen,
 ) -> Result<Report, Failed> {
-    let worlds = file.world.iter().filter(|w| {
-        selection.worlds.is_empty() || selection.worlds.contains(&w.name)
-    });
+    let worlds = file
+        .world
+        .iter()
+        .filter(|w| selection.worlds.is_empty() || selection.worlds.contains(&w.name));
     let mut made: Vec<(&World, Vec<String>, Question)> = Vec::new();
     for world in worlds {
         for row in &selection.rows {
@@ -228,9 +229,8 @@ fn races_of(file: &Pairs, world: &World, selection: &Selection) -> Vec<Vec<Strin
         for (j, b) in calls.iter().enumerate().skip(i) {
             match selection.triples {
                 false => races.push(vec![a.clone(), b.clone()]),
-                true => races.extend(
-                    calls.iter().skip(j).map(|c| vec![a.clone(), b.clone(), c.clone()]),
-                ),
+                true => races
+                    .extend(calls.iter().skip(j).map(|c| vec![a.clone(), b.clone(), c.clone()])),
             }
         }
     }
@@ -263,7 +263,8 @@ fn name_of(calls: &[String]) -> String {
     let words: Vec<String> = calls
         .iter()
         .map(|call| {
-            let kept = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+            let kept =
+                |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
             let text: String = call.chars().map(kept).collect();
             let parts: Vec<&str> = text.split('_').filter(|p| !p.is_empty()).collect();
             parts.join("_")
@@ -417,7 +418,9 @@ catalogue, stands in [findings.md](findings.md).
             worlds.push(&race.world);
         }
     }
-    page.push_str("| world | row | races | executions | exhausted | largest |\n|---|---|---|---|---|---|\n");
+    page.push_str(
+        "| world | row | races | executions | exhausted | largest |\n|---|---|---|---|---|---|\n",
+    );
     for world in &worlds {
         for row in &rows {
             let of: Vec<&Race> =

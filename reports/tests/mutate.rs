@@ -34,13 +34,16 @@ fn site(name: &str) -> u16 {
 fn notice(scenario: &str, site_name: &str, change: Change) -> Notice {
     let (subject, expected) = question(scenario);
     let mutation = Mutation { site: site(site_name), change };
-    notices(&subject, (&expected, Beside::default()), &Bounds::default(), mutation, &mut Unwatched).expect("it runs")
+    notices(&subject, (&expected, Beside::default()), &Bounds::default(), mutation, &mut Unwatched)
+        .expect("it runs")
 }
 
 #[test]
 fn a_baseline_reaches_call_sites_and_notices_nothing() {
     let (subject, expected) = question("vdev_alloc_vs_viommu_destroy");
-    let found = baseline(&subject, (&expected, Beside::default()), &Bounds::default(), &mut Unwatched).expect("it runs");
+    let found =
+        baseline(&subject, (&expected, Beside::default()), &Bounds::default(), &mut Unwatched)
+            .expect("it runs");
     assert_eq!(found.notice, Notice::No);
     for name in [
         "iommufd/viommu.rs iommufd_vdevice_alloc_ioctl xa_cmpxchg#1",

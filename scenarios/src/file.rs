@@ -6,7 +6,9 @@
 use crate::error::{nearest, suggest, Problem};
 use crate::step::{self, List, Scope, Shape, Text};
 use crate::verdict_text;
-use crate::{canonical, Answers, Bounds, Explorer, Findings, Heap, Scenario, ScenarioError, LOOM_CPUS_MAX};
+use crate::{
+    canonical, Answers, Bounds, Explorer, Findings, Heap, Scenario, ScenarioError, LOOM_CPUS_MAX,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -445,12 +447,7 @@ impl Reader<'_, '_> {
     }
 
     /// The rows of one finding. Each of them has to run.
-    fn found_on(
-        &mut self,
-        fields: &DeTable<'_>,
-        key: &str,
-        run: &[String],
-    ) -> BTreeSet<String> {
+    fn found_on(&mut self, fields: &DeTable<'_>, key: &str, run: &[String]) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let Some(value) = fields.get(key) else { return found };
         let Some(items) = self.array(value, key) else { return found };

@@ -89,7 +89,11 @@ pub struct Pairs {
 pub fn call_of(step: &str) -> (&str, &str) {
     let call = step.split_once(" = ").map_or(step, |(name, call)| {
         // The `=` of an argument stands behind the name of the call.
-        if name.contains('(') { step } else { call }
+        if name.contains('(') {
+            step
+        } else {
+            call
+        }
     });
     let (name, rest) = call.split_once('(').unwrap_or((call, ""));
     let first = rest.split([',', ')']).next().unwrap_or("");

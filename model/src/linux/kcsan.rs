@@ -52,10 +52,10 @@ pub(super) fn access(field: Field, obj: u32, write: bool, at: Site) {
         let seen = &mut watched.fields[i].1;
         for other in seen.iter().filter(|s| s.cpu != cpu && (s.write || write)) {
             let ordered = other.time <= clock[usize::from(other.cpu)];
-            if !ordered && !other.locks.iter().any(|lock| locks.contains(lock)) {
-                if !watched.races.iter().any(|(_, a, b)| (*a, *b) == (other.at, at)) {
-                    watched.races.push((field, other.at, at));
-                }
+            let excluded = other.locks.iter().any(|lock| locks.contains(lock));
+            let known = watched.races.iter().any(|(_, a, b)| (*a, *b) == (other.at, at));
+            if !ordered && !excluded && !known {
+                watched.races.push((field, other.at, at));
             }
         }
         let time = clock[usize::from(cpu) % CPUS_MAX];

@@ -20,8 +20,8 @@ use uapi::step::{Access, Accesses, Mode, Site, CPUS_MAX};
 use uapi::trace::Val;
 use uapi::Errno;
 
-use crate::linux::{fault, kcsan};
 use crate::linux::warn::warn_on;
+use crate::linux::{fault, kcsan};
 use crate::sync::{self, Cell, Local};
 
 /// A struct that lives on the heap.
