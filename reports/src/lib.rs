@@ -6,10 +6,11 @@
 //! * [`cli`] is the command line, [`commands`] and [`catalogue`] are what it calls;
 //! * [`answers`] compares recordings of real kernels with the model;
 //! * [`mutate`] asks which steps of the model no scenario misses;
+//! * [`sweep`] asks the cost model of the SMMUv3 command queue, [`cost_model`] says how well that fits;
 //! * [`pages`] are the generated parts of the documentation.
 //!
 //! This is the highest floor: it may use every crate below it, and nothing uses it. The later
-//! commands `simulate`, `sweep` and `report` get their modules beside
+//! commands `simulate` and `report` get their modules beside
 //! [`commands`] and their variants in [`cli`].
 
 pub mod answers;
@@ -20,6 +21,7 @@ pub mod cli;
 pub mod clock;
 pub mod columns;
 pub mod commands;
+pub mod cost_model;
 pub mod files;
 pub mod graph;
 pub mod interrupt;
@@ -35,5 +37,6 @@ pub mod progress;
 pub mod record;
 pub mod rows;
 pub mod run;
+pub mod sweep;
 pub mod token;
 pub mod values;

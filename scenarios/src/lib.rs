@@ -10,6 +10,7 @@
 //! * [`write`]: a program back into a file; [`step_text`]: one step as a scenario spells it.
 //! * [`schema`]: the format as a JSON Schema.
 //! * [`answers`]: what real kernels answered, as programs.
+//! * [`profile`]: a machine of the SMMUv3 cost model.
 //! * [`survivors`]: the mutants that no scenario has to notice.
 //!
 //! The text of a step is parsed against [`uapi::call::SIGNATURES`]: nothing here knows a call.
@@ -21,6 +22,7 @@ mod error;
 mod file;
 mod left_out;
 mod load;
+mod profile;
 mod schema;
 mod step;
 mod survivors;
@@ -30,6 +32,7 @@ mod write;
 pub use error::{Location, Problem, ScenarioError};
 pub use left_out::{left_out, LeftOut};
 pub use load::{directory, load_dir, resolve, Loaded, FILE_SIZE_MAX};
+pub use profile::{parse_profile, profile, profile_names};
 pub use schema::schema;
 pub use survivors::{survivors, Survivor, SURVIVORS};
 pub use write::{call_table, step_text, write};
