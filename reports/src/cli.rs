@@ -9,6 +9,7 @@ use crate::mutate;
 use crate::output::complain;
 use crate::pairs;
 use crate::run::Exit;
+use crate::sweep::{self, SweepOptions};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use scenarios::{Explorer, ScenarioError};
@@ -43,6 +44,12 @@ Exit codes:
   2    bad usage or a bad file
   3    a race ran out of budget
   130  interrupted by Ctrl-C";
+
+const SWEEP_EXIT_CODES: &str = "\
+Exit codes:
+  0    answered
+  2    bad usage or a bad file
+  130  interrupted by Ctrl-C; the questions that were answered are written out";
 
 /// Settles race claims about iommufd: runs small programs of iommufd calls on a model of the
 /// kernel, in every interleaving, and holds what it finds against the recorded verdicts.
@@ -129,6 +136,17 @@ enum Command {
     Pairs {
         #[command(flatten)]
         options: PairsOptions,
+    },
+    /// What does a batch size, a queue type or a SYNC mode buy on an SMMUv3 command queue? Asks
+    /// a cost model in virtual time.
+    ///
+    /// Without axes it answers a list of questions, each with a table and one sentence; with some
+    /// (--cpus 1,8,64 --queue cmpxchg,ecmdq) it runs their product. reports/cost-model.md says how
+    /// far to trust it, scenarios/profiles/README.md how to describe a machine.
+    #[command(after_help = SWEEP_EXIT_CODES)]
+    Sweep {
+        #[command(flatten)]
+        options: SweepOptions,
     },
     /// Print the JSON Schema of the scenario format.
     Schema,
@@ -414,6 +432,7 @@ pub fn main() -> u8 {
         }
         Some(Command::Mutate { options }) => mutate::mutate(&options),
         Some(Command::Pairs { options }) => pairs::pairs(&options),
+        Some(Command::Sweep { options }) => sweep::sweep(&options),
         Some(Command::Schema) => commands::schema(),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -7,10 +7,11 @@
 //! * [`answers`] compares recordings of real kernels with the model;
 //! * [`mutate`] asks which steps of the model no scenario misses;
 //! * [`pairs`] holds every call against every other;
+//! * [`sweep`] asks the cost model of the SMMUv3 command queue, [`cost_model`] says how well that fits;
 //! * [`pages`] are the generated parts of the documentation.
 //!
 //! This is the highest floor: it may use every crate below it, and nothing uses it. The later
-//! commands `simulate`, `sweep` and `report` get their modules beside
+//! commands `simulate` and `report` get their modules beside
 //! [`commands`] and their variants in [`cli`].
 
 pub mod answers;
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod columns;
 pub mod commands;
+pub mod cost_model;
 pub mod files;
 pub mod graph;
 pub mod interrupt;
@@ -37,5 +39,6 @@ pub mod progress;
 pub mod record;
 pub mod rows;
 pub mod run;
+pub mod sweep;
 pub mod token;
 pub mod values;

@@ -117,7 +117,7 @@ fn before_toml(text: &str) -> Option<Problem> {
     ))
 }
 
-fn toml_problem(error: &toml::de::Error, text: &str) -> Problem {
+pub(crate) fn toml_problem(error: &toml::de::Error, text: &str) -> Problem {
     let message = error.message().replace('\n', "; ");
     let span = error.span().unwrap_or(0..0);
     let help = match message.as_str() {

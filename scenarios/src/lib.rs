@@ -12,6 +12,7 @@
 //! * [`answers`]: what real kernels answered, as programs.
 //! * [`pairs`]: worlds in which every call is held against every other.
 //! * [`permitted`]: answers that need no reason in any order of the calls.
+//! * [`profile`]: a machine of the SMMUv3 cost model.
 //! * [`survivors`]: the mutants that no scenario has to notice.
 //!
 //! The text of a step is parsed against [`uapi::call::SIGNATURES`]: nothing here knows a call.
@@ -25,6 +26,7 @@ mod left_out;
 mod load;
 mod pairs;
 mod permitted;
+mod profile;
 mod schema;
 mod step;
 mod survivors;
@@ -36,6 +38,7 @@ pub use left_out::{left_out, LeftOut};
 pub use load::{directory, load_dir, resolve, Loaded, FILE_SIZE_MAX};
 pub use pairs::{call_of, pairs, Known, Pairs, Serial, With, World, PAIRS};
 pub use permitted::{permitted, PermittedAnswer};
+pub use profile::{parse_profile, profile, profile_names};
 pub use schema::schema;
 pub use survivors::{survivors, Survivor, SURVIVORS};
 pub use write::{call_table, step_text, write};

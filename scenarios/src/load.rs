@@ -178,8 +178,10 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, ScenarioError> {
         for entry in entries {
             let path = entry.map_err(|e| unreadable(&dir, &e))?.path();
             if path.is_dir() {
-                let skipped =
-                    matches!(stem(&path).as_str(), "src" | "tests" | "target" | "answers");
+                let skipped = matches!(
+                    stem(&path).as_str(),
+                    "src" | "tests" | "target" | "answers" | "profiles"
+                );
                 if !skipped && depth < DEPTH_MAX {
                     todo.push((path, depth + 1));
                 }

@@ -31,7 +31,7 @@ use crate::linux::refcount::{
 };
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::uaccess::copy_to_user;
-use crate::linux::warn::warn_on;
+use crate::linux::warn::{oops_null, warn_on};
 use crate::linux::xarray::{xa_cmpxchg, xa_load, xa_lock_index, xa_unlock_index, xas_store, Slot};
 
 /// How often `iommufd_get_group()` may find that another thread changed the slot.
@@ -503,6 +503,10 @@ pub fn iommufd_get_hw_info(ucmd: &Ucmd, cmd: &HwInfo) -> Result<[u64; 3], Errno>
     }
 
     let idev_obj = (rev.iommufd_get_object)(ucmd.ictx, cmd.dev_id, Type::Device)?;
+    // dev_iommu_ops(idev->dev)
+    if to::<Device>(idev_obj).dev.load().is_none() {
+        oops_null("idev->dev");
+    }
     let ret = mock_domain_hw_info().and_then(|(data, data_type)| {
         let ret = copy_to_user(cmd.bad_uptr && cmd.data_len != 0)
             .and_then(|()| iommufd_ucmd_respond(ucmd))

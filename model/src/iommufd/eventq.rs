@@ -29,6 +29,7 @@ use crate::linux::slab::{kfree, kzalloc, kzalloc_atomic, Owner, Plain, Ptr};
 use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
 use crate::linux::uaccess::copy_to_user;
 use crate::linux::wait::{wake_up_interruptible_all, WaitQueue};
+use crate::linux::warn::oops_null;
 
 /// sizeof(struct iommu_hwpt_pgfault): a fault queue is read in multiples of it.
 const PGFAULT_SIZE: u64 = 40;
@@ -124,6 +125,16 @@ fn eventq_file_init(
     Ok(filp)
 }
 
+/// fd_install() of the file that the object names, after its finalize: the file holds the object's
+/// users, so the object is still there.
+#[track_caller]
+pub(super) fn fd_install(common: &Eventq) -> Ptr<File> {
+    match common.filp.load() {
+        Some(filp) => filp,
+        None => oops_null("common.filp"),
+    }
+}
+
 /// `iommufd_eventq_fops_release()`
 pub fn iommufd_eventq_fops_release(obj: Ptr<Object>) {
     let ictx = common(obj).and_then(|common| common.ictx.load());
@@ -184,9 +195,7 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
     }
     (ictx.rev.iommufd_object_finalize)(ictx, obj_of(fault));
 
-    // fd_install(): the file holds the object's users, so it is still there.
-    let filp = fault.common.filp.load().unwrap_or(filp);
-    Ok(NewEventq { id, filp })
+    Ok(NewEventq { id, filp: fd_install(&fault.common) })
 }
 
 /// `iommufd_fault_destroy()`: nobody can deliver any more; what was not read goes.
@@ -299,12 +308,10 @@ fn veventq_alloc_on(
             (rev.iommufd_object_abort_and_destroy)(ictx, obj_of(veventq));
             Err(e)
         }
-        Ok(filp) => {
+        Ok(_) => {
             let id = veventq.obj.id.load();
             (rev.iommufd_object_finalize)(ictx, obj_of(veventq));
-            // fd_install(): the file holds the object's users, so it is still there.
-            let filp = veventq.common.filp.load().unwrap_or(filp);
-            Ok(NewEventq { id, filp })
+            Ok(NewEventq { id, filp: fd_install(&veventq.common) })
         }
     }
 }

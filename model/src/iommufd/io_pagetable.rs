@@ -205,7 +205,9 @@ pub fn iopt_map_user_pages(
     };
     let iova = area.iova;
 
-    // iopt_fill_domains_pages(): without a domain the memory is looked at when one comes.
+    // iopt_area_fill_domains()
+    lockdep_assert_held_rwsem(&iopt.domains_rwsem);
+    // Without a domain the memory is looked at when one comes.
     let filled = if allowed.alignment == 1 {
         Ok(())
     } else if map.length % allowed.alignment != 0 {
@@ -248,6 +250,8 @@ fn iopt_unmap_iova_range(iopt: &IoPagetable, first: u64, last: u64) -> Result<u6
             break Err(Errno::ENOENT);
         }
         unmapped_bytes = unmapped_bytes.wrapping_add(area.length);
+        // iopt_area_unfill_domains()
+        lockdep_assert_held_rwsem(&iopt.domains_rwsem);
         iopt_abort_area(iopt, area);
     };
     // out_unlock_iova

@@ -16,6 +16,12 @@ pub fn warn_on(condition: bool) -> bool {
     condition
 }
 
+/// The kernel dereferences a NULL pointer that it read from `field`. The execution ends.
+#[track_caller]
+pub fn oops_null(field: &str) -> ! {
+    sync::stop(Kind::NullDeref, sync::site(Location::caller()), field.to_string())
+}
+
 /// The kernel dereferences an xarray entry that is no object: NULL, or the reserved entry. The
 /// execution ends.
 #[track_caller]

@@ -25,6 +25,7 @@ pub mod insert;
 pub mod line;
 pub mod machine;
 pub mod profile;
+pub mod published;
 pub mod ranges;
 pub mod seed;
 pub mod stats;

@@ -226,6 +226,12 @@ impl Profile {
         }
     }
 
+    /// CPUs of the machine.
+    pub fn cpus(&self) -> u32 {
+        let t = &self.topology;
+        t.cpus_per_die.saturating_mul(t.dies_per_socket).saturating_mul(t.sockets)
+    }
+
     /// Every value that cannot be.
     pub fn problems(&self) -> Vec<BadValue> {
         let mut found = Vec::new();

@@ -2,7 +2,14 @@
 //!
 //! A band is about shape; how far single cells are off is on the page reports/cost-model.md.
 
+use smmuv3_timing::published::{
+    off_permille, CALIBRATION, CALIBRATION_SCHEMES, VALIDATION, VALIDATION_SCHEMES,
+};
+use smmuv3_timing::stats::Spread;
 use smmuv3_timing::{run, Insertion, Lists, LockForm, Outcome, Path, Profile, Workload, NS};
+
+/// Seeds of a median.
+const SEEDS: u64 = 5;
 
 fn strict(cpus: u32, insertion: Insertion) -> Outcome {
     let profile = Profile::kunpeng_920();
@@ -152,5 +159,50 @@ fn with_a_small_ring_the_fair_lock_halves_the_waits_and_not_the_work() {
         assert!(mean(&old) > mean(&fair), "{} {}", mean(&old), mean(&fair));
         let (old, fair) = (old.per_second(), fair.per_second());
         assert!(old.abs_diff(fair) * 20 < fair, "{lists:?}: {old} {fair}");
+    }
+}
+
+/// The median of some seeds, as the page has it.
+fn median(cpus: u32, insertion: Insertion) -> u64 {
+    let profile = Profile::kunpeng_920();
+    let rates = (1..=SEEDS).map(|seed| {
+        let workload = Workload { seed, ..Workload::strict(&profile, cpus, insertion) };
+        run(&profile, &workload).expect("it ends").per_second_and_cpu()
+    });
+    Spread::of(rates).expect("there are seeds").median
+}
+
+#[test]
+fn the_fit_beats_the_simpler_model() {
+    let (mut worst, mut worst_middle) = (0, 0);
+    for (cpus, published) in CALIBRATION {
+        for (insertion, published) in CALIBRATION_SCHEMES.into_iter().zip(published) {
+            // Its text is not known well enough; the page shows how far it is off.
+            if insertion == Insertion::SpinFallback {
+                continue;
+            }
+            let off = off_permille(median(cpus, insertion), published).abs();
+            worst = worst.max(off);
+            if (8..=32).contains(&cpus) {
+                worst_middle = worst_middle.max(off);
+            }
+        }
+    }
+    // The simpler model's worst cell is 24 %, at 32 CPUs.
+    assert!(worst <= 150, "worst cell {worst} in a thousand");
+    assert!(worst_middle <= 150, "worst of 8 to 32 CPUs {worst_middle} in a thousand");
+}
+
+#[test]
+fn the_table_that_was_not_looked_at_is_met_as_far_as_the_two_tables_agree() {
+    for (cpus, published) in VALIDATION {
+        for (insertion, published) in VALIDATION_SCHEMES.into_iter().zip(published) {
+            let off = off_permille(median(cpus, insertion), published).abs();
+            // At 16 CPUs the tables themselves differ by 37 % in the cmpxchg column: the loop is
+            // on the edge there between a calm and a congested state.
+            let edge = cpus == 16 && insertion == Insertion::Cmpxchg;
+            let most = if edge { 450 } else { 250 };
+            assert!(off <= most, "{cpus} CPUs, {insertion:?}: {off} in a thousand");
+        }
     }
 }

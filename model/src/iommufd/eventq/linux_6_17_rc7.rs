@@ -5,7 +5,9 @@
 
 use uapi::Errno;
 
-use super::{fault_object, iommufd_eventq_init, veventq_alloc_with, NewEventq, VeventqAlloc};
+use super::{
+    fault_object, fd_install, iommufd_eventq_init, veventq_alloc_with, NewEventq, VeventqAlloc,
+};
 use crate::iommufd::objects::obj_of;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 
@@ -23,21 +25,16 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
     let fault = fault_object(ictx)?;
     let common = fault.project(|x| &x.common);
     let ret = iommufd_eventq_init(ictx, common, obj_of(fault))
-        .and_then(|filp| iommufd_ucmd_respond(ucmd).map(|()| filp));
-    let filp = match ret {
-        Ok(filp) => filp,
-        Err(e) => {
-            // out_abort
-            (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
-            return Err(e);
-        }
-    };
+        .and_then(|_filp| iommufd_ucmd_respond(ucmd));
+    if let Err(e) = ret {
+        // out_abort
+        (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
+        return Err(e);
+    }
 
     let id = fault.obj.id.load();
     (ictx.rev.iommufd_object_finalize)(ictx, obj_of(fault));
-    // fd_install(): the file holds the object's users, so it is still there.
-    let filp = fault.common.filp.load().unwrap_or(filp);
-    Ok(NewEventq { id, filp })
+    Ok(NewEventq { id, filp: fd_install(&fault.common) })
 }
 
 /// `iommufd_veventq_alloc()`: IOMMU_VEVENTQ_ALLOC.

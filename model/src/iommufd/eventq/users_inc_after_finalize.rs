@@ -5,7 +5,7 @@
 
 use uapi::Errno;
 
-use super::{eventq_file_init, fault_object, NewEventq};
+use super::{eventq_file_init, fault_object, fd_install, NewEventq};
 use crate::iommufd::objects::obj_of;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::refcount::refcount_inc;
@@ -23,21 +23,17 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
     let ictx = ucmd.ictx;
     let fault = fault_object(ictx)?;
     let common = fault.project(|x| &x.common);
-    let ret = eventq_file_init(ictx, common, obj_of(fault))
-        .and_then(|filp| iommufd_ucmd_respond(ucmd).map(|()| filp));
-    let filp = match ret {
-        Ok(filp) => filp,
-        Err(e) => {
-            // out_abort
-            (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
-            return Err(e);
-        }
-    };
+    let ret =
+        eventq_file_init(ictx, common, obj_of(fault)).and_then(|_filp| iommufd_ucmd_respond(ucmd));
+    if let Err(e) = ret {
+        // out_abort
+        (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
+        return Err(e);
+    }
 
     let id = fault.obj.id.load();
     (ictx.rev.iommufd_object_finalize)(ictx, obj_of(fault));
-    // fd_install()
-    let filp = fault.common.filp.load().unwrap_or(filp);
+    let filp = fd_install(&fault.common);
     refcount_inc(&fault.obj.users);
     Ok(NewEventq { id, filp })
 }

@@ -6,7 +6,7 @@
 
 use uapi::Errno;
 
-use super::{fault_object, iommufd_eventq_init, NewEventq};
+use super::{fault_object, fd_install, iommufd_eventq_init, NewEventq};
 use crate::iommufd::main::iommufd_ctx_put;
 use crate::iommufd::objects::obj_of;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
@@ -25,14 +25,11 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
     let ictx = ucmd.ictx;
     let fault = fault_object(ictx)?;
     let common = fault.project(|x| &x.common);
-    let filp = match iommufd_eventq_init(ictx, common, obj_of(fault)) {
-        Ok(filp) => filp,
-        Err(e) => {
-            // out_abort
-            (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
-            return Err(e);
-        }
-    };
+    if let Err(e) = iommufd_eventq_init(ictx, common, obj_of(fault)) {
+        // out_abort
+        (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
+        return Err(e);
+    }
 
     let id = fault.obj.id.load();
     if let Err(e) = iommufd_ucmd_respond(ucmd) {
@@ -44,6 +41,5 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
         return Err(e);
     }
     (ictx.rev.iommufd_object_finalize)(ictx, obj_of(fault));
-    let filp = fault.common.filp.load().unwrap_or(filp);
-    Ok(NewEventq { id, filp })
+    Ok(NewEventq { id, filp: fd_install(&fault.common) })
 }

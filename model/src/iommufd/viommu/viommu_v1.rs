@@ -17,7 +17,8 @@ use crate::linux::device::Device as StructDevice;
 use crate::linux::refcount::refcount_dec;
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::xarray::{
-    xa_destroy, xa_erase, xa_find, xa_insert, xa_load, xa_lock_index, xa_unlock_index,
+    check_nodes_freed, xa_destroy, xa_erase, xa_find, xa_insert, xa_load, xa_lock_index,
+    xa_unlock_index,
 };
 
 /// The argument struct of IOMMU_VIOMMU_SET_VDEV_ID and IOMMU_VIOMMU_UNSET_VDEV_ID.
@@ -42,6 +43,7 @@ pub fn iommufd_viommu_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
         index = next;
     }
     xa_destroy(&viommu.vdev_ids);
+    check_nodes_freed(&viommu.vdev_ids);
     if let Some(hwpt) = viommu.hwpt.load() {
         refcount_dec(&hwpt.obj.users);
     }

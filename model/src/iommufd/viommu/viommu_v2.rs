@@ -18,7 +18,7 @@ use crate::linux::refcount::refcount_dec;
 use crate::linux::rwsem::{down_write, lockdep_assert_held_rwsem, up_write};
 use crate::linux::slab::{kfree, Ptr};
 use crate::linux::warn::warn_on;
-use crate::linux::xarray::{xa_cmpxchg, xa_destroy, xa_find, xa_load};
+use crate::linux::xarray::{check_nodes_freed, xa_cmpxchg, xa_destroy, xa_find, xa_load};
 
 /// `iommufd_viommu_destroy()`: its comment says that nobody can race here.
 pub fn iommufd_viommu_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
@@ -34,6 +34,7 @@ pub fn iommufd_viommu_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
         index = next;
     }
     xa_destroy(&viommu.vdev_ids);
+    check_nodes_freed(&viommu.vdev_ids);
     if let Some(hwpt) = viommu.hwpt.load() {
         refcount_dec(&hwpt.obj.users);
     }

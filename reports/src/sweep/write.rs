@@ -1,0 +1,182 @@
+//! A sweep as a table, CSV and JSON.
+
+use super::{Answer, Found};
+use crate::values::grouped;
+use serde::Serialize;
+use smmuv3_timing::Profile;
+use std::fmt::Write;
+
+/// One point of `sweep.json`, and the columns of `sweep.csv`.
+#[derive(Serialize)]
+struct Row<'a> {
+    study: &'a str,
+    series: &'a str,
+    queue: &'a str,
+    completion: &'a str,
+    cpus: u32,
+    batch: u32,
+    commands: u32,
+    ring: u32,
+    work_ns: u64,
+    invalidations_per_s: u64,
+    least_per_s: u64,
+    most_per_s: u64,
+    commands_per_s: u64,
+    p50_ps: u64,
+    p99_ps: u64,
+    cpu_ps: u64,
+    syncs_per_1000: u64,
+    cas_permille: Option<u64>,
+}
+
+const COLUMNS: &str = "study,series,queue,completion,cpus,batch,commands,ring,work_ns,\
+    invalidations_per_s,least_per_s,most_per_s,commands_per_s,p50_ps,p99_ps,cpu_ps,syncs_per_1000,\
+    cas_permille";
+
+fn rows<'a>(answer: &'a Answer) -> impl Iterator<Item = Row<'a>> {
+    let lines = answer.study.series.iter().zip(&answer.found);
+    lines.flat_map(|(series, line)| {
+        line.iter().map(|f| Row {
+            study: answer.study.name,
+            series: &series.label,
+            queue: f.point.queue.name,
+            completion: f.point.completion.name(),
+            cpus: f.point.cpus,
+            batch: f.point.batch,
+            commands: f.point.commands,
+            ring: f.point.ring,
+            work_ns: f.point.work_ns,
+            invalidations_per_s: f.rate.median,
+            least_per_s: f.rate.least,
+            most_per_s: f.rate.most,
+            commands_per_s: f.commands,
+            p50_ps: f.p50,
+            p99_ps: f.p99,
+            cpu_ps: f.cpu,
+            syncs_per_1000: f.syncs,
+            cas_permille: f.cas,
+        })
+    })
+}
+
+/// `sweep.csv`
+pub fn csv(answers: &[Answer]) -> String {
+    let mut text = format!("{COLUMNS}\n");
+    for row in answers.iter().flat_map(rows) {
+        // A label may have a comma.
+        let series = format!("\"{}\"", row.series.replace('"', "\"\""));
+        let cas = row.cas_permille.map_or(String::new(), |n| n.to_string());
+        let _ = writeln!(
+            text,
+            "{},{series},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{cas}",
+            row.study,
+            row.queue,
+            row.completion,
+            row.cpus,
+            row.batch,
+            row.commands,
+            row.ring,
+            row.work_ns,
+            row.invalidations_per_s,
+            row.least_per_s,
+            row.most_per_s,
+            row.commands_per_s,
+            row.p50_ps,
+            row.p99_ps,
+            row.cpu_ps,
+            row.syncs_per_1000,
+        );
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Study<'a> {
+    name: &'a str,
+    question: &'a str,
+    advice: &'a str,
+    points: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Sweep<'a> {
+    profile: &'a Profile,
+    seeds: u64,
+    studies: Vec<Study<'a>>,
+}
+
+/// `sweep.json`
+///
+/// # Errors
+///
+/// Never in practice: nothing in it can fail to be written.
+pub fn json(profile: &Profile, seeds: u64, answers: &[Answer]) -> Result<String, String> {
+    let study = |a| {
+        let answer: &Answer = a;
+        Study {
+            name: answer.study.name,
+            question: &answer.study.question,
+            advice: &answer.advice,
+            points: rows(answer).collect(),
+        }
+    };
+    let sweep = Sweep { profile, seeds, studies: answers.iter().map(study).collect() };
+    let text = serde_json::to_string_pretty(&sweep).map_err(|e| e.to_string())?;
+    Ok(text + "\n")
+}
+
+/// One question for people.
+pub fn human(answer: &Answer) -> String {
+    let head = [
+        "",
+        answer.study.axis.label(),
+        "inval./s",
+        "+-",
+        "TLBIs/s",
+        "p50 ns",
+        "p99 ns",
+        "CPU ns",
+        "SYNCs",
+        "CAS won",
+    ];
+    let mut table: Vec<Vec<String>> = vec![head.map(str::to_owned).to_vec()];
+    for (series, line) in answer.study.series.iter().zip(&answer.found) {
+        for (i, f) in line.iter().enumerate() {
+            let label = if i == 0 { series.label.clone() } else { String::new() };
+            table.push(cells(label, answer.study.axis.of(&f.point), f));
+        }
+    }
+    let widths: Vec<usize> = (0..head.len())
+        .map(|c| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = format!("{}\n\n", answer.study.question);
+    for row in &table {
+        let mut line = String::new();
+        for (c, cell) in row.iter().enumerate() {
+            let _ = match c {
+                0 => write!(line, "  {cell:<width$}", width = widths[c]),
+                _ => write!(line, "  {cell:>width$}", width = widths[c]),
+            };
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let _ = writeln!(text, "\n=> {}\n", answer.advice);
+    text
+}
+
+fn cells(label: String, x: u64, f: &Found) -> Vec<String> {
+    let half = (f.rate.most - f.rate.least) / 2;
+    let permille = half * 1_000 / f.rate.median.max(1);
+    vec![
+        label,
+        grouped(x),
+        grouped(f.rate.median),
+        format!("{}.{}%", permille / 10, permille % 10),
+        grouped(f.commands),
+        grouped(f.p50 / 1_000),
+        grouped(f.p99 / 1_000),
+        grouped(f.cpu / 1_000),
+        format!("{}.{:03}", f.syncs / 1_000, f.syncs % 1_000),
+        f.cas.map_or("-".into(), |n| format!("{}.{}%", n / 10, n % 10)),
+    ]
+}
