@@ -5,7 +5,7 @@ use uapi::pick::{ModelError, RevisionInfo, Subject};
 use uapi::step::Site;
 
 use crate::sync::GuestMaker;
-use crate::{litmus, program, revisions, sites};
+use crate::{arm_smmu_v3, litmus, program, queue, revisions, sites};
 
 /// Checks the subject and hands the maker of its guests to `f`.
 ///
@@ -18,6 +18,7 @@ pub fn with_maker<R>(
 ) -> Result<R, ModelError> {
     match subject {
         Subject::Litmus(litmus) => litmus::with_maker(litmus, f),
+        Subject::Queue { program, revision } => queue::with_maker(program, revision, f),
         Subject::Program { program, revision } => {
             let unknown = || ModelError::UnknownRevision(revision.clone());
             let rev = revisions::find(revision).ok_or_else(unknown)?;
@@ -29,6 +30,11 @@ pub fn with_maker<R>(
 /// Every row of the model, described.
 pub fn all_revisions() -> Vec<RevisionInfo> {
     revisions::rows().map(|row| row.info).collect()
+}
+
+/// Every row of the command queue, described.
+pub fn queue_revisions() -> Vec<RevisionInfo> {
+    arm_smmu_v3::rows::ROWS.iter().map(|row| row.info).collect()
 }
 
 /// Every place in the kernel model that calls a primitive which a mutant can change.

@@ -6,7 +6,7 @@
 //! * `explore(&Subject, &mut dyn Explore, &Limits) -> Result<(), ModelError>`: executions until
 //!   the explorer wants no more;
 //! * `run(&Subject, &mut dyn Pick, &Limits) -> Result<Option<Outcome>, ModelError>`: one of them;
-//! * `revisions() -> &'static [RevisionInfo]`;
+//! * `revisions()` and `queue_revisions()`: the rows of the model, described;
 //! * `call_sites() -> &'static [CallSite]`: where a mutant can be made (`Limits::mutation`).
 //!
 //! `model_shuttle` has `sample(&Subject, Sampler, seed: u64, iterations: u64, &Limits, &mut dyn
@@ -14,11 +14,13 @@
 //! it), and `model_loom` has only `explore_loom(&Subject, &LoomBounds, &Limits, &mut dyn
 //! FnMut(Outcome) -> bool) -> Result<bool, ModelError>` (true: exhausted) and `revisions()`.
 
+pub mod arm_smmu_v3;
 mod guests;
 pub mod iommufd;
 pub mod linux;
 pub mod litmus;
 pub mod program;
+pub mod queue;
 pub mod revisions;
 mod sites;
 pub mod sync;
@@ -27,7 +29,7 @@ pub mod sync;
 mod entry;
 #[cfg(not(feature = "backend-loom"))]
 pub use entry::{explore, run};
-pub use guests::{all_revisions as revisions, call_sites, function_at};
+pub use guests::{all_revisions as revisions, call_sites, function_at, queue_revisions};
 
 #[cfg(feature = "backend-shuttle")]
 mod sampling;

@@ -21,6 +21,12 @@ macro_rules! sources {
 }
 
 sources![
+    "arm_smmu_v3/cmdq.rs",
+    "arm_smmu_v3/device.rs",
+    "arm_smmu_v3/ghost.rs",
+    "arm_smmu_v3/lock.rs",
+    "arm_smmu_v3/twins.rs",
+    "arm_smmu_v3/wait.rs",
     "iommufd/access.rs",
     "iommufd/device.rs",
     "iommufd/device/group_twins.rs",
@@ -87,6 +93,7 @@ sources![
     "iommufd/viommu/without_destroying.rs",
     "iommufd/viommu/without_get_vdevice.rs",
     "iommufd/viommu/xa_erase.rs",
+    "linux/atomic.rs",
     "linux/device.rs",
     "linux/fault.rs",
     "linux/iommu.rs",
@@ -107,6 +114,7 @@ sources![
     "linux/xarray.rs",
     "litmus.rs",
     "program.rs",
+    "queue.rs",
 ];
 
 /// The functions of one source file: first line, from 1, and name, in order.

@@ -29,6 +29,8 @@ use uapi::step::{
 };
 use uapi::trace::{Graph, Trace, TraceStep, Val};
 
+pub mod atomic;
+
 // ---------------------------------------------------------------------------------------------
 // Data that only a running step touches
 // ---------------------------------------------------------------------------------------------
@@ -2255,7 +2257,11 @@ mod backend {
                 let exec = unsafe { &*exec };
                 cpu_body(exec, &guest, cpu);
                 settle(exec);
-                this.unpark();
+                // Unparking orders what this CPU did before what the other does: only when CPU 0
+                // has nothing left to do but to wait.
+                if exec.slots[0].finished.get() {
+                    this.unpark();
+                }
             });
             state.threads.borrow_mut().push(thread);
         }

@@ -60,7 +60,7 @@ fn steps(program: &Program) -> impl Iterator<Item = (Place, u32, &Step)> {
 /// The steps whose failure is to be varied.
 fn varied(subject: &Subject) -> Vec<(Place, u32)> {
     match subject {
-        Subject::Litmus(_) => Vec::new(),
+        Subject::Litmus(_) | Subject::Queue { .. } => Vec::new(),
         Subject::Program { program, .. } => steps(program)
             .filter(|(_, _, s)| s.fail_nth == FailNth::Any)
             .map(|(place, index, _)| (place, index))
@@ -79,7 +79,7 @@ pub(crate) fn inject(subject: &Subject, fail: &[FailAt]) -> Result<Subject, Stri
     let Subject::Program { program, .. } = &mut subject else {
         return match fail.first() {
             None => Ok(subject),
-            Some(_) => Err("a litmus program has no step to inject a failure into".to_string()),
+            Some(_) => Err("this program has no step to inject a failure into".to_string()),
         };
     };
     for (place, index) in places {

@@ -35,6 +35,7 @@ pub mod peers;
 mod portfolio;
 #[cfg(test)]
 mod primitive_tests;
+pub mod queue;
 pub mod random;
 mod replay;
 mod schedule;

@@ -171,6 +171,7 @@ fn vdevices() -> Program {
         pdevs: vec![Pdev { group: 0, iommu: 0, vdevice_size: 0 }],
         timers: Timers::Idle,
         given: Vec::new(),
+        mutant: None,
     }
 }
 

@@ -216,7 +216,7 @@ pub fn replay(what: &str, steps: Steps, graph: bool, format: Text) -> Result<Exi
             let nothing = Program::default();
             let program = match &recorded.subject {
                 Subject::Program { program, .. } => program,
-                Subject::Litmus(_) => &nothing,
+                Subject::Litmus(_) | Subject::Queue { .. } => &nothing,
             };
             let page = Page {
                 question: &recorded.question,

@@ -6,6 +6,7 @@
 //! A primitive that is a field of a heap object is made with the [`slab::Owner`] of that object
 //! and its path as C spells it, so that a use after kfree() is seen and named.
 
+pub mod atomic;
 pub mod device;
 pub mod fault;
 pub mod iommu;

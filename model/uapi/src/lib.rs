@@ -4,7 +4,8 @@
 //! logic, names no backend, and reads no clock: calls and their arguments ([`call`]), programs
 //! ([`program`]), the step that a CPU is about to make ([`step`]), the interface of an explorer
 //! ([`pick`]), what a kernel would print ([`splat`]), what one execution gave ([`outcome`]), its
-//! log ([`trace`]), programs written directly in kernel primitives ([`litmus`]), the words of a
+//! log ([`trace`]), programs written directly in kernel primitives ([`litmus`]), programs for the
+//! command queue ([`queue`]), the words of a
 //! verdict ([`verdict`]), and what can be done instead of a step ([`mutation`]).
 
 pub mod call;
@@ -14,6 +15,7 @@ pub mod mutation;
 pub mod outcome;
 pub mod pick;
 pub mod program;
+pub mod queue;
 pub mod splat;
 pub mod step;
 pub mod trace;

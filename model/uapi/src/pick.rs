@@ -67,6 +67,13 @@ pub enum Subject {
     },
     /// A program in kernel primitives.
     Litmus(crate::litmus::Litmus),
+    /// A program on the SMMUv3 command queue.
+    Queue {
+        /// The program.
+        program: crate::queue::Queue,
+        /// Name of the row of queue texts.
+        revision: String,
+    },
 }
 
 /// A random scheduler of the shuttle backend.

@@ -93,6 +93,25 @@ pub const INVARIANTS: &[&str] = &[
     "id {} was given out again after a forced destroy",
     // The kernel destroyed an object that only user space may destroy.
     "id {} vanished although user space owns it",
+    // The command queue, I1 to I13 of reference/smmuv3.md 3.5.
+    "cmdq: slot {} is written before the SMMU has read what was in it",
+    "cmdq: the SMMU reads slot {}, which does not hold the entry of this lap",
+    "cmdq: PROD covers slot {}, which is not valid yet",
+    "cmdq: PROD moves back from {} to {}",
+    "cmdq: PROD {} with CONS {} is no state of the ring",
+    "cmdq: CPU {} becomes owner while CPU {} is publishing",
+    "cmdq: the entries of a list are not where its CAS put them: {} instead of {}",
+    "cmdq: CPU {} returns from its CMD_SYNC, which is not complete",
+    "cmdq: llq.cons {} is ahead of the SMMU's CONS {}",
+    "cmdq: llq.prod is more than a lap ahead of llq.cons",
+    "cmdq: llq.prod laps the CMD_SYNC that CPU {} waits for",
+    "cmdq: llq.cons passes the CMD_SYNC that CPU {} still waits for",
+    "cmdq: the lock counts {} holders, there are {}",
+    "cmdq: CPU {} waits for the shared lock and is overtaken",
+    "cmdq: CPU {} times out although the SMMU consumes",
+    "cmdq: the valid bit of slot {} is not that of the last lap",
+    "cmdq: after an illegal command the SMMU consumes something else than a CMD_SYNC",
+    "cmdq: CPU {}'s command {} comes after its command {}",
 ];
 
 impl Kind {

@@ -1,0 +1,270 @@
+//! The queue and the insertion of a list: `arm_smmu_cmdq_issue_cmdlist()`.
+//!
+//! Source: arm-smmu-v3.c, commits 587e6c10a7ce, 05cbaf4ddd02; reference/smmuv3.md 3.2.
+
+use std::panic::Location;
+
+use uapi::queue::{Completion, Queue};
+use uapi::step::Site;
+use uapi::Errno;
+
+use smmuv3::command::Cs;
+use smmuv3::{field, Command};
+
+use crate::arm_smmu_v3::ghost::Ghost;
+use crate::arm_smmu_v3::llq::{Llq, Shape, CMDQ_PROD_OWNED_FLAG};
+use crate::arm_smmu_v3::revision::{Cmds, Revision};
+use crate::arm_smmu_v3::wait;
+use crate::linux::atomic::{
+    atomic_cond_read, atomic_fetch, atomic_set, cmpxchg, dma_wmb, read_once, write_entry, writel,
+    Atomic, Gate, Order, Rmw,
+};
+use crate::sync::{self, Cell};
+
+/// Where the ring is. The model's memory has nothing else in it.
+pub const RING_BASE: u64 = 0x8000_0000;
+
+/// `struct arm_smmu_cmdq`, with the registers and the memory that it shares with the SMMU.
+pub struct Cmdq {
+    /// The text that runs.
+    pub rev: &'static Revision,
+    /// The program.
+    pub program: std::rc::Rc<Queue>,
+    /// Sizes.
+    pub shape: Shape,
+    /// `q.llq`: A1, A2, A7, A15.
+    pub llq: Atomic,
+    /// `owner_prod`: up to where ownership has been handed on.
+    pub owner_prod: Atomic,
+    /// `lock`: the number of those who wait for a SYNC, or negative. As a signed number.
+    pub lock: Atomic,
+    /// `valid_map`, by words.
+    pub valid_map: Vec<Atomic>,
+    /// The ring. A slot holds the number of an entry of [`Ghost::entries`], plus one, in its upper
+    /// half, and the lowest 32 bits of the command, which an MSI overwrites, in its lower half.
+    pub ring: Vec<Atomic>,
+    /// CMDQ_PROD.
+    pub prod_reg: Atomic,
+    /// CMDQ_CONS.
+    pub cons_reg: Atomic,
+    /// A spinlock, of the texts that have one.
+    pub spinlock: Atomic,
+    /// Producers that have not finished.
+    pub producers: Gate,
+    /// What the checks know.
+    pub ghost: Cell<Ghost>,
+}
+
+/// The place that called.
+#[track_caller]
+pub fn here() -> Site {
+    sync::site(Location::caller())
+}
+
+impl Cmdq {
+    /// A queue through which `program.start` commands have gone, all of them consumed.
+    pub fn new(rev: &'static Revision, program: &std::rc::Rc<Queue>) -> Cmdq {
+        let shape = Shape { max_n_shift: program.log2size, word: u32::from(program.word) };
+        let at = u64::from(shape.pos(program.start));
+        let word = |name, value| Atomic::new(name, u32::MAX, value);
+        let all = |name, n: u32, value: &dyn Fn(u32) -> u64| {
+            (0..n).map(|i| Atomic::new(name, i, value(i))).collect::<Vec<_>>()
+        };
+        // Slot i was toggled once per lap that has passed it.
+        let toggled = |slot: u32| {
+            let entries = shape.entries();
+            u64::from(((program.start + entries - 1 - slot) / entries) & 1)
+        };
+        let bits = |w: u32| (0..shape.word).fold(0, |b, i| b | toggled(w * shape.word + i) << i);
+        let llq = Llq { prod: at as u32, cons: at as u32 };
+        Cmdq {
+            rev,
+            program: program.clone(),
+            shape,
+            llq: word("llq", llq.val()),
+            owner_prod: word("owner_prod", at),
+            lock: word("lock", 0),
+            valid_map: all("valid_map", shape.entries() / shape.word, &bits),
+            ring: all("ring", shape.entries(), &|_| 0),
+            prod_reg: word("CMDQ_PROD", at),
+            cons_reg: word("CMDQ_CONS", at),
+            spinlock: word("slock", 0),
+            producers: Gate::new(program.cpus.len() as u32),
+            ghost: Cell::new(Ghost::new(program, shape)),
+        }
+    }
+
+    /// The CMD_SYNC for the slot of `prod`, as `arm_smmu_cmdq_build_sync_cmd()` builds it: its MSI
+    /// goes to its own slot.
+    pub fn sync_command(&self, prod: u32) -> [u64; 2] {
+        let slot = RING_BASE + 16 * u64::from(self.shape.idx(prod));
+        match self.program.completion {
+            Completion::Cons => Command::sync(Cs::Sev).words(),
+            Completion::Msi => {
+                let sync = Command::sync(Cs::Irq)
+                    .with(field::SYNC_MSH, 3)
+                    .and_then(|c| c.with(field::SYNC_MSIATTR, 0xf))
+                    .and_then(|c| c.with(field::SYNC_MSIADDR, slot));
+                sync.map_or_else(|_| Command::sync(Cs::Sev).words(), |c| c.words())
+            }
+        }
+    }
+}
+
+/// `arm_smmu_cmdq_issue_cmdlist()`
+///
+/// Many CPUs insert at once; each group has one owner, who writes PROD for all of it.
+pub fn arm_smmu_cmdq_issue_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno> {
+    let n = cmds.len() as u32;
+    let k = n + u32::from(sync);
+
+    // 1. Allocate some space in the queue
+    let mut llq = Llq::of(read_once(&q.llq, Order::Relaxed));
+    let old = loop {
+        while !(q.rev.queue_has_space)(q.shape, llq, k) {
+            llq = (q.rev.poll_until_not_full)(q, llq, k);
+        }
+        let prod = q.shape.inc_prod_n(llq.prod, k) | CMDQ_PROD_OWNED_FLAG;
+        let new = Llq { prod, cons: llq.cons };
+        let took = || q.allocated(here(), llq.prod, cmds, sync);
+        match cmpxchg(&q.llq, q.rev.orders.llq_cmpxchg, (llq.val(), new.val()), took) {
+            Ok(()) => break llq,
+            Err(found) => llq = Llq::of(found),
+        }
+    };
+    let owner = old.prod & CMDQ_PROD_OWNED_FLAG == 0;
+    let start = q.shape.pos(old.prod);
+
+    // 2. Write our commands into the queue
+    arm_smmu_cmdq_write_entries(q, start, n + u32::from(sync));
+
+    // 3. Mark our slots as valid, ensuring commands are visible first
+    (q.rev.make_valid)(q, start, n, sync);
+
+    // 4. If we are the owner, take control of the SMMU hardware
+    if owner {
+        (q.rev.hand_over)(q, start);
+    }
+
+    // 5. If we are inserting a CMD_SYNC, we must wait for it to complete
+    match sync {
+        true => wait::arm_smmu_cmdq_sync(q, q.shape.inc_prod_n(start, n)),
+        false => Ok(()),
+    }
+}
+
+/// `arm_smmu_cmdq_write_entries()`
+pub fn arm_smmu_cmdq_write_entries(q: &Cmdq, start: u32, k: u32) {
+    for i in 0..k {
+        let prod = q.shape.inc_prod_n(start, i);
+        let (entry, word) = q.entry_for(i);
+        let slot = &q.ring[q.shape.idx(prod) as usize];
+        write_entry(slot, word, || q.written(here(), entry));
+    }
+}
+
+/// Part of `arm_smmu_cmdq_issue_cmdlist()`: the lock of a SYNC is taken before anybody can publish
+/// it, then the entries become valid.
+pub fn make_valid(q: &Cmdq, start: u32, n: u32, sync: bool) {
+    let k = n + u32::from(sync);
+    if sync {
+        // Nobody advances llq.cons past us while we wait.
+        q.waits_for_sync(here(), n);
+        (q.rev.shared_lock)(q);
+    }
+    dma_wmb(q.rev.orders.dma_wmb);
+    arm_smmu_cmdq_set_valid_map(q, start, k);
+}
+
+/// Part of `arm_smmu_cmdq_issue_cmdlist()`: what the owner does.
+pub fn hand_over(q: &Cmdq, start: u32) {
+    // a. Wait for previous owner to finish
+    atomic_cond_read(&q.owner_prod, q.rev.orders.owner_prod_read, &|v| v == u64::from(start));
+
+    // b. Stop gathering work by clearing the owned mask
+    let end = stop_gathering(q);
+
+    // c. Wait for any gathered work to be written to the queue
+    arm_smmu_cmdq_poll_valid_map(q, start, end);
+
+    // d. Advance the hardware prod pointer
+    // e. Tell the next owner we're done
+    publish(q, end);
+}
+
+/// Part of `arm_smmu_cmdq_issue_cmdlist()`: no one joins the group any more. Its end.
+pub fn stop_gathering(q: &Cmdq) -> u32 {
+    let flag = Rmw::And(!u64::from(CMDQ_PROD_OWNED_FLAG));
+    let old = atomic_fetch(&q.llq, Order::Relaxed, flag, |_| q.becomes_owner(here()));
+    q.shape.pos(Llq::of(old).prod)
+}
+
+/// Part of `arm_smmu_cmdq_issue_cmdlist()`: PROD, then the next owner.
+pub fn publish(q: &Cmdq, end: u32) {
+    writel(&q.prod_reg, q.rev.orders.prod_write, end.into(), || q.prod_written(here(), end));
+    atomic_set(&q.owner_prod, q.rev.orders.owner_prod_set, end.into(), || q.owner_done());
+}
+
+/// `__arm_smmu_cmdq_poll_set_valid_map()`: calls `f` with the word, the mask in it, and the value
+/// of a valid bit in this lap, for every part of [sprod, eprod).
+fn each_part(q: &Cmdq, sprod: u32, eprod: u32, mut f: impl FnMut(&Atomic, u64, bool)) {
+    let mut at = sprod;
+    // At most every word once, and the first one twice.
+    for _ in 0..=q.valid_map.len() {
+        let left = q.shape.pos(eprod.wrapping_sub(at));
+        if left == 0 {
+            return;
+        }
+        let (first, word) = (q.shape.idx(at) % q.shape.word, q.shape.idx(at) / q.shape.word);
+        let bits = left.min(q.shape.word - first);
+        let mask = (u64::MAX >> (64 - bits)) << first;
+        let valid = (q.rev.valid)(q.shape.wrp(at) != 0);
+        f(&q.valid_map[word as usize], mask, valid);
+        at = q.shape.inc_prod_n(at, bits);
+    }
+}
+
+/// `arm_smmu_cmdq_set_valid_map()`: toggles, so that no bit ever has to be cleared.
+pub fn arm_smmu_cmdq_set_valid_map(q: &Cmdq, start: u32, k: u32) {
+    let end = q.shape.inc_prod_n(start, k);
+    let mut done = 0;
+    each_part(q, start, end, |word, mask, _| {
+        let bits = mask.count_ones();
+        atomic_fetch(word, Order::Relaxed, Rmw::Xor(mask), |_| q.made_valid(done, bits));
+        done += bits;
+    });
+}
+
+/// `arm_smmu_cmdq_poll_valid_map()`
+pub fn arm_smmu_cmdq_poll_valid_map(q: &Cmdq, sprod: u32, eprod: u32) {
+    each_part(q, sprod, eprod, |word, mask, valid| {
+        let want = if valid { mask } else { 0 };
+        atomic_cond_read(word, q.rev.orders.valid_map_read, &|v| v & mask == want);
+    });
+}
+
+/// Which bit means valid: the map is zero at first, so in a lap with wrap 0 it is 1.
+pub fn valid(wrap: bool) -> bool {
+    !wrap
+}
+
+/// `arm_smmu_cmdq_batch_add()` for each command, then `arm_smmu_cmdq_batch_submit()`.
+///
+/// A full batch goes without a SYNC (and the last one with one entry more than a batch); where the SMMU must not get two lists without one between
+/// them, one command earlier and with it.
+pub fn arm_smmu_cmdq_batch_submit(q: &Cmdq, cmds: &Cmds, force_sync: bool) -> Result<(), Errno> {
+    let entries = q.shape.word as usize;
+    let mut batch: Vec<[u64; 2]> = Vec::with_capacity(entries);
+    for cmd in cmds {
+        if batch.len() == entries - 1 && force_sync {
+            (q.rev.issue_cmdlist)(q, &batch, true)?;
+            batch.clear();
+        }
+        if batch.len() == entries {
+            (q.rev.issue_cmdlist)(q, &batch, false)?;
+            batch.clear();
+        }
+        batch.push(*cmd);
+    }
+    (q.rev.issue_cmdlist)(q, &batch, true)
+}

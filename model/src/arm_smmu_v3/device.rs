@@ -1,0 +1,182 @@
+//! The SMMU at the other end of the ring, and the handler of its command errors.
+//!
+//! The SMMU is `smmuv3::Device`, which decodes and consumes as the architecture says; here its
+//! reads of the ring and its writes of CONS and MSIs are accesses of a CPU of its own. While a
+//! command error is active the SMMU stands still until the handler acknowledges it, so the handler
+//! runs on the same CPU.
+//!
+//! Source: reference/smmuv3.md 1.2 to 1.5; arm-smmu-v3.c, arm_smmu_gerror_handler(),
+//! __arm_smmu_cmdq_skip_err().
+
+use uapi::queue::Fault;
+
+use smmuv3::command::{Class, Cs};
+use smmuv3::registers::{CR0_CMDQEN, CR0_SMMUEN, GERROR_CMDQ_ERR};
+use smmuv3::{Aborted, Action, Bus, Cerror, Command, Config, Device, Effect, Register, RingSize};
+
+use crate::arm_smmu_v3::cmdq::{here, Cmdq, RING_BASE};
+use crate::linux::atomic::{queue_poll, read_once, write_entry, writel, Order, Wait};
+
+/// Actions in a row after which the SMMU gives up: more than any program here needs.
+const ACTIONS_MAX: u32 = 10_000;
+
+/// The accesses of the SMMU.
+struct Wires<'a> {
+    q: &'a Cmdq,
+    /// CONS.RD as it is visible.
+    cons: u32,
+    /// What was fetched last.
+    fetched: [u64; 2],
+    /// Aborts that are still to come, by the number of the command.
+    aborts: Vec<u32>,
+    gerror_irq: bool,
+}
+
+impl Bus for Wires<'_> {
+    fn fetch(&mut self, slot: u32) -> Result<[u64; 2], Aborted> {
+        let number = self.q.ghost.with(|g| g.consumed());
+        if let Some(i) = self.aborts.iter().position(|n| *n == number) {
+            self.aborts.remove(i);
+            return Err(Aborted);
+        }
+        let word = read_once(&self.q.ring[slot as usize], Order::Relaxed);
+        self.fetched = self.q.fetched(here(), slot, word);
+        Ok(self.fetched)
+    }
+
+    fn effect(&mut self, effect: Effect) -> Result<(), Aborted> {
+        let q = self.q;
+        match effect {
+            Effect::Cons(cons) => {
+                let old = std::mem::replace(&mut self.cons, q.shape.pos(cons));
+                let moved = old != self.cons;
+                let sync = self.fetched[0] & 0xff == smmuv3::Op::SYNC as u64;
+                // The slot may be written again by who sees this.
+                writel(&q.cons_reg, Order::Release, cons.into(), || {
+                    if moved {
+                        q.consumed(here(), q.shape.idx(old), sync);
+                    }
+                });
+            }
+            Effect::Msi { address, data, .. } => {
+                let slot = &q.ring[(address.wrapping_sub(RING_BASE) / 16) as usize % q.ring.len()];
+                let word = slot.peek() & !0xffff_ffff | u64::from(data);
+                slot.store("msi_write", here(), Order::Release, word, || {});
+            }
+            Effect::GerrorIrq => self.gerror_irq = true,
+            // Who waits for these waits for what came before them, too.
+            Effect::Gerror(_) | Effect::SyncIrq | Effect::SyncSev | Effect::NotFullSev => {}
+        }
+        Ok(())
+    }
+}
+
+/// An SMMU whose ring begins at the program's first position. `None`: it cannot be set up so.
+fn probed(q: &Cmdq) -> Option<Device> {
+    let ring = RingSize::try_from(q.shape.max_n_shift).ok()?;
+    let config = Config { fetch_ahead: 1, in_flight: 1, ..Config::FULL };
+    let mut device = Device::new(config);
+    let at = u64::from(q.shape.pos(q.program.start));
+    device.write(Register::CMDQ_BASE, RING_BASE | u64::from(ring.log2())).ok()?;
+    device.write(Register::CMDQ_PROD, at).ok()?;
+    device.write(Register::CMDQ_CONS, at).ok()?;
+    device.write(Register::CR0, (CR0_CMDQEN | CR0_SMMUEN).into()).ok()?;
+    Some(device)
+}
+
+/// The life of the SMMU: until all producers have finished and the ring is empty.
+pub fn smmu(q: &Cmdq) {
+    let Some(mut device) = probed(q) else { return };
+    let start = q.shape.pos(q.program.start);
+    let aborts = q.program.faults.iter().filter_map(|f| match f {
+        Fault::Abort(n) => Some(*n),
+        _ => None,
+    });
+    let mut wires =
+        Wires { q, cons: start, fetched: [0; 2], aborts: aborts.collect(), gerror_irq: false };
+    let mut seen = u64::from(start);
+    loop {
+        let finished = |prod| q.producers.inside() == 0 && q.prod_reg.peek() == prod;
+        let wait = Wait {
+            until: &|prod| prod != seen || finished(prod),
+            or_change_of: None,
+            or_gate: Some(&q.producers),
+            timeout_ms: None,
+        };
+        let Some(prod) = queue_poll(&q.prod_reg, Order::Acquire, &wait) else { return };
+        if prod == seen {
+            return;
+        }
+        seen = prod;
+        if let Err(misuse) = device.write(Register::CMDQ_PROD, prod) {
+            q.bad_prod(here(), misuse);
+        }
+        for _ in 0..ACTIONS_MAX {
+            if is_dead(q) || !act(q, &mut device, &mut wires) {
+                break;
+            }
+        }
+        if q.ghost.with(|g| g.dead) {
+            return;
+        }
+    }
+}
+
+/// Whether the program's SMMU stops here for good.
+fn is_dead(q: &Cmdq) -> bool {
+    let number = q.ghost.with(|g| g.consumed());
+    let dead = q.program.faults.contains(&Fault::Dead(number));
+    q.ghost.with(|g| g.dead |= dead);
+    dead
+}
+
+/// One action of the SMMU, if it has one: it finishes what it has begun, then it goes on.
+fn act(q: &Cmdq, device: &mut Device, wires: &mut Wires<'_>) -> bool {
+    let actions = device.actions();
+    let begun = device.begun().first().copied();
+    let next = match begun {
+        Some(begun) => {
+            let late = q.program.faults.contains(&Fault::AtcTimeout(begun.number - 1));
+            let atc = begun.command.op().row().class == Class::Atc;
+            Some(if late && atc {
+                Action::TimeOut(begun.number)
+            } else {
+                Action::Finish(begun.number)
+            })
+        }
+        None => {
+            let order = [Action::AcknowledgeCr0, Action::Consume, Action::Fetch];
+            order.into_iter().find(|a| actions.contains(a))
+        }
+    };
+    let done = next.is_some_and(|action| device.perform(action, wires).is_ok());
+    if std::mem::take(&mut wires.gerror_irq) {
+        arm_smmu_gerror_handler(q, device);
+    }
+    done
+}
+
+/// `arm_smmu_gerror_handler()`
+fn arm_smmu_gerror_handler(q: &Cmdq, device: &mut Device) {
+    let gerror = device.read(Register::GERROR);
+    let active = gerror ^ device.read(Register::GERRORN);
+    if active & u64::from(GERROR_CMDQ_ERR) != 0 {
+        arm_smmu_cmdq_skip_err(q, device);
+    }
+    // The handler copies GERROR, so it acknowledges nothing that is not active.
+    let _acknowledged = device.write(Register::GERRORN, gerror);
+}
+
+/// `__arm_smmu_cmdq_skip_err()`
+fn arm_smmu_cmdq_skip_err(q: &Cmdq, device: &Device) {
+    let cons = (device.read(Register::CMDQ_CONS) & 0xffff_ffff) as u32;
+    match Cerror::of(cons) {
+        // Nothing to repair; fetch it again; the SYNC is tried again.
+        Ok(Cerror::None | Cerror::Abt | Cerror::AtcInvSync) => return,
+        Ok(Cerror::Ill) | Err(_) => {}
+    }
+    // Convert the erroneous command into a CMD_SYNC
+    let sync = Command::sync(Cs::Sev).words();
+    let word = q.skipped(sync);
+    write_entry(&q.ring[q.shape.idx(cons) as usize], word, || {});
+}

@@ -1,0 +1,433 @@
+//! What the checks know: counters that never wrap, and who is where. The invariants I1 to I13 of
+//! reference/smmuv3.md 3.5 are checked here, at the access that can break them.
+//!
+//! Nothing of this is visible to the driver's text or to the SMMU, and nothing of it is a step.
+
+use std::rc::Rc;
+
+use uapi::queue::Queue;
+use uapi::splat::Kind;
+use uapi::step::{Cpu, Site, CPUS_MAX};
+
+use crate::arm_smmu_v3::cmdq::Cmdq;
+use crate::arm_smmu_v3::llq::{Llq, Shape};
+use crate::arm_smmu_v3::revision::Cmds;
+use crate::sync;
+
+/// One entry that somebody put, or is about to put, into the ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Whose.
+    pub cpu: Cpu,
+    /// Counts the entries of this CPU.
+    pub number: u32,
+    /// The command.
+    pub words: [u64; 2],
+    /// Where the CAS put it, un-wrapped.
+    pub position: u64,
+}
+
+/// The call that a CPU is in.
+#[derive(Clone, Copy, Default, Debug)]
+struct Call {
+    /// Its first position.
+    base: u64,
+    /// Number of its first entry.
+    first: usize,
+    /// Number of entries.
+    k: u32,
+}
+
+/// See the head of the module.
+#[derive(Default)]
+pub struct Ghost {
+    shape_entries: u64,
+    /// Every entry, by number.
+    pub entries: Vec<Entry>,
+    start: u64,
+    /// llq.prod.
+    allocated: u64,
+    /// llq.cons.
+    llq_cons: u64,
+    /// PROD as written.
+    prod: u64,
+    /// CONS.
+    consumed: u64,
+    /// Past the last SYNC that is complete.
+    completed: u64,
+    /// By position from `start`.
+    made_valid: Vec<bool>,
+    publisher: Option<Cpu>,
+    calls: [Call; CPUS_MAX],
+    numbers: [u32; CPUS_MAX],
+    /// The position of the SYNC that a CPU waits for.
+    waiting: [Option<u64>; CPUS_MAX],
+    holders: i64,
+    wants_shared: [bool; CPUS_MAX],
+    /// The last entry of each CPU that was consumed.
+    last_consumed: [Option<u32>; CPUS_MAX],
+    skipped: Option<u64>,
+    /// The SMMU has stopped for good.
+    pub dead: bool,
+}
+
+impl Ghost {
+    /// Before the first step.
+    pub fn new(program: &Rc<Queue>, shape: Shape) -> Ghost {
+        let start = u64::from(program.start);
+        Ghost {
+            shape_entries: shape.entries().into(),
+            start,
+            allocated: start,
+            llq_cons: start,
+            prod: start,
+            consumed: start,
+            completed: start,
+            ..Ghost::default()
+        }
+    }
+
+    /// Number of commands that the SMMU has consumed in this execution.
+    pub fn consumed(&self) -> u32 {
+        (self.consumed - self.start) as u32
+    }
+
+    /// The CPU of every entry that the SMMU has consumed, in order.
+    pub fn log(&self) -> Vec<i64> {
+        let consumed = self.entries.iter().filter(|e| e.position < self.consumed);
+        consumed.map(|e| i64::from(e.cpu)).collect()
+    }
+
+    fn slot(&self, position: u64) -> u64 {
+        position % self.shape_entries
+    }
+}
+
+fn me() -> usize {
+    usize::from(sync::current())
+}
+
+/// A broken invariant ends the execution: what follows is not the driver's doing any more.
+fn broken(at: Site, text: String) -> ! {
+    sync::stop(Kind::Invariant, at, format!("cmdq: {text}"))
+}
+
+impl Cmdq {
+    fn check(&self, at: Site, f: impl FnOnce(&mut Ghost) -> Result<(), String>) {
+        if let Err(text) = self.ghost.with(f) {
+            broken(at, text);
+        }
+    }
+
+    /// The un-wrapped position of an index, which is at most a lap away from `near` in either
+    /// direction; negative: behind it.
+    fn ahead(&self, near: u64, index: u32) -> i64 {
+        let entries = i64::from(self.shape.entries());
+        let near = self.shape.pos((near & 0xffff_ffff) as u32);
+        let d = i64::from(self.shape.pos(index.wrapping_sub(near)));
+        if d > entries {
+            d - 2 * entries
+        } else {
+            d
+        }
+    }
+
+    /// The CAS on llq succeeded: `prod` was its old value. (I5, I7, I8)
+    pub fn allocated(&self, at: Site, prod: u32, cmds: &Cmds, with_sync: bool) {
+        let (me, k) = (me(), cmds.len() as u32 + u32::from(with_sync));
+        self.check(at, |g| {
+            let base = g.allocated;
+            if self.ahead(base, prod) != 0 {
+                let is = self.shape.pos(prod);
+                return Err(format!(
+                    "the entries of a list are not where its CAS put them: {is} instead of {base}"
+                ));
+            }
+            g.calls[me] = Call { base, first: g.entries.len(), k };
+            for i in 0..k {
+                let index = self.shape.inc_prod_n(prod, i);
+                let words = cmds.get(i as usize).copied();
+                let words = words.unwrap_or_else(|| self.sync_command(index));
+                let number = g.numbers[me];
+                g.numbers[me] += 1;
+                let position = base + u64::from(i);
+                g.entries.push(Entry { cpu: me as Cpu, number, words, position });
+                g.made_valid.push(false);
+            }
+            g.allocated += u64::from(k);
+            g.laps()
+        });
+    }
+
+    /// The word that goes into the ring for the i-th entry of this CPU's call, and its number.
+    pub fn entry_for(&self, i: u32) -> (usize, u64) {
+        self.ghost.with(|g| {
+            let number = g.calls[me()].first + i as usize;
+            (number, slot_word(number, g.entries[number].words))
+        })
+    }
+
+    /// An entry is written into its slot. (I1)
+    pub fn written(&self, at: Site, entry: usize) {
+        self.check(at, |g| {
+            let p = g.entries[entry].position;
+            if p >= g.consumed + g.shape_entries {
+                let slot = g.slot(p);
+                return Err(format!(
+                    "slot {slot} is written before the SMMU has read what was in it"
+                ));
+            }
+            Ok(())
+        });
+    }
+
+    /// This CPU's call has a SYNC as its n-th entry, which it will wait for.
+    pub fn waits_for_sync(&self, _at: Site, n: u32) {
+        self.ghost.with(|g| g.waiting[me()] = Some(g.calls[me()].base + u64::from(n)));
+    }
+
+    /// The valid bits of some of this CPU's slots were toggled.
+    pub fn made_valid(&self, done: u32, bits: u32) {
+        self.ghost.with(|g| {
+            let from = (g.calls[me()].base - g.start) as usize + done as usize;
+            let to = (from + bits as usize).min(g.made_valid.len());
+            g.made_valid[from.min(to)..to].fill(true);
+        });
+    }
+
+    /// This CPU has cleared the owner's flag. (I4)
+    pub fn becomes_owner(&self, at: Site) {
+        self.check(at, |g| match g.publisher.replace(sync::current()) {
+            None => Ok(()),
+            Some(other) => {
+                let me = sync::current();
+                Err(format!("CPU {me} becomes owner while CPU {other} is publishing"))
+            }
+        });
+    }
+
+    /// PROD was written. (I3)
+    pub fn prod_written(&self, at: Site, prod: u32) {
+        self.check(at, |g| {
+            let ahead = self.ahead(g.prod, prod);
+            let to = g.prod as i64 + ahead;
+            if ahead < 0 {
+                return Err(format!("PROD moves back from {} to {to}", g.prod));
+            }
+            let covered = g.prod - g.start..to as u64 - g.start;
+            for p in covered {
+                if g.made_valid.get(p as usize) != Some(&true) {
+                    let slot = g.slot(p + g.start);
+                    return Err(format!("PROD covers slot {slot}, which is not valid yet"));
+                }
+            }
+            g.prod = to as u64;
+            Ok(())
+        });
+    }
+
+    /// This CPU has handed ownership on.
+    pub fn owner_done(&self) {
+        self.ghost.with(|g| g.publisher = None);
+    }
+
+    /// llq.cons was written. (I7, I8)
+    pub fn llq_cons_written(&self, at: Site, cons: u32) {
+        self.check(at, |g| {
+            // What was read may be a whole lap old by now, and no more.
+            let consumed = (g.consumed & 0xffff_ffff) as u32;
+            let behind = u64::from(self.shape.pos(consumed.wrapping_sub(cons)));
+            if behind > g.shape_entries {
+                let to = g.consumed + 2 * g.shape_entries - behind;
+                return Err(format!("llq.cons {to} is ahead of the SMMU's CONS {}", g.consumed));
+            }
+            g.llq_cons = g.consumed.saturating_sub(behind);
+            let passed =
+                |(cpu, p): (usize, &Option<u64>)| p.is_some_and(|p| g.llq_cons > p).then_some(cpu);
+            if let Some(cpu) = g.waiting.iter().enumerate().find_map(passed) {
+                return Err(format!("llq.cons passes the CMD_SYNC that CPU {cpu} still waits for"));
+            }
+            g.laps()
+        });
+    }
+
+    /// This CPU has seen that its SYNC is done. (I6)
+    pub fn sync_is_complete(&self, at: Site) {
+        let me = me();
+        self.check(at, |g| {
+            g.waiting[me] = None;
+            let end = g.calls[me].base + u64::from(g.calls[me].k);
+            if g.completed < end {
+                return Err(format!("CPU {me} returns from its CMD_SYNC, which is not complete"));
+            }
+            Ok(())
+        });
+    }
+
+    /// A wait was given up. That is right only if the SMMU is dead. (I10)
+    pub fn times_out(&self, at: Site, llq: Llq) -> Llq {
+        let me = me();
+        self.check(at, |g| {
+            g.waiting[me] = None;
+            match g.dead {
+                true => Ok(()),
+                false => Err(format!("CPU {me} times out although the SMMU consumes")),
+            }
+        });
+        llq
+    }
+
+    /// This CPU has counted itself in, and holds the lock or has to wait.
+    pub fn asks_for_shared(&self, held: bool) {
+        self.ghost.with(|g| match held {
+            true => g.holders += 1,
+            false => g.wants_shared[me()] = true,
+        });
+    }
+
+    /// This CPU's wait for the shared lock is over.
+    pub fn has_shared(&self) {
+        self.ghost.with(|g| {
+            g.wants_shared[me()] = false;
+            g.holders += 1;
+        });
+    }
+
+    /// This CPU counted itself out; the lock was `old`. (I9)
+    pub fn gave_shared_back(&self, at: Site, old: u64) {
+        self.check(at, |g| {
+            let counted = old as i64;
+            if counted < g.holders || g.holders < 1 {
+                let holders = g.holders;
+                return Err(format!("the lock counts {counted} holders, there are {holders}"));
+            }
+            g.holders -= 1;
+            Ok(())
+        });
+    }
+
+    /// This CPU took the lock exclusively. (I9, I10)
+    pub fn has_exclusive(&self, at: Site) {
+        self.check(at, |g| {
+            if g.holders != 0 {
+                let holders = g.holders;
+                return Err(format!("the lock counts 0 holders, there are {holders}"));
+            }
+            match g.wants_shared.iter().position(|w| *w) {
+                None => Ok(()),
+                Some(cpu) => Err(format!("CPU {cpu} waits for the shared lock and is overtaken")),
+            }
+        });
+    }
+
+    /// The SMMU reads a slot: the command in it. (I2, I12)
+    pub fn fetched(&self, at: Site, slot: u32, word: u64) -> [u64; 2] {
+        let mut words = [0; 2];
+        self.check(at, |g| {
+            let entry = (word >> 32).checked_sub(1).and_then(|n| g.entries.get(n as usize));
+            let Some(entry) = entry.filter(|e| e.position == g.consumed) else {
+                return Err(format!(
+                    "the SMMU reads slot {slot}, which does not hold the entry of this lap"
+                ));
+            };
+            words = entry.words;
+            let is_sync = words[0] & 0xff == smmuv3::Op::SYNC as u64;
+            if g.skipped.take() == Some(g.consumed) && !is_sync {
+                let what = "after an illegal command the SMMU consumes something else than";
+                return Err(format!("{what} a CMD_SYNC"));
+            }
+            Ok(())
+        });
+        words
+    }
+
+    /// The SMMU moves CONS past the command at it. (I13)
+    pub fn consumed(&self, at: Site, slot: u32, was_sync: bool) {
+        let number = (self.ring[slot as usize].peek() >> 32) as usize;
+        self.check(at, |g| {
+            g.consumed += 1;
+            if was_sync {
+                g.completed = g.consumed;
+            }
+            let Some(entry) = number.checked_sub(1).and_then(|n| g.entries.get(n)) else {
+                return Ok(());
+            };
+            let (cpu, this) = (entry.cpu, entry.number);
+            match g.last_consumed[usize::from(cpu)].replace(this) {
+                Some(last) if last >= this => {
+                    Err(format!("CPU {cpu}'s command {this} comes after its command {last}"))
+                }
+                _ => Ok(()),
+            }
+        });
+    }
+
+    /// The handler of a command error replaces the command at CONS. Gives what goes into its slot.
+    pub fn skipped(&self, words: [u64; 2]) -> u64 {
+        self.ghost.with(|g| {
+            g.skipped = Some(g.consumed);
+            let position = g.consumed;
+            let old = g.entries.iter().find(|e| e.position == position).copied();
+            let (cpu, number) = old.map_or((0, 0), |e| (e.cpu, e.number));
+            g.entries.push(Entry { cpu, number, words, position });
+            slot_word(g.entries.len() - 1, words)
+        })
+    }
+
+    /// The SMMU refuses what it sees in PROD. (I3)
+    pub fn bad_prod(&self, at: Site, misuse: smmuv3::Misuse) {
+        broken(
+            at,
+            match misuse {
+                smmuv3::Misuse::ProdBackwards { from, to } => {
+                    format!("PROD moves back from {from} to {to}")
+                }
+                smmuv3::Misuse::IllegalIndexes { prod, cons } => {
+                    format!("PROD {prod} with CONS {cons} is no state of the ring")
+                }
+                other => format!("{other}"),
+            },
+        )
+    }
+
+    /// When nobody runs any more. (I9, I11)
+    pub fn quiescent(&self) {
+        let splat = |text: String| {
+            sync::splat_at_exit(Kind::Invariant, format!("cmdq: {text}"));
+        };
+        let (allocated, dead) = self.ghost.with(|g| (g.allocated, g.dead));
+        if self.lock.peek() != 0 && !dead {
+            splat(format!("the lock counts {} holders, there are 0", self.lock.peek() as i64));
+        }
+        for slot in 0..self.shape.entries() {
+            let entries = u64::from(self.shape.entries());
+            let laps = (allocated + entries - 1 - u64::from(slot)) / entries;
+            let word = self.valid_map[(slot / self.shape.word) as usize].peek();
+            if word >> (slot % self.shape.word) & 1 != laps & 1 {
+                splat(format!("the valid bit of slot {slot} is not that of the last lap"));
+                return;
+            }
+        }
+    }
+}
+
+impl Ghost {
+    /// I7 and I8: nobody is more than a lap ahead.
+    fn laps(&self) -> Result<(), String> {
+        if self.allocated > self.llq_cons + self.shape_entries {
+            return Err("llq.prod is more than a lap ahead of llq.cons".to_string());
+        }
+        let lapped = |(cpu, p): (usize, &Option<u64>)| {
+            p.is_some_and(|p| self.allocated > p + self.shape_entries).then_some(cpu)
+        };
+        match self.waiting.iter().enumerate().find_map(lapped) {
+            None => Ok(()),
+            Some(cpu) => Err(format!("llq.prod laps the CMD_SYNC that CPU {cpu} waits for")),
+        }
+    }
+}
+
+/// See [`Cmdq::ring`].
+fn slot_word(number: usize, words: [u64; 2]) -> u64 {
+    (number as u64 + 1) << 32 | words[0] & 0xffff_ffff
+}

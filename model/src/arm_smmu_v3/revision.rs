@@ -1,0 +1,73 @@
+//! What a text of the command queue is: one table of functions, and the orders of its accesses.
+//!
+//! Source: reference/smmuv3.md 3.2 to 3.4 and 3.6.
+
+use uapi::pick::RevisionInfo;
+use uapi::Errno;
+
+use crate::arm_smmu_v3::cmdq::Cmdq;
+use crate::arm_smmu_v3::llq::{Llq, Shape};
+use crate::linux::atomic::Order;
+
+/// A list of commands, by the two words of each.
+pub type Cmds = [[u64; 2]];
+
+/// The orders of the accesses, by their numbers in reference/smmuv3.md 3.4. What is not here is
+/// relaxed.
+#[derive(Clone, Copy, Debug)]
+pub struct Orders {
+    /// A2: the CAS on llq comes before the slots are written, and after the look at the space.
+    pub llq_cmpxchg: Order,
+    /// A4: dma_wmb() between the entries and their valid bits.
+    pub dma_wmb: Order,
+    /// A6: the previous owner's PROD comes before ours.
+    pub owner_prod_read: Order,
+    /// A8: the entries of every covered producer come before PROD.
+    pub valid_map_read: Order,
+    /// A9: PROD.
+    pub prod_write: Order,
+    /// A10: the next owner's PROD comes later.
+    pub owner_prod_set: Order,
+    /// A12: readl() of CONS by who waits for a SYNC.
+    pub cons_read_sync: Order,
+    /// A13: the word that the MSI writes.
+    pub msi_read: Order,
+    /// A16: llq.cons comes before the unlock.
+    pub shared_unlock: Order,
+    /// A17: taking the exclusive lock.
+    pub exclusive_lock: Order,
+    /// A17: giving it back.
+    pub exclusive_unlock: Order,
+    /// A18: CONS read for space; the slots may be rewritten after it.
+    pub cons_read_space: Order,
+}
+
+/// One text of the command queue.
+pub struct Revision {
+    /// Name, source, twin.
+    pub info: RevisionInfo,
+    /// `arm_smmu_cmdq_issue_cmdlist()`
+    pub issue_cmdlist: fn(&Cmdq, &Cmds, bool) -> Result<(), Errno>,
+    /// `queue_has_space()`
+    pub queue_has_space: fn(Shape, Llq, u32) -> bool,
+    /// `queue_consumed()`
+    pub queue_consumed: fn(Shape, u32, u32) -> bool,
+    /// `arm_smmu_cmdq_poll_until_not_full()`
+    pub poll_until_not_full: fn(&Cmdq, Llq, u32) -> Llq,
+    /// `arm_smmu_cmdq_shared_lock()`
+    pub shared_lock: fn(&Cmdq),
+    /// `arm_smmu_cmdq_shared_tryunlock()`
+    pub shared_tryunlock: fn(&Cmdq) -> bool,
+    /// `arm_smmu_cmdq_shared_unlock()`
+    pub shared_unlock: fn(&Cmdq),
+    /// `arm_smmu_cmdq_exclusive_unlock_irqrestore()`
+    pub exclusive_unlock: fn(&Cmdq),
+    /// Steps 5 and 6 of the insertion: the SYNC's lock, and the valid bits.
+    pub make_valid: fn(&Cmdq, u32, u32, bool),
+    /// Step 7 of the insertion: what the owner does.
+    pub hand_over: fn(&Cmdq, u32),
+    /// Which value of the valid bit means valid in a lap with this wrap.
+    pub valid: fn(bool) -> bool,
+    /// The orders.
+    pub orders: Orders,
+}

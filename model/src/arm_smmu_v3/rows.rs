@@ -1,0 +1,164 @@
+//! The rows of the command queue: a row changes only what its patch changed, a twin one thing.
+//!
+//! Source: commits 587e6c10a7ce (v5.4) and df180b1a4cc5 (January 2026); reference/smmuv3.md 3.
+
+use uapi::pick::RevisionInfo;
+
+use crate::arm_smmu_v3::revision::{Orders, Revision};
+use crate::arm_smmu_v3::{cmdq, llq, lock, twins, wait};
+use crate::linux::atomic::Order;
+
+/// The orders of the port: the kernel's, and an acquire wherever it relies on a control
+/// dependency. Each is justified in reference/smmuv3.md 3.4 by its number.
+const ORDERS: Orders = Orders {
+    llq_cmpxchg: Order::Acquire,
+    dma_wmb: Order::Release,
+    owner_prod_read: Order::Acquire,
+    valid_map_read: Order::Acquire,
+    prod_write: Order::Release,
+    owner_prod_set: Order::Release,
+    cons_read_sync: Order::Acquire,
+    msi_read: Order::Acquire,
+    shared_unlock: Order::Release,
+    exclusive_lock: Order::Acquire,
+    exclusive_unlock: Order::Release,
+    cons_read_space: Order::Acquire,
+};
+
+const LATEST: &str = "cmdq_df180b1a4cc5";
+
+/// Since df180b1a4cc5: the lock's increments survive an exclusive holder.
+const DF180B1A4CC5: Revision = Revision {
+    info: RevisionInfo {
+        name: LATEST,
+        aliases: &["cmdq_latest"],
+        twin_of: None,
+        doc: "the lock-free queue with the fair lock",
+        source: "commit df180b1a4cc5, arm-smmu-v3.c",
+    },
+    issue_cmdlist: cmdq::arm_smmu_cmdq_issue_cmdlist,
+    queue_has_space: llq::queue_has_space,
+    queue_consumed: llq::queue_consumed,
+    poll_until_not_full: wait::arm_smmu_cmdq_poll_until_not_full,
+    shared_lock: lock::arm_smmu_cmdq_shared_lock,
+    shared_tryunlock: lock::arm_smmu_cmdq_shared_tryunlock,
+    shared_unlock: lock::arm_smmu_cmdq_shared_unlock,
+    exclusive_unlock: lock::arm_smmu_cmdq_exclusive_unlock,
+    make_valid: cmdq::make_valid,
+    hand_over: cmdq::hand_over,
+    valid: cmdq::valid,
+    orders: ORDERS,
+};
+
+/// As it was introduced.
+const V587E6C10A7CE: Revision = Revision {
+    info: RevisionInfo {
+        name: "cmdq_587e6c10a7ce",
+        aliases: &[],
+        twin_of: None,
+        doc: "the lock-free queue as introduced in v5.4",
+        source: "commit 587e6c10a7ce, arm-smmu-v3.c",
+    },
+    shared_lock: lock::v5_4::arm_smmu_cmdq_shared_lock,
+    exclusive_unlock: lock::v5_4::arm_smmu_cmdq_exclusive_unlock,
+    ..DF180B1A4CC5
+};
+
+const fn twin(name: &'static str, doc: &'static str) -> RevisionInfo {
+    let source = "not a posted text; reference/smmuv3.md 3.6 and 3.7";
+    RevisionInfo { name, aliases: &[], twin_of: Some(LATEST), doc, source }
+}
+
+/// Every row, the texts first.
+pub static ROWS: &[Revision] = &[
+    DF180B1A4CC5,
+    V587E6C10A7CE,
+    // Twins that only a weak memory shows.
+    Revision {
+        info: twin("cmdq_without_dma_wmb", "entries are not ordered before their valid bits"),
+        orders: Orders { dma_wmb: Order::Relaxed, ..ORDERS },
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_owner_prod_relaxed", "owner_prod is set with a relaxed store"),
+        orders: Orders { owner_prod_set: Order::Relaxed, ..ORDERS },
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_owner_prod_read_relaxed", "the owner reads owner_prod without CTRL"),
+        orders: Orders { owner_prod_read: Order::Relaxed, ..ORDERS },
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_cons_relaxed", "who waits for a SYNC reads CONS with readl_relaxed()"),
+        orders: Orders { cons_read_sync: Order::Relaxed, ..ORDERS },
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_valid_map_relaxed", "the owner reads the valid bits without CTRL"),
+        orders: Orders { valid_map_read: Order::Relaxed, ..ORDERS },
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_prod_relaxed", "PROD is not ordered after what it covers"),
+        orders: Orders { prod_write: Order::Relaxed, ..ORDERS },
+        ..DF180B1A4CC5
+    },
+    // Twins that an interleaving shows.
+    Revision {
+        info: twin("cmdq_lock_after_valid", "the SYNC's lock is taken after its valid bit"),
+        make_valid: twins::lock_after_valid,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_valid_in_every_lap", "the valid map's polarity is not inverted"),
+        valid: twins::valid_in_every_lap,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_owned_cleared_first", "OWNED is cleared before owner_prod is waited for"),
+        hand_over: twins::owned_cleared_first,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_owner_does_not_wait", "the owner does not wait for owner_prod"),
+        hand_over: twins::owner_does_not_wait,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_owner_skips_followers", "the owner does not wait for valid bits"),
+        hand_over: twins::owner_skips_followers,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_space_minus_one", "k entries go into k - 1 free slots"),
+        queue_has_space: twins::space_minus_one,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_cons_by_non_last", "every waiter moves llq.cons, not only the last"),
+        shared_tryunlock: twins::tryunlock_always_last,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_consumed_ge", "a SYNC at CONS counts as consumed"),
+        queue_consumed: twins::consumed_ge,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_last_does_not_unlock", "the last waiter forgets the unlock"),
+        shared_tryunlock: twins::tryunlock,
+        shared_unlock: twins::no_unlock,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_prod_per_producer", "every producer writes PROD for itself"),
+        issue_cmdlist: twins::prod_per_producer,
+        ..DF180B1A4CC5
+    },
+];
+
+/// The row of this name or alias.
+pub fn find(name: &str) -> Option<&'static Revision> {
+    ROWS.iter().find(|row| row.info.name == name || row.info.aliases.contains(&name))
+}

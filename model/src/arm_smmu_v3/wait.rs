@@ -1,0 +1,115 @@
+//! Waiting for space in the ring, and for a CMD_SYNC.
+//!
+//! The kernel's loops look again and again. Here a loop that found nothing sleeps until something
+//! that it reads has changed: between two looks at the same values nothing else happens.
+//!
+//! Source: arm-smmu-v3.c, arm_smmu_cmdq_poll_until_not_full() to arm_smmu_cmdq_poll_until_sync();
+//! reference/smmuv3.md 3.3.
+
+use uapi::queue::Completion;
+use uapi::Errno;
+
+use crate::arm_smmu_v3::cmdq::{here, Cmdq};
+use crate::arm_smmu_v3::llq::Llq;
+use crate::arm_smmu_v3::lock::arm_smmu_cmdq_exclusive_trylock;
+use crate::linux::atomic::{queue_poll, read_once, readl, write_part, Atomic, Order, Wait};
+
+/// ARM_SMMU_POLL_TIMEOUT_US, in milliseconds of virtual time.
+pub const TIMEOUT_MS: u64 = 1_000;
+
+/// WRITE_ONCE(cmdq->q.llq.cons, cons): the upper half of the word.
+pub fn write_llq_cons(q: &Cmdq, cons: u32) {
+    let f = |val| Llq { cons, ..Llq::of(val) }.val();
+    write_part(&q.llq, Order::Relaxed, f, || q.llq_cons_written(here(), cons));
+}
+
+/// `arm_smmu_cmdq_poll_until_not_full()`: one round. Gives the refreshed snapshot.
+pub fn arm_smmu_cmdq_poll_until_not_full(q: &Cmdq, old: Llq, k: u32) -> Llq {
+    // Try to update our copy of cons by grabbing exclusive cmdq access. If that fails, spin until
+    // somebody else updates it for us.
+    if arm_smmu_cmdq_exclusive_trylock(q) {
+        let cons = readl(&q.cons_reg, q.rev.orders.cons_read_space) as u32;
+        write_llq_cons(q, cons);
+        (q.rev.exclusive_unlock)(q);
+        let llq = Llq::of(read_once(&q.llq, Order::Relaxed));
+        if (q.rev.queue_has_space)(q.shape, llq, k) {
+            return llq;
+        }
+        // Ask the SMMU again when it has moved on.
+        let cons = |llq: Llq| q.shape.pos(llq.cons);
+        let moved = || q.shape.pos(q.cons_reg.peek() as u32) != cons(llq);
+        return wait_for_change(q, llq, Some(&q.cons_reg), &moved);
+    }
+    // Who holds the lock writes llq.cons, or gives it back. (The kernel looks at llq only, and
+    // tries the lock again as soon as the ring is not full.)
+    wait_for_change(q, old, Some(&q.lock), &|| q.lock.peek() == 0)
+}
+
+/// Sleeps until the word is another one than this snapshot, or `moved`.
+fn wait_for_change(q: &Cmdq, llq: Llq, also: Option<&Atomic>, moved: &dyn Fn() -> bool) -> Llq {
+    let wait = Wait {
+        until: &|val| val != llq.val() || moved(),
+        or_change_of: also,
+        or_gate: None,
+        timeout_ms: Some(TIMEOUT_MS),
+    };
+    match queue_poll(&q.llq, Order::Relaxed, &wait) {
+        Some(val) => Llq::of(val),
+        None => q.times_out(here(), llq),
+    }
+}
+
+/// Part of `arm_smmu_cmdq_issue_cmdlist()`: waits for the SYNC at `prod`, and gives the lock back.
+pub fn arm_smmu_cmdq_sync(q: &Cmdq, prod: u32) -> Result<(), Errno> {
+    let found = match q.program.completion {
+        Completion::Cons => arm_smmu_cmdq_poll_until_consumed(q, prod),
+        Completion::Msi => arm_smmu_cmdq_poll_until_msi(q, prod),
+    };
+    let (ret, cons) = match found {
+        Some(cons) => {
+            q.sync_is_complete(here());
+            (Ok(()), cons)
+        }
+        None => {
+            let llq = q.times_out(here(), Llq::of(q.llq.peek()));
+            (Err(Errno::ETIMEDOUT), llq.cons)
+        }
+    };
+    // Try to unlock the cmdq lock. This will fail if we're the last reader, in which case we can
+    // safely update cmdq->q.llq.cons
+    if !(q.rev.shared_tryunlock)(q) {
+        write_llq_cons(q, cons);
+        (q.rev.shared_unlock)(q);
+    }
+    ret
+}
+
+/// `__arm_smmu_cmdq_poll_until_consumed()`
+fn arm_smmu_cmdq_poll_until_consumed(q: &Cmdq, prod: u32) -> Option<u32> {
+    let llq = Llq::of(read_once(&q.llq, Order::Relaxed));
+    if (q.rev.queue_consumed)(q.shape, llq.cons, prod) {
+        return Some(llq.cons);
+    }
+    // The ordered accessor: who sees that the SMMU has consumed our SYNC sees the shared lock of
+    // every SYNC that was published with it.
+    let wait = Wait {
+        until: &|cons| (q.rev.queue_consumed)(q.shape, cons as u32, prod),
+        or_change_of: None,
+        or_gate: None,
+        timeout_ms: Some(TIMEOUT_MS),
+    };
+    queue_poll(&q.cons_reg, q.rev.orders.cons_read_sync, &wait).map(|cons| cons as u32)
+}
+
+/// `__arm_smmu_cmdq_poll_until_msi()`: the SMMU has overwritten our SYNC.
+fn arm_smmu_cmdq_poll_until_msi(q: &Cmdq, prod: u32) -> Option<u32> {
+    let slot = &q.ring[q.shape.idx(prod) as usize];
+    let wait = Wait {
+        until: &|word| word & 0xffff_ffff == 0,
+        or_change_of: None,
+        or_gate: None,
+        timeout_ms: Some(TIMEOUT_MS),
+    };
+    queue_poll(slot, q.rev.orders.msi_read, &wait)?;
+    Some(q.shape.inc_prod_n(prod, 1))
+}

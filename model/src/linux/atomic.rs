@@ -1,0 +1,93 @@
+//! Atomic accesses with a memory order, MMIO accessors and barriers.
+//!
+//! The names are the kernel's without the order, which is an argument: where the kernel relies on
+//! a control dependency, which C11 has not, the caller gives a stronger one (reference/smmuv3.md
+//! 3.4).
+//!
+//! Source: include/linux/atomic.h, asm-generic/barrier.h, asm-generic/io.h;
+//! Documentation/atomic_t.txt.
+
+use std::panic::Location;
+
+pub use crate::sync::atomic::{Atomic, Gate, Order, Rmw, Wait};
+use crate::sync::{self, atomic::fence};
+
+/// READ_ONCE(), atomic_read(), readl() and readl_relaxed().
+#[track_caller]
+pub fn read_once(word: &Atomic, order: Order) -> u64 {
+    word.load("READ_ONCE", sync::site(Location::caller()), order)
+}
+
+/// readl(), readl_relaxed()
+#[track_caller]
+pub fn readl(register: &Atomic, order: Order) -> u64 {
+    register.load("readl", sync::site(Location::caller()), order)
+}
+
+/// writel_relaxed(), with an order. `then` happens together with it.
+#[track_caller]
+pub fn writel(register: &Atomic, order: Order, value: u64, then: impl FnOnce()) {
+    register.store("writel", sync::site(Location::caller()), order, value, then);
+}
+
+/// A store to memory that a device reads. `then` happens together with it.
+#[track_caller]
+pub fn write_entry(slot: &Atomic, value: u64, then: impl FnOnce()) {
+    slot.store("queue_write", sync::site(Location::caller()), Order::Relaxed, value, then);
+}
+
+/// WRITE_ONCE() and atomic_set(). `then` happens together with it.
+#[track_caller]
+pub fn atomic_set(word: &Atomic, order: Order, value: u64, then: impl FnOnce()) {
+    word.store("atomic_set", sync::site(Location::caller()), order, value, then);
+}
+
+/// WRITE_ONCE() to a part of a word. `then` happens together with it.
+#[track_caller]
+pub fn write_part(word: &Atomic, order: Order, f: impl Fn(u64) -> u64, then: impl FnOnce()) {
+    word.update("WRITE_ONCE", sync::site(Location::caller()), order, f, then);
+}
+
+/// cmpxchg(): what was found, if it was something else. `then` happens together with a write.
+#[track_caller]
+pub fn cmpxchg(
+    word: &Atomic,
+    order: Order,
+    (old, new): (u64, u64),
+    then: impl FnOnce(),
+) -> Result<(), u64> {
+    word.cmpxchg("cmpxchg", sync::site(Location::caller()), order, (old, new), then)
+}
+
+/// atomic_fetch_add(), atomic_fetch_andnot() and their like: the old value. `then` happens
+/// together with it.
+#[track_caller]
+pub fn atomic_fetch(word: &Atomic, order: Order, rmw: Rmw, then: impl FnOnce(u64)) -> u64 {
+    let op = match rmw {
+        Rmw::Add(_) => "atomic_fetch_add",
+        Rmw::And(_) => "atomic_fetch_andnot",
+        Rmw::Or(_) => "atomic_fetch_or",
+        Rmw::Xor(_) => "atomic_fetch_xor",
+    };
+    word.rmw(op, sync::site(Location::caller()), order, rmw, then)
+}
+
+/// atomic_cond_read_relaxed(), smp_cond_load_relaxed(), with an order.
+#[track_caller]
+pub fn atomic_cond_read(word: &Atomic, order: Order, until: &dyn Fn(u64) -> bool) -> u64 {
+    let wait = Wait { until, or_change_of: None, or_gate: None, timeout_ms: None };
+    // Without a time-out the wait ends only with a value.
+    let at = sync::site(Location::caller());
+    word.wait("atomic_cond_read", at, order, &wait).unwrap_or_default()
+}
+
+/// A loop that reads a word and backs off: queue_poll(), WFE, cpu_relax(). `None`: time is up.
+#[track_caller]
+pub fn queue_poll(word: &Atomic, order: Order, wait: &Wait<'_>) -> Option<u64> {
+    word.wait("queue_poll", sync::site(Location::caller()), order, wait)
+}
+
+/// dma_wmb(): what was written before is visible to the device, and to whoever sees a later write.
+pub fn dma_wmb(order: Order) {
+    fence(order);
+}

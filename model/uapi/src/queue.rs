@@ -1,0 +1,105 @@
+//! Programs for the SMMUv3 command queue: CPUs that issue command lists, and one SMMU that
+//! consumes them.
+//!
+//! The last CPU of an execution is the SMMU. Commands are the two words of a ring entry; what they
+//! mean is the business of the package `smmuv3`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::step::CPUS_MAX;
+
+/// How a CPU waits for its CMD_SYNC.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum Completion {
+    /// It polls CONS.
+    #[default]
+    Cons,
+    /// The SMMU writes 0 into the first word of the SYNC, and the CPU spins on that.
+    Msi,
+}
+
+/// One request of a CPU.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// `arm_smmu_cmdq_issue_cmdlist()`
+    Issue {
+        /// The commands.
+        commands: Vec<[u64; 2]>,
+        /// Whether a CMD_SYNC follows, which is waited for.
+        sync: bool,
+    },
+    /// `arm_smmu_cmdq_batch_add()` for each command, then `arm_smmu_cmdq_batch_submit()`.
+    Batch {
+        /// The commands.
+        commands: Vec<[u64; 2]>,
+        /// Whether the SMMU needs a CMD_SYNC after every list (`ARM_SMMU_OPT_CMDQ_FORCE_SYNC`).
+        force_sync: bool,
+    },
+}
+
+/// Something that goes wrong, once, at the n-th command that the SMMU consumes (from 0).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Fault {
+    /// Its fetch is aborted.
+    Abort(u32),
+    /// It is an ATC_INV, and the endpoint does not answer in time.
+    AtcTimeout(u32),
+    /// The SMMU stops for good before it.
+    Dead(u32),
+}
+
+/// A program on one command queue.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Queue {
+    /// The ring has 2^n entries.
+    pub log2size: u8,
+    /// Bits in a word of the valid map, and entries in a batch; 64 in the kernel.
+    pub word: u8,
+    /// Commands that have gone through the ring before: all indexes begin here.
+    pub start: u32,
+    /// How SYNCs are waited for.
+    pub completion: Completion,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// The producers.
+    pub cpus: Vec<Vec<Request>>,
+}
+
+impl Queue {
+    /// What is inconsistent in the program.
+    ///
+    /// # Errors
+    ///
+    /// The reason, with the bound.
+    pub fn check(&self) -> Result<(), String> {
+        if self.cpus.is_empty() || self.cpus.len() >= CPUS_MAX {
+            return Err(format!(
+                "it has {} producers; 1 to {} go beside the SMMU",
+                self.cpus.len(),
+                CPUS_MAX - 1
+            ));
+        }
+        if self.log2size > 10 {
+            return Err(format!("a ring of 2^{} is too large to check; 2^10 is", self.log2size));
+        }
+        let (entries, word) = (1u32 << self.log2size, u32::from(self.word));
+        if word == 0 || word > 64 || !word.is_power_of_two() || 2 * word > entries {
+            return Err(format!(
+                "words of {word} bits do not fit a ring of {entries}: a power of two, and the \
+                 ring at least twice as large"
+            ));
+        }
+        for request in self.cpus.iter().flatten() {
+            let most = match request {
+                // A batch is cut into lists of a word.
+                Request::Batch { .. } => continue,
+                Request::Issue { commands, sync } => (commands.len() as u32, *sync),
+            };
+            if most > (word, true) || most == (0, false) {
+                let (n, _) = most;
+                return Err(format!("a list of {n} commands; a batch has at most {word}"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Programs for the SMMUv3 command queue: small enough for an explorer, each with its question.
+//!
+//! The rows (`model_native::queue_revisions()`) keep I1 to I13 of reference/smmuv3.md 3.5 in all of
+//! them; `tests/queue.rs` says which explorer kills which mutant in which of them.
+
+use uapi::queue::{Completion, Fault, Queue, Request};
+
+use crate::Subject;
+
+/// One question to the queue.
+#[derive(Debug)]
+pub struct Case {
+    /// Short name.
+    pub name: &'static str,
+    /// What is asked.
+    pub question: &'static str,
+    /// Where it comes from.
+    pub source: &'static str,
+    /// The program.
+    pub program: fn() -> Queue,
+}
+
+/// TLBI_NH_VA of a page.
+fn tlbi(page: u64) -> [u64; 2] {
+    [0x12, page << 12]
+}
+
+/// ATC_INV of everything of one stream.
+fn atc_inv(sid: u64) -> [u64; 2] {
+    [0x40 | sid << 32, 52]
+}
+
+/// A command whose opcode is reserved.
+const ILLEGAL: [u64; 2] = [0xff, 0];
+
+fn list(commands: &[[u64; 2]], sync: bool) -> Request {
+    Request::Issue { commands: commands.to_vec(), sync }
+}
+
+fn one(cpu: u64) -> Vec<Request> {
+    vec![list(&[tlbi(cpu)], true)]
+}
+
+fn small(start: u32, cpus: Vec<Vec<Request>>) -> Queue {
+    Queue { log2size: 2, word: 2, start, cpus, ..Queue::default() }
+}
+
+/// The programs, smallest first.
+pub const CASES: &[Case] = &[
+    Case {
+        name: "one_list",
+        question: "Does one list with a CMD_SYNC reach the SMMU and come back?",
+        source: "reference/smmuv3.md 3.2",
+        program: || small(0, vec![one(0)]),
+    },
+    Case {
+        name: "quiet_lists",
+        question: "Do two CPUs with one command each, which nobody waits for, keep I1 to I13?",
+        source: "reference/smmuv3.md 3.2, 3.7",
+        program: || {
+            let quiet = |page| vec![list(&[tlbi(page)], false)];
+            small(0, vec![quiet(0), quiet(1)])
+        },
+    },
+    Case {
+        name: "two_syncs",
+        question: "Do two CPUs that only wait for everything before them keep I1 to I13?",
+        source: "reference/smmuv3.md 3.4 A12, 3.5 I8 and I9",
+        program: || small(0, vec![vec![list(&[], true)], vec![list(&[], true)]]),
+    },
+    Case {
+        name: "full_ring",
+        question: "Does one CPU that has filled the ring wait for the SMMU?",
+        source: "reference/smmuv3.md 3.5 I1 and I7",
+        program: || small(0, vec![vec![list(&[tlbi(0), tlbi(1)], false); 3]]),
+    },
+    Case {
+        name: "small_ring",
+        question: "Can a CPU that polls for space overtake one that waits for the shared lock?",
+        source: "reference/smmuv3.md 3.6 B13; commit df180b1a4cc5",
+        program: || {
+            let quiet = || vec![list(&[tlbi(0), tlbi(1)], false)];
+            small(0, vec![quiet(), one(1), quiet()])
+        },
+    },
+    Case {
+        name: "two_lists",
+        question: "Do two CPUs with a command and a CMD_SYNC each keep I1 to I13?",
+        source: "reference/smmuv3.md 7.6, configuration 1",
+        program: || small(0, vec![one(0), one(1)]),
+    },
+    Case {
+        name: "second_lap",
+        question: "Do they in the lap where the valid map's polarity is inverted?",
+        source: "reference/smmuv3.md 7.6, configuration 2",
+        program: || small(4, vec![one(0), one(1)]),
+    },
+    Case {
+        name: "ring_end",
+        question: "Do they across the end of the ring?",
+        source: "reference/smmuv3.md 7.6, configuration 2",
+        program: || small(3, vec![one(0), one(1)]),
+    },
+    Case {
+        name: "three_lists",
+        question: "Does a third list wait for space, and nobody lap a CMD_SYNC?",
+        source: "reference/smmuv3.md 3.5 I1, I8",
+        program: || small(0, vec![one(0), one(1), one(2)]),
+    },
+    Case {
+        name: "without_sync",
+        question: "Do lists without a CMD_SYNC come before later commands of their CPU?",
+        source: "reference/smmuv3.md 3.5 I13",
+        program: || {
+            let quiet = vec![list(&[tlbi(0)], false), list(&[tlbi(1)], true)];
+            small(0, vec![quiet, one(2)])
+        },
+    },
+    Case {
+        name: "msi",
+        question: "Does a CPU that spins on the word of its MSI return only after its CMD_SYNC?",
+        source: "reference/smmuv3.md 1.3, 3.3",
+        program: || Queue { completion: Completion::Msi, ..small(2, vec![one(0), one(1)]) },
+    },
+    Case {
+        name: "batch",
+        question: "Does a batch that is larger than a list go as several, in order?",
+        source: "reference/smmuv3.md 3.1, 3.6 B8",
+        program: || {
+            let commands = vec![tlbi(0), tlbi(1), tlbi(2)];
+            let batch = vec![Request::Batch { commands, force_sync: false }];
+            Queue { log2size: 3, ..small(0, vec![batch, one(3)]) }
+        },
+    },
+    Case {
+        name: "illegal",
+        question: "Is exactly the illegal command replaced by a CMD_SYNC, and nobody stuck?",
+        source: "reference/smmuv3.md 1.4, 3.5 I12",
+        program: || small(0, vec![vec![list(&[ILLEGAL], true)], one(1)]),
+    },
+    Case {
+        name: "abort",
+        question: "Is a command whose fetch was aborted fetched again?",
+        source: "reference/smmuv3.md 1.4",
+        program: || Queue { faults: vec![Fault::Abort(1)], ..small(0, vec![one(0), one(1)]) },
+    },
+    Case {
+        name: "atc_timeout",
+        question: "Does a CMD_SYNC that reports an ATC time-out complete when it is tried again?",
+        source: "reference/smmuv3.md 1.4, 1.5",
+        program: || {
+            let inv = vec![list(&[atc_inv(7)], true)];
+            // Whichever CPU is first, the ATC_INV is one of these two.
+            let faults = vec![Fault::AtcTimeout(0), Fault::AtcTimeout(2)];
+            Queue { faults, ..small(0, vec![inv, one(1)]) }
+        },
+    },
+];
+
+/// The case of this name.
+pub fn case(name: &str) -> Option<&'static Case> {
+    CASES.iter().find(|c| c.name == name)
+}
+
+/// The subject of a case on a row.
+pub fn subject(case: &Case, revision: &str) -> Subject {
+    Subject::Queue { program: (case.program)(), revision: revision.to_string() }
+}
