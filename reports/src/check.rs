@@ -61,7 +61,7 @@ pub const BUDGET: Duration = Duration::from_secs(60);
 
 /// Executions of each sampler, and of loom, on one question: more of the same evidence would cost
 /// more than all decisions together.
-pub const EVIDENCE: u64 = 300;
+pub const EVIDENCE: u64 = 100;
 
 /// One scenario on one row.
 #[derive(Clone, Debug)]

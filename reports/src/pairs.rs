@@ -400,11 +400,11 @@ pub fn page(file: &Pairs, report: &Report) -> String {
     let mut page = "\
 # Every call against every other
 
-Two calls of one world of objects (`scenarios/pairs.toml`) on two CPUs, one of them also with every
-one of its failing points failing, every interleaving, on the newest texts. Generated: `UPDATE=1 cargo
-test --workspace` rewrites this page; `cargo run --release -- pairs --fail` makes the same run, and
-`--triples` holds three calls against each other. What is new in it, and not only known from the
-catalogue, stands in [findings.md](findings.md).
+Two calls of one world of objects (`scenarios/pairs.toml`) on two CPUs, one of them also with
+every one of its failing points failing, every interleaving, on the newest texts. Generated:
+`UPDATE=1 cargo test --workspace` rewrites this page; `cargo run --release -- pairs --fail` makes
+the same run, and `--triples` holds three calls against each other. What is new in it, and not only
+known from the catalogue, stands in [findings.md](findings.md).
 
 "
     .to_owned();

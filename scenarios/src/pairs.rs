@@ -88,8 +88,8 @@ pub struct Pairs {
 /// The name of the call that a step makes, and its first argument.
 pub fn call_of(step: &str) -> (&str, &str) {
     let call = step.split_once(" = ").map_or(step, |(name, call)| {
-        // The `=` of an argument stands behind the name of the call.
-        if name.contains('(') {
+        // The `=` of an argument or an option stands behind the name of the call.
+        if name.contains(['(', '[']) {
             step
         } else {
             call
@@ -157,4 +157,19 @@ pub fn pairs(path: &Path) -> Result<Pairs, ScenarioError> {
         return Err(wrong(Problem::whole(message, "one call races with itself; give it one")));
     }
     Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::call_of;
+
+    #[test]
+    fn the_call_of_a_step() {
+        assert_eq!(
+            call_of("a, b = IOMMU_VEVENTQ_ALLOC(viommu0)"),
+            ("IOMMU_VEVENTQ_ALLOC", "viommu0")
+        );
+        assert_eq!(call_of("attach(dev0, pt_id = 5)"), ("attach", "dev0"));
+        assert_eq!(call_of("IOMMU_IOAS_ALLOC [fd = file1]"), ("IOMMU_IOAS_ALLOC", ""));
+    }
 }
