@@ -781,6 +781,7 @@ pub fn with_maker<R>(
         cpus: program.threads.len(),
         timers: program.timers,
         mutation: None,
+        watched: false,
         make: &make,
     };
     Ok(f(&maker))

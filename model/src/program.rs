@@ -236,7 +236,7 @@ pub fn with_maker<R>(
         None => None,
     };
     let (cpus, timers) = (program.cpus.len(), program.timers);
-    Ok(f(&GuestMaker { cpus, timers, mutation, make: &make }))
+    Ok(f(&GuestMaker { cpus, timers, mutation, watched: true, make: &make }))
 }
 
 /// The call site that a program names.

@@ -79,6 +79,6 @@ pub fn with_maker<R>(
         Rc::new(Run { q: Cmdq::new(rev, &program), results: Cell::new(Vec::new()) })
     };
     let (cpus, timers) = (program.cpus.len() + 1, Timers::Idle);
-    let maker = GuestMaker { cpus, timers, mutation: None, make: &make };
+    let maker = GuestMaker { cpus, timers, mutation: None, watched: false, make: &make };
     Ok(f(&maker))
 }

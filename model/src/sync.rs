@@ -30,6 +30,10 @@ use uapi::step::{
 use uapi::trace::{Graph, Trace, TraceStep, Val};
 
 pub mod atomic;
+mod clocks;
+
+use clocks::Clocks;
+pub use clocks::Moment;
 
 // ---------------------------------------------------------------------------------------------
 // Data that only a running step touches
@@ -105,6 +109,8 @@ pub struct GuestMaker<'a> {
     pub timers: Timers,
     /// The step that the program does otherwise. That of the limits goes before it.
     pub mutation: Option<Mutation>,
+    /// Whether [`moment`] is asked: KCSAN watches the fields of the kernel model.
+    pub watched: bool,
     /// Makes the guest of one execution. Runs inside the execution.
     pub make: &'a dyn Fn() -> Rc<dyn Guest>,
 }
@@ -177,7 +183,7 @@ struct Exec {
     view: UnsafeCell<Vec<Pending>>,
     cpus_in_view: StdCell<usize>,
     /// What the last step did, until the explorer has been told.
-    done: UnsafeCell<Option<Done>>,
+    done: StdCell<Option<Done>>,
     unlocked: UnsafeCell<Vec<(Cpu, u32, u64)>>,
     splats: RefCell<Vec<Splat>>,
     trace: RefCell<Vec<TraceStep>>,
@@ -187,8 +193,10 @@ struct Exec {
     /// Steps of the setup and of `finally`, which no explorer counts.
     alone: StdCell<u32>,
     changes: Changes,
-    /// What the steps so far have ordered.
-    order: UnsafeCell<Order>,
+    /// Whether the steps are written into `clocks`.
+    watched: bool,
+    /// What the steps so far were, to tell what they ordered.
+    clocks: UnsafeCell<Clocks>,
     guest: RefCell<Option<Rc<dyn Guest>>>,
     locals: UnsafeCell<[Option<Box<dyn Any>>; LOCALS_MAX]>,
     /// What the backend needs to hand over control.
@@ -243,7 +251,7 @@ impl Exec {
             slots: std::array::from_fn(|_| Slot::new()),
             view: UnsafeCell::new(Vec::with_capacity(2 * CPUS_MAX)),
             cpus_in_view: StdCell::new(0),
-            done: UnsafeCell::new(None),
+            done: StdCell::new(None),
             unlocked: UnsafeCell::new(Vec::new()),
             splats: RefCell::new(Vec::new()),
             trace: RefCell::new(Vec::new()),
@@ -252,7 +260,8 @@ impl Exec {
             late_wakeups: StdCell::new(0),
             alone: StdCell::new(0),
             changes: Changes::new(limits.mutation.or(maker.mutation), limits.reach),
-            order: UnsafeCell::new(Order::default()),
+            watched: maker.watched,
+            clocks: UnsafeCell::new(Clocks::default()),
             guest: RefCell::new(None),
             locals: UnsafeCell::new([const { None }; LOCALS_MAX]),
             #[cfg(any(feature = "backend-std", feature = "backend-loom"))]
@@ -272,9 +281,9 @@ impl Exec {
     }
 
     #[allow(clippy::mut_from_ref)] // see the SAFETY comment: uniqueness comes from the baton
-    fn order(&self) -> &mut Order {
+    fn clocks(&self) -> &mut Clocks {
         // SAFETY: used by the CPU that makes a step, which does not keep it across a switch.
-        unsafe { &mut *self.order.get() }
+        unsafe { &mut *self.clocks.get() }
     }
 
     fn stopped(&self) -> bool {
@@ -352,11 +361,11 @@ impl Exec {
 
     #[cfg(not(feature = "backend-loom"))]
     fn tell(&self, pick: &mut dyn Pick) {
-        // SAFETY: as in `view`.
-        let (done, unlocked) = unsafe { (&mut *self.done.get(), &mut *self.unlocked.get()) };
-        if let Some(done) = done.take() {
+        if let Some(done) = self.done.take() {
             pick.done(&done);
         }
+        // SAFETY: as in `view`.
+        let unlocked = unsafe { &mut *self.unlocked.get() };
         for (cpu, obj, key) in unlocked.drain(..) {
             pick.unlocked(cpu, obj, key);
         }
@@ -512,14 +521,14 @@ impl<T: Any + Default> Local<T> {
 }
 
 /// What a step says about itself while it happens.
-pub struct Effect {
-    accesses: Accesses,
+pub struct Effect<'a> {
+    accesses: &'a mut Accesses,
     counter: Option<Counter>,
     tracing: bool,
     orders: bool,
 }
 
-impl Effect {
+impl Effect<'_> {
     /// The i-th announced access turned out to only read (a compare that failed).
     pub fn only_read(&mut self, i: usize) {
         self.accesses[i].mode = Mode::Read;
@@ -574,7 +583,7 @@ pub fn step<R>(
     op: &'static str,
     at: Site,
     accesses: Accesses,
-    body: impl FnOnce(&mut Effect) -> R,
+    body: impl FnOnce(&mut Effect<'_>) -> R,
 ) -> R {
     step_when(op, at, accesses, None, body)
 }
@@ -585,7 +594,7 @@ pub fn step_when<R>(
     at: Site,
     accesses: Accesses,
     ready: Option<&dyn Fn() -> bool>,
-    body: impl FnOnce(&mut Effect) -> R,
+    body: impl FnOnce(&mut Effect<'_>) -> R,
 ) -> R {
     blocking_step(op, at, accesses, ready, false, body)
 }
@@ -598,7 +607,7 @@ pub fn sleep_step<R>(
     mut accesses: Accesses,
     timer: Option<(u32, u64)>,
     ready: &dyn Fn() -> bool,
-    body: impl FnOnce(&mut Effect, bool) -> R,
+    body: impl FnOnce(&mut Effect<'_>, bool) -> R,
 ) -> R {
     let exec = exec();
     let me = exec.current.get();
@@ -620,10 +629,10 @@ pub fn sleep_step<R>(
 fn blocking_step<R>(
     op: &'static str,
     at: Site,
-    accesses: Accesses,
+    mut accesses: Accesses,
     ready: Option<&dyn Fn() -> bool>,
     awaits: bool,
-    body: impl FnOnce(&mut Effect) -> R,
+    body: impl FnOnce(&mut Effect<'_>) -> R,
 ) -> R {
     let exec = exec();
     if exec.changes.any_deferred.get() {
@@ -642,13 +651,14 @@ fn blocking_step<R>(
         }
     }
     exec.push_trace(me, op, at, true);
-    let mut effect = Effect { accesses, counter: None, tracing: exec.limits.trace, orders: true };
+    let tracing = exec.limits.trace;
+    let mut effect = Effect { accesses: &mut accesses, counter: None, tracing, orders: true };
     let result = body(&mut effect);
     if exec.concurrent() {
-        exec.order().step(me, &effect);
-        let done = Done { cpu: me, accesses: effect.accesses, counter: effect.counter };
-        // SAFETY: as in `Exec::view`.
-        unsafe { *exec.done.get() = Some(done) };
+        if exec.watched {
+            exec.clocks().step(me, effect.orders, effect.accesses);
+        }
+        exec.done.set(Some(Done { cpu: me, counter: effect.counter }));
     }
     exec.push_graph();
     #[cfg(feature = "backend-loom")]
@@ -706,7 +716,9 @@ pub fn unlocked(op: &'static str, at: Site, obj: u32, key: u64, args: impl FnOnc
 pub fn released(obj: u32, key: u64) {
     let exec = exec();
     if exec.concurrent() {
-        exec.order().unlocked(exec.current.get(), obj, key);
+        if exec.watched {
+            exec.clocks().unlocked(exec.current.get(), obj, key);
+        }
         // SAFETY: as in `Exec::view`.
         unsafe { (*exec.unlocked.get()).push((exec.current.get(), obj, key)) };
         #[cfg(feature = "backend-loom")]
@@ -716,140 +728,26 @@ pub fn released(obj: u32, key: u64) {
 
 /// A part of the step before it: logged, and not announced. For a load inside the section of the
 /// lock that protects it: the step that took the lock announced the load.
-pub fn local_step<R>(op: &'static str, at: Site, body: impl FnOnce(&mut Effect) -> R) -> R {
+pub fn local_step<R>(op: &'static str, at: Site, body: impl FnOnce(&mut Effect<'_>) -> R) -> R {
     let exec = exec();
     exec.push_trace(exec.current.get(), op, at, false);
-    let mut effect = Effect {
-        accesses: Accesses::new(),
-        counter: None,
-        tracing: exec.limits.trace,
-        orders: true,
-    };
-    let result = body(&mut effect);
+    let tracing = exec.limits.trace;
+    let accesses = &mut Accesses::new();
+    let result = body(&mut Effect { accesses, counter: None, tracing, orders: true });
     exec.push_graph();
     result
 }
 
-// ---------------------------------------------------------------------------------------------
-// What is ordered
-// ---------------------------------------------------------------------------------------------
-
-/// How many steps of each CPU a CPU has in its past, itself included.
-pub type Clock = [u32; CPUS_MAX];
-
-fn join(into: &mut Clock, from: &Clock) {
-    for (a, b) in into.iter_mut().zip(from) {
-        *a = (*a).max(*b);
-    }
-}
-
-/// What steps on one key of one object pass on to later ones.
-#[derive(Clone, Copy, Default)]
-struct Passed {
-    by_writes: Clock,
-    by_reads: Clock,
-    by_adds: Clock,
-    /// Who holds it exclusively.
-    locked_by: Option<Cpu>,
-}
-
-/// The steps that are ordered by what they do to locks, counters, xarrays and wait queues. Plain
-/// accesses are not: two of them that only each other orders race.
-#[derive(Default)]
-struct Order {
-    clocks: [Clock; CPUS_MAX],
-    /// By object: its keys, `None` for all of them.
-    objects: Vec<Vec<(Option<u64>, Passed)>>,
-}
-
-impl Order {
-    fn passed(&mut self, obj: u32, key: Option<u64>) -> &mut Passed {
-        let obj = obj as usize;
-        if self.objects.len() <= obj {
-            self.objects.resize_with(obj + 1, Vec::new);
-        }
-        let keys = &mut self.objects[obj];
-        let at = match keys.iter().position(|(k, _)| *k == key) {
-            Some(at) => at,
-            None => {
-                keys.push((key, Passed::default()));
-                keys.len() - 1
-            }
-        };
-        &mut keys[at].1
-    }
-
-    fn step(&mut self, me: Cpu, effect: &Effect) {
-        let i = usize::from(me);
-        self.clocks[i][i] += 1;
-        if !effect.orders {
-            return;
-        }
-        let mut clock = self.clocks[i];
-        for access in &effect.accesses {
-            let obj = access.obj as usize;
-            for (key, passed) in self.objects.get(obj).into_iter().flatten() {
-                let apart = !access.is_all()
-                    && key.is_some_and(|k| k < access.key || k - access.key >= access.len.into());
-                if apart {
-                    continue;
-                }
-                join(&mut clock, &passed.by_writes);
-                match access.mode {
-                    Mode::Read | Mode::AddTest(_) => join(&mut clock, &passed.by_adds),
-                    Mode::Write | Mode::Lock => {
-                        join(&mut clock, &passed.by_adds);
-                        join(&mut clock, &passed.by_reads);
-                    }
-                    Mode::Add(_) => join(&mut clock, &passed.by_reads),
-                    Mode::LockShared => {}
-                }
-            }
-        }
-        self.clocks[i] = clock;
-        for access in &effect.accesses {
-            let keys = if access.is_all() { 1 } else { u64::from(access.len) };
-            for n in 0..keys.min(RANGE_MAX) {
-                let key = (!access.is_all()).then(|| access.key.saturating_add(n));
-                let passed = self.passed(access.obj, key);
-                match access.mode {
-                    Mode::Read => join(&mut passed.by_reads, &clock),
-                    Mode::Write => join(&mut passed.by_writes, &clock),
-                    Mode::Add(_) | Mode::AddTest(_) => join(&mut passed.by_adds, &clock),
-                    // What a section orders is what comes before its unlock.
-                    Mode::Lock => passed.locked_by = Some(me),
-                    Mode::LockShared => {}
-                }
-            }
-        }
-    }
-
-    /// `me` gives back a lock that it took with this key.
-    fn unlocked(&mut self, me: Cpu, obj: u32, key: u64) {
-        let clock = self.clocks[usize::from(me)];
-        let Some(keys) = self.objects.get_mut(obj as usize) else { return };
-        for (k, passed) in keys.iter_mut() {
-            if k.is_some_and(|k| k != key) {
-                continue;
-            }
-            match passed.locked_by {
-                Some(by) if by == me => {
-                    passed.locked_by = None;
-                    join(&mut passed.by_writes, &clock);
-                }
-                _ => join(&mut passed.by_reads, &clock),
-            }
-        }
-    }
-}
-
-/// Keys of one access that are followed one by one; no primitive names more.
-const RANGE_MAX: u64 = 64;
-
-/// The past of the current CPU, while others can run.
-pub fn clock() -> Option<Clock> {
+/// The last step of the current CPU while others can run, if the guest asks for it
+/// ([`GuestMaker::watched`]).
+pub fn moment() -> Option<Moment> {
     let exec = exec();
-    exec.concurrent().then(|| exec.order().clocks[usize::from(exec.current.get())])
+    (exec.watched && exec.concurrent()).then(|| exec.clocks().now(exec.current.get()))
+}
+
+/// Which of these pairs of moments, the earlier first, nothing orders.
+pub fn unordered(pairs: &[(Moment, Moment)]) -> Vec<bool> {
+    exec().clocks().unordered(pairs)
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -1012,11 +910,13 @@ pub fn unlock_changed(obj: u32) -> Option<Change> {
 // Announcing and choosing
 // ---------------------------------------------------------------------------------------------
 
-/// A copy as one piece of memory: clone() goes element by element, at every step.
+/// A copy without the checks of clone(): there is one at every step.
 fn copied(accesses: &Accesses) -> Accesses {
     let mut copy = Accesses::new();
-    // Both have the same capacity.
-    let _fits = copy.try_extend_from_slice(accesses);
+    for access in accesses {
+        // SAFETY: both have the same capacity.
+        unsafe { copy.push_unchecked(*access) };
+    }
     copy
 }
 
@@ -1125,11 +1025,7 @@ fn fire(exec: &Exec, sleeper: Cpu) {
     exec.steps.set(exec.steps.get() + 1);
     exec.push_trace(timer_of(sleeper), "timer_expire", timer.site, true);
     exec.push_graph();
-    let asleep = exec.view().iter().find(|p| p.cpu == sleeper);
-    let accesses = asleep.map_or_else(Accesses::new, |p| p.accesses.clone());
-    let done = Done { cpu: timer_of(sleeper), accesses, counter: None };
-    // SAFETY: as in `Exec::view`.
-    unsafe { *exec.done.get() = Some(done) };
+    exec.done.set(Some(Done { cpu: timer_of(sleeper), counter: None }));
 }
 
 /// Nobody can run: the splat of a deadlock, naming every CPU that hangs.

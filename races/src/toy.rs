@@ -154,7 +154,7 @@ impl Machine<'_> {
 
     /// Makes one step.
     fn step(&mut self, t: usize, insn: &Insn) -> Done {
-        let mut done = Done { cpu: t as Cpu, accesses: self.accesses(insn), counter: None };
+        let mut done = Done { cpu: t as Cpu, counter: None };
         let refcount = |m: &Machine<'_>, c: Count| (m.count(c).0, m.count(c).1);
         match insn {
             Insn::Load { reg, var } => {
@@ -169,8 +169,6 @@ impl Machine<'_> {
                 let before = self.vars[usize::from(*var)];
                 if before == self.src(t, *old) {
                     self.vars[usize::from(*var)] = self.src(t, *new);
-                } else {
-                    done.accesses[0].mode = Mode::Read;
                 }
                 self.threads[t].regs[usize::from(*reg)] = before;
             }
@@ -237,8 +235,6 @@ impl Machine<'_> {
                 let ok = before == 1;
                 if ok {
                     self.counts[i] = 0;
-                } else {
-                    done.accesses[0].mode = Mode::Read;
                 }
                 self.threads[t].regs[usize::from(*reg)] = i64::from(ok);
                 done.counter = Some(Counter { obj, before, after: self.counts[i] });

@@ -58,7 +58,7 @@ fn change<R>(
     at: Site,
     r: &Refcount,
     mode: Mode,
-    f: impl FnOnce(&mut Effect, i32) -> (i32, R),
+    f: impl FnOnce(&mut Effect<'_>, i32) -> (i32, R),
     show: impl FnOnce(&R) -> (Vec<Val>, Val),
 ) -> R {
     sync::step(op, at, r.field.accesses(Access::all(r.obj, mode)), |effect| {

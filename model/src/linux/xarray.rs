@@ -233,7 +233,7 @@ impl<T: ?Sized> XArray<T> {
         at: Site,
         index: Option<u64>,
         accesses: [Option<Access>; 2],
-        body: impl FnOnce(&mut Touched<'_>) -> R,
+        body: impl FnOnce(&mut Touched<'_, '_>) -> R,
     ) -> R {
         let me = sync::current();
         let ready = || self.is_free_for(me, index, false);
@@ -262,13 +262,13 @@ impl<T: ?Sized> XArray<T> {
 }
 
 /// What a step on an array turned out to touch.
-struct Touched<'a> {
-    effect: &'a mut Effect,
+struct Touched<'a, 'b> {
+    effect: &'a mut Effect<'b>,
     slot: Option<usize>,
     ids: Option<usize>,
 }
 
-impl Touched<'_> {
+impl Touched<'_, '_> {
     fn log(&self, f: impl FnOnce() -> (Vec<Val>, Val)) {
         self.effect.log(f);
     }
@@ -405,7 +405,7 @@ fn load<T: ?Sized>(
     ids: Option<Access>,
     shown: fn(Slot<T>) -> Slot<T>,
 ) -> Slot<T> {
-    let body = |effect: &mut Effect| {
+    let body = |effect: &mut Effect<'_>| {
         let slot = shown(xa.peek_at(index));
         effect.log(|| (vec![xa.field.val(), Val::Hex(index)], slot.val()));
         xa.field.check(at);

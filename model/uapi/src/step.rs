@@ -127,9 +127,6 @@ pub struct Site {
 pub struct Done {
     /// Whose step it was.
     pub cpu: Cpu,
-    /// What it really touched: never more than was announced, but a failed compare may have
-    /// become a `Read`, and a counter access carries the change that was really made.
-    pub accesses: Accesses,
     /// For the counter access among them, if any: the value before the step, and whether the
     /// step met zero, a negative value or saturation (then it does not commute with anything).
     pub counter: Option<Counter>,
