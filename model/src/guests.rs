@@ -2,7 +2,6 @@
 
 use uapi::mutation::CallSite;
 use uapi::pick::{ModelError, RevisionInfo, Subject};
-use uapi::step::Site;
 
 use crate::sync::GuestMaker;
 use crate::{arm_smmu_v3, litmus, program, queue, revisions, sites};
@@ -40,9 +39,4 @@ pub fn queue_revisions() -> Vec<RevisionInfo> {
 /// Every place in the kernel model that calls a primitive which a mutant can change.
 pub fn call_sites() -> &'static [CallSite] {
     sites::call_sites()
-}
-
-/// The C function that a step is in.
-pub fn function_at(site: Site) -> &'static str {
-    sites::locate(site).1
 }

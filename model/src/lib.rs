@@ -29,7 +29,7 @@ pub mod sync;
 mod entry;
 #[cfg(not(feature = "backend-loom"))]
 pub use entry::{explore, run};
-pub use guests::{all_revisions as revisions, call_sites, function_at, queue_revisions};
+pub use guests::{all_revisions as revisions, call_sites, queue_revisions};
 
 #[cfg(feature = "backend-shuttle")]
 mod sampling;

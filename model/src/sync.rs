@@ -463,7 +463,7 @@ pub fn saw_stale_compare() {
 
 /// Prints a splat; the kernel goes on.
 pub fn splat(kind: Kind, at: Site, detail: String) {
-    exec().log_here(Splat { kind, function: crate::sites::locate(at).1.to_string(), detail });
+    splat_in(kind, function(at).to_string(), detail);
 }
 
 /// Prints a splat that names these functions; the kernel goes on.
@@ -478,7 +478,7 @@ pub fn function(at: Site) -> &'static str {
 
 /// Prints a splat of the testbed's checks at quiescence, which no function is to blame for.
 pub fn splat_at_exit(kind: Kind, detail: String) {
-    exec().log_here(Splat { kind, function: String::new(), detail });
+    splat_in(kind, String::new(), detail);
 }
 
 /// Prints a splat that ends the kernel, and ends the execution.

@@ -47,9 +47,9 @@ pub(crate) fn explore_loom(
 /// The C function that a place in the model belongs to.
 pub(crate) fn function_at(backend: Backend, site: Site) -> &'static str {
     match backend {
-        Backend::Native => model_native::function_at(site),
-        Backend::Shuttle => model_shuttle::function_at(site),
-        Backend::Std => model_std::function_at(site),
+        Backend::Native => model_native::sync::function(site),
+        Backend::Shuttle => model_shuttle::sync::function(site),
+        Backend::Std => model_std::sync::function(site),
     }
 }
 

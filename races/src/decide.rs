@@ -10,13 +10,13 @@
 use crate::backend;
 use crate::dpor::{Config, Dpor, Sink, Stats};
 use crate::families::{self, Seen};
-use crate::orders::{is_race, Sequential};
+use crate::orders::{Answers, Cut, Sequential};
 use crate::replay::{context_switches, record};
 use crate::{
     Backend, Bounds, FailAt, Failure, Finding, ModelError, Progress, Subject, Unexplained, Watch,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use uapi::outcome::{Ending, LockClass, Outcome, StepResult};
+use uapi::outcome::{Ending, LockClass, Outcome};
 use uapi::program::Limits;
 use uapi::step::Cpu;
 use uapi::verdict::Verdict;
@@ -61,36 +61,8 @@ struct Total {
     unexplained: u64,
     /// The first of them.
     odd: Option<Best>,
-}
-
-/// The different answers of the passing executions of one search.
-#[derive(Default)]
-struct Answers {
-    seen: BTreeSet<Vec<StepResult>>,
-    /// In the order in which they were first given, with the choices that led there.
-    first: Vec<(Vec<StepResult>, Vec<Cpu>)>,
-    /// There are more than are kept.
-    more: bool,
-}
-
-/// Different answers of one search that are looked at.
-const ANSWERS_MAX: usize = 4_096;
-
-impl Answers {
-    fn look(&mut self, outcome: &Outcome, choices: &[Cpu]) {
-        if outcome.ending != Ending::Complete
-            || !outcome.splats.is_empty()
-            || self.seen.contains(&outcome.results)
-        {
-            return;
-        }
-        if self.first.len() == ANSWERS_MAX {
-            self.more = true;
-            return;
-        }
-        self.seen.insert(outcome.results.clone());
-        self.first.push((outcome.results.clone(), choices.to_vec()));
-    }
+    /// Which answers were not looked at.
+    cut_answers: Cut,
 }
 
 /// Counts one search of one member.
@@ -294,29 +266,25 @@ impl Member<'_> {
         Ok(Seen { over: total.cut || total.interrupted, ..found.seen })
     }
 
-    /// Looks for answers that no order of the calls explains. One CPU has one order.
+    /// Looks for answers that no order of the calls explains.
     fn explain(&self, answers: &Answers, total: &mut Total) -> Result<(), ModelError> {
-        if !is_race(self.subject) {
-            return Ok(());
-        }
-        let mut sequential =
+        let sequential =
             Sequential::new(self.subject, self.fail, &self.bounds.permitted, self.limits);
-        for (results, choices) in &answers.first {
-            if sequential.explains(results)? {
-                continue;
-            }
+        let cut = sequential.unexplained(answers, |choices| {
             total.unexplained += 1;
             let switches = context_switches(choices);
             if total.odd.as_ref().is_none_or(|odd| switches < odd.switches) {
                 total.odd = Some(Best {
                     switches,
-                    choices: choices.clone(),
+                    choices: choices.to_vec(),
                     subject: self.subject.clone(),
                     fail: self.fail.to_vec(),
                     recycle: self.limits.recycle,
                 });
             }
-        }
+        })?;
+        total.cut_answers.answers |= cut.answers;
+        total.cut_answers.orders |= cut.orders;
         Ok(())
     }
 
@@ -460,6 +428,7 @@ fn describe(total: &Total, bounds: &Bounds, exhausted: bool) -> String {
     if total.unexplained > 0 {
         parts.push(format!("{} answers in no order of the calls", total.unexplained));
     }
+    parts.extend(total.cut_answers.bounds());
     parts.join(", ")
 }
 

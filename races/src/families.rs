@@ -9,7 +9,6 @@
 use crate::{FailAt, ModelError, Recycle, Subject};
 use uapi::outcome::{Outcome, Place};
 use uapi::program::{FailNth, Program, Step};
-use uapi::step::Cpu;
 
 /// No step of the model has more fault-capable primitives than this.
 pub(crate) const FAIL_NTH_MAX: u32 = 200;
@@ -38,23 +37,10 @@ impl Seen {
     }
 }
 
-fn step_mut(program: &mut Program, place: Place, index: u32) -> Option<&mut Step> {
-    let steps = match place {
-        Place::Setup => &mut program.setup,
-        Place::Cpu(c) => program.cpus.get_mut(usize::from(c))?,
-        Place::Finally => &mut program.finally,
-        Place::Exit => return None,
-    };
-    steps.get_mut(index as usize)
-}
-
 /// Every step of a program, with its place.
 fn steps(program: &Program) -> impl Iterator<Item = (Place, u32, &Step)> {
-    let cpus = program.cpus.iter().enumerate().map(|(c, list)| (Place::Cpu(c as Cpu), list));
-    std::iter::once((Place::Setup, &program.setup))
-        .chain(cpus)
-        .chain(std::iter::once((Place::Finally, &program.finally)))
-        .flat_map(|(place, list)| list.iter().zip(0..).map(move |(s, i)| (place, i, s)))
+    let of = |place| program.list(place).iter().zip(0..).map(move |(step, i)| (place, i, step));
+    program.places().flat_map(of)
 }
 
 /// The steps whose failure is to be varied.
@@ -83,12 +69,14 @@ pub(crate) fn inject(subject: &Subject, fail: &[FailAt]) -> Result<Subject, Stri
         };
     };
     for (place, index) in places {
-        if let Some(step) = step_mut(program, place, index) {
+        if let Some(step) = program.list_mut(place).get_mut(index as usize) {
             step.fail_nth = FailNth::None;
         }
     }
     for f in fail {
-        let step = step_mut(program, f.place, f.index)
+        let step = program
+            .list_mut(f.place)
+            .get_mut(f.index as usize)
             .ok_or_else(|| format!("it has no step {} in {:?}", f.index, f.place))?;
         step.fail_nth = FailNth::Nth(f.nth);
     }

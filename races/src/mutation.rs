@@ -9,12 +9,12 @@ use crate::backend;
 use crate::decide::limits;
 use crate::dpor::{Config, Dpor, Sink, Stats};
 use crate::families::{self, Seen};
-use crate::orders::{is_race, Sequential};
+use crate::orders::{Answers, Sequential};
 use crate::{Backend, Bounds, FailAt, ModelError, Subject, Watch};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use uapi::mutation::Mutation;
-use uapi::outcome::{Ending, Outcome, StepResult};
+use uapi::outcome::{Ending, Outcome};
 use uapi::program::Limits;
 use uapi::step::Cpu;
 use uapi::verdict::Expected;
@@ -122,20 +122,19 @@ struct Looking<'a> {
     shown: &'a mut Shown,
     reached: &'a mut BTreeSet<u16>,
     seen: Seen,
-    answers: BTreeSet<Vec<StepResult>>,
+    answers: Answers,
 }
 
 impl Sink for Looking<'_> {
-    fn executed(&mut self, _: &[Cpu], outcome: Option<Outcome>, _: &Stats) -> bool {
+    fn executed(&mut self, choices: &[Cpu], outcome: Option<Outcome>, _: &Stats) -> bool {
         self.shown.executed += 1;
         if let Some(outcome) = outcome {
             self.seen.look(&outcome, self.fail);
             self.reached.extend(&outcome.reached);
             self.shown.endless |= outcome.ending == Ending::StepLimit;
             self.shown.late |= outcome.late_wakeups > 0;
-            let passed = outcome.ending == Ending::Complete && outcome.splats.is_empty();
-            if passed && !self.answers.contains(&outcome.results) {
-                self.answers.insert(outcome.results.clone());
+            if *self.expected == Expected::Never {
+                self.answers.look(&outcome, choices);
             }
             match (outcome.splats.first().map(ToString::to_string), self.expected) {
                 (None, _) => self.shown.passed = true,
@@ -224,7 +223,7 @@ fn search(
                 shown,
                 reached: &mut *reached,
                 seen,
-                answers: BTreeSet::new(),
+                answers: Answers::default(),
             };
             let mut dpor = Dpor::new(config, &mut looking);
             backend::explore(Backend::Native, subject, &mut dpor, &limits)?;
@@ -234,12 +233,10 @@ fn search(
             let (exhausted, refused) = (dpor.exhausted, dpor.stats.refused);
             let (seen, answers) = (looking.seen, looking.answers);
             let shown = &mut *shown;
-            if *expected == Expected::Never && exhausted && is_race(subject) && !shown.unexplained {
+            if *expected == Expected::Never && exhausted && !shown.unexplained {
                 // The sequential model has the mutation, too: what it answers is what is asked.
-                let mut sequential = Sequential::new(subject, fail, &bounds.permitted, limits);
-                for results in &answers {
-                    shown.unexplained |= !sequential.explains(results)?;
-                }
+                let sequential = Sequential::new(subject, fail, &bounds.permitted, limits);
+                sequential.unexplained(&answers, |_| shown.unexplained = true)?;
             }
             started.set(started.get() + shown.executed - before);
             let decided = early && shown.decided(expected).is_some();

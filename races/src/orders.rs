@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uapi::call::{signature, ArgKind};
 use uapi::errno::Ret;
 use uapi::outcome::{Ending, Outcome, Place, StepResult};
-use uapi::program::{Limits, Program, Step};
+use uapi::program::{Limits, Program};
 use uapi::step::Cpu;
 
 /// Orders that are tried for one answer.
@@ -27,6 +27,52 @@ const ORDERS_MAX: usize = 10_000;
 const BRANCHES_MAX: u64 = 256;
 /// Answers without a reason that are taken back at once.
 const PERMITTED_MAX: usize = 6;
+/// Different answers of one search that are looked at.
+const ANSWERS_MAX: usize = 4_096;
+
+/// The different answers of the passing executions of one search.
+#[derive(Default)]
+pub(crate) struct Answers {
+    seen: BTreeSet<Vec<StepResult>>,
+    /// In the order in which they were first given, with the choices that led there.
+    pub first: Vec<(Vec<StepResult>, Vec<Cpu>)>,
+    /// There are more than are kept.
+    cut: bool,
+}
+
+impl Answers {
+    /// Notes what an execution answered, if it passed.
+    pub fn look(&mut self, outcome: &Outcome, choices: &[Cpu]) {
+        let passed = outcome.ending == Ending::Complete && outcome.splats.is_empty();
+        if !passed || self.seen.contains(&outcome.results) {
+            return;
+        }
+        if self.first.len() == ANSWERS_MAX {
+            self.cut = true;
+            return;
+        }
+        self.seen.insert(outcome.results.clone());
+        self.first.push((outcome.results.clone(), choices.to_vec()));
+    }
+}
+
+/// Which answers were not held against every order of the calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Cut {
+    /// Those of some executions: there were too many different ones.
+    pub answers: bool,
+    /// There were too many orders.
+    pub orders: bool,
+}
+
+impl Cut {
+    /// The bounds that were met, in words.
+    pub fn bounds(self) -> impl Iterator<Item = String> {
+        let answers = self.answers.then(|| format!("answers <= {ANSWERS_MAX}"));
+        let orders = self.orders.then(|| format!("orders <= {ORDERS_MAX}"));
+        answers.into_iter().chain(orders)
+    }
+}
 
 /// What one call answered, as far as it is compared.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -39,21 +85,12 @@ struct Said {
 }
 
 /// Whether there is more than one order of the calls.
-pub(crate) fn is_race(subject: &Subject) -> bool {
+fn is_race(subject: &Subject) -> bool {
     matches!(subject, Subject::Program { program, .. } if program.cpus.len() > 1)
 }
 
-fn list(program: &Program, place: Place) -> &[Step] {
-    match place {
-        Place::Setup => &program.setup,
-        Place::Cpu(c) => program.cpus.get(usize::from(c)).map_or(&[], Vec::as_slice),
-        Place::Finally => &program.finally,
-        Place::Exit => &[],
-    }
-}
-
 fn said(result: &StepResult, program: &Program) -> Option<Said> {
-    let step = list(program, result.place).get(result.index as usize)?;
+    let step = program.list(result.place).get(result.index as usize)?;
     let outs = signature(step.call).outs;
     let numbers = result
         .out
@@ -72,13 +109,14 @@ fn answers(results: &[StepResult], program: &Program) -> BTreeSet<Said> {
     compared.filter_map(|r| said(r, program)).collect()
 }
 
-/// The orders of these calls that keep the order of each list, at most [`ORDERS_MAX`].
-fn orders(calls: &[Vec<(Cpu, u32)>]) -> Vec<Vec<(Cpu, u32)>> {
+/// The orders of these calls that keep the order of each list, at most [`ORDERS_MAX`], and whether
+/// there are more.
+fn orders(calls: &[Vec<(Cpu, u32)>]) -> (Vec<Vec<(Cpu, u32)>>, bool) {
     let mut found = Vec::new();
     let mut begun = vec![(vec![0_usize; calls.len()], Vec::new())];
     while let Some((at, order)) = begun.pop() {
         if found.len() == ORDERS_MAX {
-            break;
+            return (found, true);
         }
         let mut ended = true;
         for (cpu, list) in calls.iter().enumerate().rev() {
@@ -94,7 +132,7 @@ fn orders(calls: &[Vec<(Cpu, u32)>]) -> Vec<Vec<(Cpu, u32)>> {
             found.push(order);
         }
     }
-    found
+    (found, false)
 }
 
 /// Every outcome of a program on one CPU.
@@ -110,6 +148,8 @@ impl Sink for Outcomes {
 /// The orders of some calls, and what those that were tried gave.
 struct Tried {
     untried: Vec<Vec<(Cpu, u32)>>,
+    /// There are more orders than these.
+    cut: bool,
     given: BTreeSet<BTreeSet<Said>>,
     /// An injected failure was reached.
     injected: bool,
@@ -123,6 +163,8 @@ pub(crate) struct Sequential<'a> {
     limits: Limits,
     /// By the failing point and the calls that are left out.
     tried: BTreeMap<(u32, Vec<(Cpu, u32)>), Tried>,
+    /// Some answers were looked for in a part of the orders only.
+    cut: bool,
 }
 
 impl<'a> Sequential<'a> {
@@ -133,16 +175,38 @@ impl<'a> Sequential<'a> {
         permitted: &'a [Permitted],
         limits: Limits,
     ) -> Sequential<'a> {
-        Sequential { subject, fail, permitted, limits, tried: BTreeMap::new() }
+        Sequential { subject, fail, permitted, limits, tried: BTreeMap::new(), cut: false }
     }
 
-    /// Whether some order of the calls, with those that answered something permitted left out or
-    /// not, gives these results. A subject without calls is always explained.
+    /// Calls `odd` with each of these answers that no order of the calls gives. One CPU has one
+    /// order: nothing is asked then.
     ///
     /// # Errors
     ///
     /// If the subject cannot be run at all.
-    pub fn explains(&mut self, results: &[StepResult]) -> Result<bool, ModelError> {
+    pub fn unexplained(
+        mut self,
+        answers: &Answers,
+        mut odd: impl FnMut(&[Cpu]),
+    ) -> Result<Cut, ModelError> {
+        if !is_race(self.subject) {
+            return Ok(Cut::default());
+        }
+        let mut orders = false;
+        for (results, choices) in &answers.first {
+            self.cut = false;
+            // An answer that was looked for in a part of the orders only is not odd.
+            if !self.explains(results)? && !self.cut {
+                odd(choices);
+            }
+            orders |= self.cut;
+        }
+        Ok(Cut { answers: answers.cut, orders })
+    }
+
+    /// Whether some order of the calls, with those that answered something permitted left out or
+    /// not, gives these results. A subject without calls is always explained.
+    fn explains(&mut self, results: &[StepResult]) -> Result<bool, ModelError> {
         let Subject::Program { program, .. } = self.subject else { return Ok(true) };
         let wanted = answers(results, program);
         let excused: Vec<(Cpu, u32)> = results
@@ -172,7 +236,7 @@ impl<'a> Sequential<'a> {
     }
 
     fn is_permitted(&self, result: &StepResult, program: &Program) -> bool {
-        let Some(step) = list(program, result.place).get(result.index as usize) else {
+        let Some(step) = program.list(result.place).get(result.index as usize) else {
             return false;
         };
         self.permitted.iter().any(|p| p.call == step.call && result.ret == Some(Ret::Err(p.errno)))
@@ -217,14 +281,18 @@ impl<'a> Sequential<'a> {
         let tried = self.tried.entry((nth, without.to_vec())).or_insert_with(|| {
             let calls: Vec<Vec<(Cpu, u32)>> = (0..program.cpus.len() as Cpu)
                 .map(|cpu| {
-                    let all = (0..list(program, Place::Cpu(cpu)).len() as u32).map(|i| (cpu, i));
+                    let all = (0..program.list(Place::Cpu(cpu)).len() as u32).map(|i| (cpu, i));
                     all.filter(|call| !without.contains(call)).collect()
                 })
                 .collect();
-            Tried { untried: orders(&calls), given: BTreeSet::new(), injected: false }
+            let (untried, cut) = orders(&calls);
+            Tried { untried, cut, given: BTreeSet::new(), injected: false }
         });
         while !tried.given.contains(wanted) {
-            let Some(order) = tried.untried.pop() else { return Ok(false) };
+            let Some(order) = tried.untried.pop() else {
+                self.cut |= tried.cut;
+                return Ok(false);
+            };
             in_order(program, revision, &order, &self.limits, tried)?;
         }
         Ok(true)
@@ -241,7 +309,7 @@ fn in_order(
 ) -> Result<(), ModelError> {
     let steps = order
         .iter()
-        .filter_map(|(cpu, index)| list(program, Place::Cpu(*cpu)).get(*index as usize).cloned());
+        .filter_map(|(cpu, index)| program.list(Place::Cpu(*cpu)).get(*index as usize).cloned());
     let story = Program { cpus: vec![steps.collect()], ..program.clone() };
     let subject = Subject::Program { program: story, revision: revision.to_owned() };
     let mut outcomes = Outcomes(Vec::new());
@@ -271,14 +339,18 @@ mod tests {
     fn the_orders_of_two_lists_are_their_shuffles() {
         let calls = [vec![(0, 0), (0, 1)], vec![(1, 0)]];
         let mut found = orders(&calls);
-        found.sort();
+        found.0.sort();
         let mut wanted = vec![
             vec![(0, 0), (0, 1), (1, 0)],
             vec![(0, 0), (1, 0), (0, 1)],
             vec![(1, 0), (0, 0), (0, 1)],
         ];
         wanted.sort();
-        assert_eq!(found, wanted);
-        assert_eq!(orders(&[Vec::new(), Vec::new()]), [Vec::new()]);
+        assert_eq!(found, (wanted, false));
+        assert_eq!(orders(&[Vec::new(), Vec::new()]), (vec![Vec::new()], false));
+        // 24 calls of 2 CPUs have 2,704,156 orders.
+        let long = |cpu| (0..12).map(|i| (cpu, i)).collect::<Vec<_>>();
+        let (found, cut) = orders(&[long(0), long(1)]);
+        assert!(cut && found.len() == ORDERS_MAX);
     }
 }

@@ -341,9 +341,9 @@ fn the_same_choices_give_the_same_executions_on_every_backend() {
                 outcomes: Vec::new(),
                 function_at,
             };
-            let mut native = recorder(model_native::function_at);
-            let mut threads = recorder(model_std::function_at);
-            let mut shuttle = recorder(model_shuttle::function_at);
+            let mut native = recorder(model_native::sync::function);
+            let mut threads = recorder(model_std::sync::function);
+            let mut shuttle = recorder(model_shuttle::sync::function);
             let limits = limits(true);
             model_native::explore(&subject, &mut native, &limits).expect("a valid program");
             model_std::explore(&subject, &mut threads, &limits).expect("a valid program");

@@ -10,6 +10,7 @@ use crate::interrupt;
 use crate::judge::{judge, Judgement};
 use crate::progress::{Eyes, Screen};
 use crate::token::Token;
+use races::mutation::Beside;
 use races::{Backend, Finding, Recycle};
 use scenarios::{Explorer, Heap, Kind, Scenario};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +100,15 @@ impl Question {
     /// What the explorers run.
     pub fn subject(&self) -> Subject {
         Subject::Program { program: self.program(), revision: self.revision.clone() }
+    }
+
+    /// What is recorded of the row beside the verdict.
+    pub fn beside(&self) -> Beside {
+        let findings = &self.scenario.findings;
+        Beside {
+            late_wakeup: findings.late_wakeup.contains(&self.revision),
+            unexplained: findings.unexplained.contains(&self.revision),
+        }
     }
 
     /// The bounds: the user's, then the scenario's, then the default ones.

@@ -9,8 +9,6 @@ use crate::values::grouped;
 use races::Finding;
 use scenarios::Explorer;
 use uapi::outcome::{Outcome, Place};
-use uapi::program::Step;
-use uapi::step::Cpu;
 use uapi::verdict::{Expected, Verdict};
 
 /// The worth of the answers to one question.
@@ -141,10 +139,9 @@ fn beside(question: &Question, finding: &Finding) -> Option<String> {
     if !finding.exhausted {
         return None;
     }
-    let Question { scenario, revision, .. } = question;
-    let late = (finding.late_wakeups > 0, scenario.findings.late_wakeup.contains(revision));
-    let unexplained =
-        (finding.unexplained.is_some(), scenario.findings.unexplained.contains(revision));
+    let (revision, recorded) = (&question.revision, question.beside());
+    let late = (finding.late_wakeups > 0, recorded.late_wakeup);
+    let unexplained = (finding.unexplained.is_some(), recorded.unexplained);
     match (late, unexplained) {
         ((true, false), _) => Some(format!(
             "in {} of {} executions a timer fires although its condition already held; if that is \
@@ -175,7 +172,12 @@ fn beside(question: &Question, finding: &Finding) -> Option<String> {
 /// `CPU 0: IOMMU_DESTROY(a) -> 0 | CPU 1: …`
 pub fn answers(question: &Question, outcome: &Outcome) -> String {
     let program = question.program();
-    let of = |place: Place, head: String, steps: &[Step]| {
+    let of = |place: Place| {
+        let head = match place {
+            Place::Cpu(cpu) => format!("CPU {cpu}"),
+            _ => "finally".to_owned(),
+        };
+        let steps = program.list(place);
         let results = outcome.results.iter().filter(|r| r.place == place);
         let said: Vec<String> = results
             .filter_map(|r| {
@@ -187,11 +189,8 @@ pub fn answers(question: &Question, outcome: &Outcome) -> String {
             .collect();
         (!said.is_empty()).then(|| format!("{head}: {}", said.join("; ")))
     };
-    let cpus = program.cpus.iter().enumerate();
-    let mut parts: Vec<String> =
-        cpus.filter_map(|(c, s)| of(Place::Cpu(c as Cpu), format!("CPU {c}"), s)).collect();
-    parts.extend(of(Place::Finally, "finally".to_owned(), &program.finally));
-    parts.join(" | ")
+    let compared = program.places().filter(|place| *place != Place::Setup);
+    compared.filter_map(of).collect::<Vec<String>>().join(" | ")
 }
 
 /// A failure counts only with the splat that the file names.

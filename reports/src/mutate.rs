@@ -18,7 +18,7 @@ use crate::progress::Screen;
 use crate::record::json;
 use crate::rows::{canonical, revisions};
 use crate::run::Exit;
-use races::mutation::{baseline, notices, Beside, Notice};
+use races::mutation::{baseline, notices, Notice};
 use races::{Bounds, Subject, Watch};
 use scenarios::Survivor;
 use serde::Serialize;
@@ -354,7 +354,7 @@ fn ask(row: &str, settings: &Settings, screen: &Screen) -> Result<Vec<Asked>, Fa
             let (subject, bounds) = (question.subject(), question.bounds(&own));
             let mut patience = Patience { watch: Stopwatch::start(), budget: settings.budget };
             let found =
-                baseline(&subject, (&question.expected, beside(question)), &bounds, &mut patience);
+                baseline(&subject, (&question.expected, question.beside()), &bounds, &mut patience);
             (question.clone(), subject, bounds, found)
         },
         &mut |_| {},
@@ -381,15 +381,6 @@ fn ask(row: &str, settings: &Settings, screen: &Screen) -> Result<Vec<Asked>, Fa
         key(a).cmp(&key(b))
     });
     Ok(asked)
-}
-
-/// What the scenario records beside the verdict.
-fn beside(question: &Question) -> Beside {
-    let Question { scenario, revision, .. } = question;
-    Beside {
-        late_wakeup: scenario.findings.late_wakeup.contains(revision),
-        unexplained: scenario.findings.unexplained.contains(revision),
-    }
 }
 
 /// The Rust functions that these call sites stand in.
@@ -450,7 +441,7 @@ fn judged(mut mutant: Mutant, asked: &[Asked], settings: &Settings) -> Result<Mu
         let name = || a.question.scenario.name.clone();
         // Where `check` would say that the testbed panicked, the verdict is another one, too.
         let notice = catch_unwind(AssertUnwindSafe(|| {
-            notices(&a.subject, (expected, beside(&a.question)), &bounds, mutation, &mut patience)
+            notices(&a.subject, (expected, a.question.beside()), &bounds, mutation, &mut patience)
         }))
         .unwrap_or_else(|_| Ok(Notice::Yes("the model panicked".to_owned())))
         .map_err(|e| Failed::Because(format!("{}: {e}", name()), Exit::Differs))?;
@@ -496,7 +487,7 @@ fn in_no_row(
             let mut patience = Patience { watch: Stopwatch::start(), budget: settings.budget };
             baseline(
                 &question.subject(),
-                (&question.expected, beside(question)),
+                (&question.expected, question.beside()),
                 &bounds,
                 &mut patience,
             )

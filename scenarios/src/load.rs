@@ -2,6 +2,7 @@
 
 use crate::error::{nearest, Problem};
 use crate::{file, Scenario, ScenarioError};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -116,6 +117,21 @@ pub(crate) fn text_of(path: &Path) -> Result<String, ScenarioError> {
             Err(ScenarioError::new(&path.display().to_string(), Some(&lossy), vec![problem]))
         }
     }
+}
+
+/// Reads TOML that is no scenario; `help` says of what form it is.
+pub(crate) fn data<T: DeserializeOwned>(
+    path: &str,
+    text: &str,
+    help: &str,
+) -> Result<T, ScenarioError> {
+    toml::from_str(text).map_err(|e| {
+        let problem = match e.span() {
+            Some(span) => Problem::at(span, "here", e.message(), help),
+            None => Problem::whole(e.message(), help),
+        };
+        ScenarioError::new(path, Some(text), vec![problem])
+    })
 }
 
 /// The bytes of a file of at most `size_max`; what to say of a directory and of a larger file.

@@ -4,7 +4,7 @@
 //! a race shows that is known stands in the same file with its reason.
 
 use crate::error::{Problem, ScenarioError};
-use crate::load::text_of;
+use crate::load::{data, text_of};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -145,13 +145,8 @@ pub fn pairs(path: &Path) -> Result<Pairs, ScenarioError> {
     let text = text_of(path)?;
     let shown = path.display().to_string();
     let wrong = |problem| ScenarioError::new(&shown, Some(&text), vec![problem]);
-    let pairs: Pairs = toml::from_str(&text).map_err(|e| {
-        let help = "a [[world]] has name, setup and calls, a [[known]] has text, reason and source";
-        wrong(match e.span() {
-            Some(span) => Problem::at(span, "here", e.message(), help),
-            None => Problem::whole(e.message(), help),
-        })
-    })?;
+    let help = "a [[world]] has name, setup and calls, a [[known]] has text, reason and source";
+    let pairs: Pairs = data(&shown, &text, help)?;
     if let Some(world) = pairs.world.iter().find(|w| w.calls.is_empty()) {
         let message = format!("the world \"{}\" has no calls", world.name);
         return Err(wrong(Problem::whole(message, "one call races with itself; give it one")));

@@ -2,7 +2,7 @@
 //! cannot matter.
 
 use crate::error::{Problem, ScenarioError};
-use crate::load::text_of;
+use crate::load::{data, text_of};
 use serde::Deserialize;
 use std::path::Path;
 use toml::Spanned;
@@ -56,14 +56,9 @@ pub fn survivors(dir: &Path) -> Result<Vec<Survivor>, ScenarioError> {
     let text = text_of(&path)?;
     let shown = path.display().to_string();
     let wrong = |problem| ScenarioError::new(&shown, Some(&text), vec![problem]);
-    let file: File = toml::from_str(&text).map_err(|e| {
-        let help = "an entry is [[survivor]] with site, changes, reason, and revisions if it is \
-                    not for every row";
-        wrong(match e.span() {
-            Some(span) => Problem::at(span, "here", e.message(), help),
-            None => Problem::whole(e.message(), help),
-        })
-    })?;
+    let help = "an entry is [[survivor]] with site, changes, reason, and revisions if it is \
+                not for every row";
+    let file: File = data(&shown, &text, help)?;
     let mut found: Vec<Survivor> = Vec::new();
     for entry in file.survivor {
         let span = entry.span();

@@ -203,6 +203,11 @@ pub fn tlbi_hits(command: &Command, entry: &TlbEntry, features: &Features) -> bo
     !hinted_away && u128::from(entry.address) < end && span.from <= last
 }
 
+/// Whether a range of 2^`log2` bytes from `first` on covers `address`.
+fn covers(first: u64, log2: u8, address: u64) -> bool {
+    first <= address && address <= last_of(first, log2)
+}
+
 fn atc_hits(command: &Command, entry: &AtcEntry) -> bool {
     let value = |field| command.get(field).unwrap_or(0);
     let Some((first, last)) = command::atc_span(command) else { return false };
@@ -300,10 +305,8 @@ impl Caches {
         let hit = self.tlb.iter().find(|entry| {
             let own = entry.context;
             let same_space = entry.walk.global || own.asid == context.asid;
-            let covers =
-                entry.address <= address && address <= last_of(entry.address, entry.walk.log2);
             let same_vm = own.stage == context.stage && own.vmid == context.vmid;
-            entry.leaf && same_vm && same_space && covers
+            entry.leaf && same_vm && same_space && covers(entry.address, entry.walk.log2, address)
         });
         hit.copied().or_else(|| {
             let walk = tables.walk(context, address)?;
@@ -337,8 +340,8 @@ impl Caches {
         tables: &dyn Tables,
     ) -> Option<u64> {
         let hit = self.atc.iter().find(|entry| {
-            let covers = entry.address <= address && address <= last_of(entry.address, entry.log2);
-            entry.sid == sid && entry.ssid == ssid && covers
+            let own = entry.sid == sid && entry.ssid == ssid;
+            own && covers(entry.address, entry.log2, address)
         });
         let entry = match hit {
             Some(entry) => *entry,

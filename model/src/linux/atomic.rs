@@ -12,7 +12,7 @@ use std::panic::Location;
 pub use crate::sync::atomic::{Atomic, Gate, Order, Rmw, Wait};
 use crate::sync::{self, atomic::fence};
 
-/// READ_ONCE(), atomic_read(), readl() and readl_relaxed().
+/// READ_ONCE(), atomic_read()
 #[track_caller]
 pub fn read_once(word: &Atomic, order: Order) -> u64 {
     word.load("READ_ONCE", sync::site(Location::caller()), order)

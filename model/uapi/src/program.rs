@@ -3,6 +3,8 @@
 use crate::call::Call;
 use crate::errno::Ret;
 use crate::mutation::{Mutant, Mutation};
+use crate::outcome::Place;
+use crate::step::Cpu;
 use serde::{Deserialize, Serialize};
 
 /// Index of a name that a step binds.
@@ -131,6 +133,36 @@ pub struct Program {
     /// The step of the model that is done otherwise, for a canary.
     #[serde(default)]
     pub mutant: Option<Mutant>,
+}
+
+impl Program {
+    /// The steps of one list; none for one that the program does not have.
+    pub fn list(&self, place: Place) -> &[Step] {
+        match place {
+            Place::Setup => &self.setup,
+            Place::Cpu(cpu) => self.cpus.get(usize::from(cpu)).map_or(&[], Vec::as_slice),
+            Place::Finally => &self.finally,
+            Place::Exit => &[],
+        }
+    }
+
+    /// As [`Program::list`], to change them.
+    pub fn list_mut(&mut self, place: Place) -> &mut [Step] {
+        match place {
+            Place::Setup => &mut self.setup,
+            Place::Cpu(cpu) => {
+                self.cpus.get_mut(usize::from(cpu)).map_or(&mut [], Vec::as_mut_slice)
+            }
+            Place::Finally => &mut self.finally,
+            Place::Exit => &mut [],
+        }
+    }
+
+    /// The lists, in the order in which they begin.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        let cpus = (0..self.cpus.len()).map(|cpu| Place::Cpu(cpu as Cpu));
+        std::iter::once(Place::Setup).chain(cpus).chain(std::iter::once(Place::Finally))
+    }
 }
 
 /// How much the explorers may assume about which steps commute.
