@@ -40,7 +40,8 @@ struct Row {
     source: &'static str,
 }
 
-fn kind(scenario: &Scenario) -> &'static str {
+/// `canary`, `story` or `race`
+pub fn kind(scenario: &Scenario) -> &'static str {
     match (scenario.canary, scenario.kind()) {
         (true, _) => "canary",
         (false, Kind::Story) => "story",
@@ -213,7 +214,8 @@ fn explanation(scenario: Scenario, called: String) -> Result<Explanation, Failed
     })
 }
 
-fn bounds_text(question: &Question, settings: &Settings) -> String {
+/// The bounds of a question in words.
+pub fn bounds_text(question: &Question, settings: &Settings) -> String {
     let bounds = question.bounds(settings);
     let preemptions = match bounds.preemptions_max {
         None => "any number of preemptions".to_owned(),

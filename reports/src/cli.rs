@@ -8,6 +8,7 @@ use crate::commands;
 use crate::mutate;
 use crate::output::complain;
 use crate::pairs;
+use crate::report::{self, ReportOptions};
 use crate::run::Exit;
 use crate::sweep::{self, SweepOptions};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -148,6 +149,18 @@ enum Command {
         #[command(flatten)]
         options: SweepOptions,
     },
+    /// Run scenarios as `check` does, and write one page of it all: the verdicts, each race, each
+    /// failing interleaving step by step, what the cost model says, and the findings.
+    ///
+    /// The HTML is one file that needs no network and no server. The exit code is that of the run.
+    #[command(after_help = EXIT_CODES)]
+    Report {
+        /// Scenario files, or names of scenarios of the checkout. None: all of the checkout.
+        #[arg(value_name = "FILE or NAME")]
+        what: Vec<String>,
+        #[command(flatten)]
+        options: ReportOptions,
+    },
     /// Print the JSON Schema of the scenario format.
     Schema,
     /// Print the completions for a shell.
@@ -180,12 +193,9 @@ pub enum Text {
     Json,
 }
 
-/// Options of `check`.
+/// What is run, and how far: the options that `check` and `report` share.
 #[derive(Args, Clone, Debug)]
-pub struct CheckOptions {
-    /// How to print it.
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub format: Format,
+pub struct RunOptions {
     /// Only this revision (name or alias). Can be repeated.
     #[arg(long, value_name = "R")]
     pub revision: Vec<String>,
@@ -210,18 +220,9 @@ pub struct CheckOptions {
     /// Questions that are explored at the same time. Default: one per CPU of the machine.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// Write verdicts.json, junit.xml and one file per failure into this directory.
-    #[arg(short = 'o', value_name = "DIR")]
-    pub output: Option<PathBuf>,
-    /// Only what differs, and the summary.
-    #[arg(long, short, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Draw the expected failures, too.
-    #[arg(long, short)]
-    pub verbose: bool,
 }
 
-impl CheckOptions {
+impl RunOptions {
     /// As the runner wants them.
     pub fn settings(&self) -> Settings {
         let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -238,6 +239,26 @@ impl CheckOptions {
             loom_exe: std::env::current_exe().ok(),
         }
     }
+}
+
+/// Options of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckOptions {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunOptions,
+    /// Write verdicts.json, junit.xml and one file per failure into this directory.
+    #[arg(short = 'o', value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Only what differs, and the summary.
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Draw the expected failures, too.
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 /// Options of `mutate`.
@@ -433,6 +454,7 @@ pub fn main() -> u8 {
         Some(Command::Mutate { options }) => mutate::mutate(&options),
         Some(Command::Pairs { options }) => pairs::pairs(&options),
         Some(Command::Sweep { options }) => sweep::sweep(&options),
+        Some(Command::Report { what, options }) => report::report(&what, &options),
         Some(Command::Schema) => commands::schema(),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -1,7 +1,8 @@
 //! The one file of this crate that reads a clock.
 //!
 //! A wall-clock limit is a safety net: budgets count executions and steps, so that the answer is
-//! the same on any machine. Times appear on a terminal and in JUnit, nowhere else.
+//! the same on any machine. Times appear on a terminal, in JUnit, and in a report
+//! that is asked for them; nowhere else.
 
 use std::time::{Duration, Instant};
 

@@ -46,10 +46,41 @@ pub enum Steps {
     All,
 }
 
+/// What a line in the column of a CPU is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cell {
+    /// The head of a call, as the scenario spells it.
+    Call,
+    /// The function that the next steps are in.
+    Function,
+    /// A step.
+    Step,
+    /// What the call answered.
+    Answer,
+}
+
+impl Cell {
+    /// How far it is indented.
+    fn depth(self) -> usize {
+        match self {
+            Cell::Call => 0,
+            Cell::Function | Cell::Answer => 1,
+            Cell::Step => 2,
+        }
+    }
+}
+
 /// One line of the picture before it is laid out.
-enum Line {
+pub enum Line {
     /// Belongs to one CPU.
-    Cell { cpu: usize, depth: usize, text: String },
+    Cell {
+        /// Whose column.
+        cpu: usize,
+        /// What it is.
+        kind: Cell,
+        /// What it says.
+        text: String,
+    },
     /// Concerns everybody: a splat.
     Across(String),
     /// A remark about the picture itself.
@@ -77,6 +108,12 @@ impl Picture<'_> {
     }
 
     fn lines(&self) -> Vec<Line> {
+        self.lines_of_steps().0
+    }
+
+    /// The lines, and for each step of the trace the number of lines up to its end.
+    pub fn lines_of_steps(&self) -> (Vec<Line>, Vec<usize>) {
+        let mut ends = Vec::new();
         let empty = Trace::default();
         let trace = self.outcome.trace.as_ref().unwrap_or(&empty);
         let names = Names::of(trace);
@@ -107,10 +144,10 @@ impl Picture<'_> {
             if shown[i] {
                 if functions[cpu] != Some(&step.function) && !step.function.is_empty() {
                     let text = format!("{}:", step.function);
-                    lines.push(Line::Cell { cpu, depth: 1, text });
+                    lines.push(Line::Cell { cpu, kind: Cell::Function, text });
                 }
                 functions[cpu] = Some(&step.function);
-                lines.push(Line::Cell { cpu, depth: 2, text: names.step(step) });
+                lines.push(Line::Cell { cpu, kind: Cell::Step, text: names.step(step) });
             }
 
             for splat in splats_of(self.outcome, i) {
@@ -127,6 +164,7 @@ impl Picture<'_> {
             if i < end_of_cpus {
                 calls.left(i, cpu, step.call, &mut lines);
             }
+            ends.push(lines.len());
         }
         if end_of_cpus == trace.steps.len() {
             calls.rest(&mut lines);
@@ -150,7 +188,7 @@ impl Picture<'_> {
             )));
         }
         if self.outcome.splats.is_empty() {
-            lines.push(Line::Cell { cpu: 0, depth: 0, text: "No splat: it passes.".to_owned() });
+            lines.push(Line::Note("No splat: it passes.".to_owned()));
         }
         let hidden = shown[..end_of_cpus].iter().filter(|s| !**s).count();
         if hidden > 0 {
@@ -158,7 +196,7 @@ impl Picture<'_> {
                 "({hidden} steps of their own are not drawn; replay --all draws them)"
             )));
         }
-        lines
+        (lines, ends)
     }
 }
 
@@ -233,13 +271,13 @@ impl<'a> Calls<'a> {
     fn head(&self, cpu: usize, call: u32, lines: &mut Vec<Line>) {
         let step = self.program.cpus.get(cpu).and_then(|steps| steps.get(call as usize));
         if let Some(step) = step {
-            lines.push(Line::Cell { cpu, depth: 0, text: step.text.clone() });
+            lines.push(Line::Cell { cpu, kind: Cell::Call, text: step.text.clone() });
         }
     }
 
     fn answer(&self, cpu: usize, call: u32, lines: &mut Vec<Line>) {
         if let Some(text) = self.answers.get(&(cpu as Cpu, call)) {
-            lines.push(Line::Cell { cpu, depth: 1, text: text.clone() });
+            lines.push(Line::Cell { cpu, kind: Cell::Answer, text: text.clone() });
         }
     }
 }
@@ -250,7 +288,8 @@ fn table(lines: &[Line], cpus: usize, width: usize) -> String {
     // leave over goes to those that need it.
     let mut wanted = vec![COLUMN_MIN; cpus];
     for line in lines {
-        if let Line::Cell { cpu, depth, text } = line {
+        if let Line::Cell { cpu, kind, text } = line {
+            let depth = kind.depth();
             wanted[*cpu] = wanted[*cpu].max(2 * depth + text.chars().count());
         }
     }
@@ -273,7 +312,8 @@ fn table(lines: &[Line], cpus: usize, width: usize) -> String {
     push_line(&mut page, &underline);
     for line in lines {
         match line {
-            Line::Cell { cpu, depth, text } => {
+            Line::Cell { cpu, kind, text } => {
+                let depth = kind.depth();
                 for part in wrap(text, 2 * depth, 2 * depth + 4, widths[*cpu]) {
                     push_line(&mut page, &format!("{:1$}{part}", "", starts[*cpu]));
                 }
@@ -289,7 +329,8 @@ fn list(lines: &[Line], cpus: usize, width: usize) -> String {
     let mut page = String::new();
     for line in lines {
         match line {
-            Line::Cell { cpu, depth, text } => {
+            Line::Cell { cpu, kind, text } => {
+                let depth = kind.depth();
                 let prefix = match cpus {
                     1 => String::new(),
                     _ => format!("CPU {cpu}  "),

@@ -1,7 +1,7 @@
 //! The commands `check`, `replay` and `schema`.
 
 use crate::check::{self, Answered, Question, Settings};
-use crate::cli::{CheckOptions, Failed, Format, Text};
+use crate::cli::{CheckOptions, Failed, Format, RunOptions, Text};
 use crate::columns::Steps;
 use crate::files::{safe, Directory};
 use crate::interrupt;
@@ -61,7 +61,11 @@ fn swap<A, B>((a, b): (A, B)) -> (B, A) {
 }
 
 /// The questions of a run: every row of every scenario that the options leave in.
-fn questions(what: &[String], options: &CheckOptions) -> Result<Vec<Question>, Failed> {
+///
+/// # Errors
+///
+/// Bad files, and revisions that nothing is asked about.
+pub fn questions(what: &[String], options: &RunOptions) -> Result<Vec<Question>, Failed> {
     let mut rows = Vec::new();
     for name in &options.revision {
         rows.push(canonical(name).map_err(Failed::usage)?);
@@ -92,12 +96,12 @@ fn questions(what: &[String], options: &CheckOptions) -> Result<Vec<Question>, F
 ///
 /// Bad files, bad usage, and files that cannot be written.
 pub fn check(what: &[String], options: &CheckOptions) -> Result<Exit, Failed> {
-    let questions = questions(what, options)?;
+    let questions = questions(what, &options.run)?;
     let output = options.output.as_deref().map(Directory::open).transpose();
     let output = output.map_err(Failed::usage)?;
     interrupt::listen().map_err(Failed::usage)?;
 
-    let settings = options.settings();
+    let settings = options.run.settings();
     let screen = if options.quiet { Screen::hidden() } else { Screen::new() };
     let widths = Widths::of(&questions);
     let human = options.format == Format::Human;
@@ -123,7 +127,7 @@ pub fn check(what: &[String], options: &CheckOptions) -> Result<Exit, Failed> {
 }
 
 /// A bug of the testbed, not of the user.
-fn broken(message: String) -> Failed {
+pub fn broken(message: String) -> Failed {
     Failed::Because(message, Exit::Differs)
 }
 
@@ -142,7 +146,7 @@ fn shown(answered: &Answered, widths: Widths, options: &CheckOptions) -> String 
     if differs && found || options.verbose {
         if let Some(failure) = answered.failure() {
             text.push('\n');
-            for line in page_of(answered, failure).lines() {
+            for line in page_of(answered, failure, width()).lines() {
                 text.push_str(match line.is_empty() {
                     true => "",
                     false => "  ",
@@ -156,7 +160,8 @@ fn shown(answered: &Answered, widths: Widths, options: &CheckOptions) -> String 
     text
 }
 
-fn page_of(answered: &Answered, failure: &races::Failure) -> String {
+/// The picture of a failure.
+pub fn page_of(answered: &Answered, failure: &races::Failure, width: usize) -> String {
     let question = &answered.question;
     let page = Page {
         question: &question.scenario.question,
@@ -167,7 +172,7 @@ fn page_of(answered: &Answered, failure: &races::Failure) -> String {
         point_of_no_return: failure.point_of_no_return,
         steps: Steps::Meeting,
     };
-    page.text(width())
+    page.text(width)
 }
 
 /// Writes what a run leaves.
@@ -179,7 +184,7 @@ fn leave(directory: &Directory, answered: &[Answered], summary: &Summary) -> Res
             let name = safe(&format!("{}@{}", a.question.scenario.name, a.question.revision));
             let file = FailureFile::of(&a.question, failure);
             directory.write(&format!("{name}.json"), &json(&file)?)?;
-            directory.write(&format!("{name}.txt"), &page_of(a, failure))?;
+            directory.write(&format!("{name}.txt"), &page_of(a, failure, width()))?;
         }
     }
     Ok(())

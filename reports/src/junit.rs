@@ -1,4 +1,4 @@
-//! A run as JUnit: a suite per scenario, a case per row. The only file of a run with times in it.
+//! A run as JUnit: a suite per scenario, a case per row.
 
 use crate::check::Answered;
 use crate::judge::Judgement;

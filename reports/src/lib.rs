@@ -8,11 +8,11 @@
 //! * [`mutate`] asks which steps of the model no scenario misses;
 //! * [`pairs`] holds every call against every other;
 //! * [`sweep`] asks the cost model of the SMMUv3 command queue, [`cost_model`] says how well that fits;
+//! * [`report`] is the page of a whole run;
 //! * [`pages`] are the generated parts of the documentation.
 //!
 //! This is the highest floor: it may use every crate below it, and nothing uses it. The later
-//! commands `simulate` and `report` get their modules beside
-//! [`commands`] and their variants in [`cli`].
+//! command `simulate` gets its module beside [`commands`] and its variant in [`cli`].
 
 pub mod answers;
 pub mod brief;
@@ -37,6 +37,7 @@ pub mod pairs;
 pub mod picture;
 pub mod progress;
 pub mod record;
+pub mod report;
 pub mod rows;
 pub mod run;
 pub mod sweep;

@@ -6,10 +6,9 @@
 //! fresh, and `git log reports/verdicts.md` is the changelog of our claims.
 
 use crate::check::Answered;
-use crate::columns::Steps;
+use crate::commands::page_of;
 use crate::judge::Judgement;
 use crate::observation::counts;
-use crate::picture::Page;
 use crate::rows::revisions;
 use crate::values::grouped;
 use scenarios::Kind;
@@ -71,7 +70,7 @@ file, and `git log reports/verdicts.md` is the changelog of our claims.
 }
 
 /// A text inside a table of Markdown.
-fn cell(text: &str) -> String {
+pub fn cell(text: &str) -> String {
     let escaped = text.replace('|', r"\|").replace('\n', " ");
     match escaped.is_empty() {
         true => escaped,
@@ -109,16 +108,7 @@ fn picture(answered: &[Answered]) -> Result<String, String> {
     let Some((a, failure)) = found else {
         return Err(format!("the run has no failure of {scenario} on {row} to draw"));
     };
-    let page = Page {
-        question: &a.question.scenario.question,
-        token: &a.question.token(&failure.schedule),
-        program: &a.question.program(),
-        outcome: &failure.outcome,
-        context_switches: failure.context_switches,
-        point_of_no_return: failure.point_of_no_return,
-        steps: Steps::Meeting,
-    };
-    Ok(format!("```text\n{}```\n", page.text(PICTURE_WIDTH)))
+    Ok(format!("```text\n{}```\n", page_of(a, failure, PICTURE_WIDTH)))
 }
 
 /// The answer to the thread: yes or no, under which assumptions, with how many executions.

@@ -54,7 +54,7 @@ pub struct QuestionRecord {
 }
 
 /// One explorer's answer.
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct Observation {
     /// Who.
     pub explorer: String,
@@ -104,7 +104,8 @@ fn question(answered: &Answered) -> QuestionRecord {
     }
 }
 
-fn observation(question: &Question, answer: &Answer) -> Observation {
+/// What one explorer said, as data.
+pub fn observation(question: &Question, answer: &Answer) -> Observation {
     let explorer = answer.explorer.name().to_owned();
     match &answer.result {
         Ok(finding) => Observation {

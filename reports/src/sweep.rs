@@ -11,7 +11,7 @@ mod write;
 
 pub use command::{sweep, SweepFormat, SweepOptions};
 pub use studies::{product, standard, Axes};
-pub use write::{csv, human, json};
+pub use write::{csv, human, json, table};
 
 use smmuv3_timing::stats::Spread;
 use smmuv3_timing::{

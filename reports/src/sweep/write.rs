@@ -125,8 +125,8 @@ pub fn json(profile: &Profile, seeds: u64, answers: &[Answer]) -> Result<String,
     Ok(text + "\n")
 }
 
-/// One question for people.
-pub fn human(answer: &Answer) -> String {
+/// The table of an answer, its head first.
+pub fn table(answer: &Answer) -> Vec<Vec<String>> {
     let head = [
         "",
         answer.study.axis.label(),
@@ -146,7 +146,13 @@ pub fn human(answer: &Answer) -> String {
             table.push(cells(label, answer.study.axis.of(&f.point), f));
         }
     }
-    let widths: Vec<usize> = (0..head.len())
+    table
+}
+
+/// One question for people.
+pub fn human(answer: &Answer) -> String {
+    let table = table(answer);
+    let widths: Vec<usize> = (0..table.first().map_or(0, Vec::len))
         .map(|c| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0))
         .collect();
     let mut text = format!("{}\n\n", answer.study.question);

@@ -1,0 +1,329 @@
+// What the page does: filters, a page for each race, and the stepper. It reads the island, makes
+// elements and text nodes, and asks for nothing.
+'use strict';
+(() => {
+  const data = JSON.parse(document.getElementById('data').textContent);
+  const byId = (id) => document.getElementById(id);
+
+  // An element with attributes and children; a child that is no element becomes a text.
+  function make(tag, attributes, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (value === true) element.setAttribute(name, '');
+      else if (value !== undefined && value !== null && value !== false) element.setAttribute(name, value);
+    }
+    element.append(...children.flat().filter((c) => c !== undefined && c !== null));
+    return element;
+  }
+
+  // ---- the table of verdicts ----
+
+  const odd = (answer) => answer.judgement !== 'as_recorded' && answer.judgement !== 'evidence';
+  const lines = Array.from(document.querySelectorAll('#matrix tbody tr'));
+  const words = data.scenarios.map((s) =>
+    [s.name, s.question, s.source, ...s.answers.flatMap((a) =>
+      a.observations.flatMap((o) => Object.keys(o.splats)))].join('\n').toLowerCase());
+  const heads = Array.from(document.querySelectorAll('#matrix thead th'), (th) => th.textContent);
+  const columnStyle = document.head.appendChild(make('style'));
+
+  function passes(scenario, text, filter) {
+    if (filter.kind && scenario.kind !== filter.kind) return false;
+    if (!filter.search.every((word) => text.includes(word))) return false;
+    return scenario.answers.some((a) => (!filter.row || a.revision === filter.row) &&
+      (!filter.verdict || (filter.verdict === 'differs' ? odd(a) : a.verdict === filter.verdict)));
+  }
+
+  // Of one row, its column is enough; a twin has none of its own.
+  function showColumns(row) {
+    const at = heads.indexOf(row) < 0 ? heads.length - 1 : heads.indexOf(row);
+    columnStyle.textContent = row
+      ? `#matrix tr > :not(:first-child):not(:nth-child(${at + 1})) { display: none; }` : '';
+  }
+
+  function filter() {
+    const wanted = {
+      search: byId('search').value.toLowerCase().split(/\s+/).filter(Boolean),
+      kind: byId('kind').value, verdict: byId('verdict').value, row: byId('row').value,
+    };
+    let shown = 0;
+    data.scenarios.forEach((scenario, i) => {
+      const pass = passes(scenario, words[i], wanted);
+      if (lines[i].hidden === pass) lines[i].hidden = !pass;
+      shown += pass ? 1 : 0;
+    });
+    showColumns(wanted.row);
+    byId('shown').textContent = `${shown} of ${lines.length} scenarios`;
+  }
+
+  // ---- a race ----
+
+  const item = (name, ...what) => what.length ? [make('dt', {}, name), make('dd', {}, ...what)] : [];
+
+  function code(texts) {
+    return make('pre', {}, texts.join('\n'));
+  }
+
+  function told(answer, o) {
+    const time = o.milliseconds === undefined ? '' : `${o.milliseconds} ms`;
+    const splats = Object.entries(o.splats).map(([splat, n]) => make('div', { class: 'code' }, `${n} x ${splat}`));
+    return make('tr', {},
+      make('td', {}, o.explorer),
+      make('td', {}, make('span', { class: 'v', 'data-v': o.verdict }, o.verdict)),
+      make('td', {}, `${o.failed} / ${o.executions}`),
+      make('td', {}, o.note, splats),
+      make('td', {}, time));
+  }
+
+  function answerPart(answer, base) {
+    const row = data.rows.find((r) => r.name === answer.revision);
+    const href = `${base}/${encodeURIComponent(answer.revision)}`;
+    const shows = base && answer.interleaving
+      ? make('a', { href, class: 'open' }, `step through the interleaving: ${answer.interleaving.splat}`) : null;
+    const body = make('tbody', {}, answer.observations.map((o) => told(answer, o)));
+    const head = make('thead', {}, make('tr', {}, ['explorer', 'verdict', 'failing / executions',
+      'bound and splats', 'time'].map((t) => make('th', { scope: 'col' }, t))));
+    return make('section', { id: `on-${answer.revision}` },
+      make('h3', {}, answer.revision, ' ', make('small', {}, row ? row.doc : '')),
+      make('p', {}, `recorded: ${answer.recorded}; ${answer.judgement.replace('_', ' ')}`,
+        answer.reason ? `: ${answer.reason}` : ''),
+      make('div', { class: 'wide' }, make('table', {}, head, body)),
+      shows ? make('p', {}, shows) : null);
+  }
+
+  function racePage(scenario, revision) {
+    const base = `#race/${encodeURIComponent(scenario.name)}`;
+    const answer = scenario.answers.find((a) => a.revision === revision);
+    const open = answer && answer.interleaving ? stepper(answer) : null;
+    return [
+      make('h2', { tabindex: '-1' }, scenario.name, ' ', make('small', {}, scenario.kind)),
+      make('p', {}, make('strong', {}, scenario.question)),
+      answer ? make('p', {}, make('a', { href: base }, 'all rows of this scenario')) : null,
+      answer ? answerPart(answer, null) : null,
+      open,
+      make('dl', {},
+        item('source', scenario.source),
+        scenario.notes ? item('notes', scenario.notes) : [],
+        item('bounds', scenario.bounds),
+        scenario.setup.length ? item('setup', code(scenario.setup)) : [],
+        scenario.cpus.flatMap((steps, i) => item(`CPU ${i}`, code(steps))),
+        scenario.finally.length ? item('finally', code(scenario.finally)) : []),
+      ...(answer ? [] : scenario.answers.map((a) => answerPart(a, base))),
+    ];
+  }
+
+  // ---- the stepper ----
+
+  let keys = null; // What the arrow keys do while a stepper is open.
+
+  // The objects and the locks after each of the first `count` steps.
+  function stateAfter(run, count) {
+    const objects = new Map();
+    let locks = [];
+    for (const change of run.changes) {
+      if (change.step >= count) break;
+      for (const o of change.set || []) objects.set(o.alloc, o);
+      for (const alloc of change.freed || []) objects.delete(alloc);
+      if (change.locks) locks = change.locks;
+    }
+    return { objects, locks };
+  }
+
+  function location(code) {
+    const text = `${code.file}:${code.line}`;
+    return data.sources
+      ? make('a', { href: `${data.sources}${code.file}#L${code.line}`, rel: 'noreferrer' }, text)
+      : make('span', { class: 'code' }, text);
+  }
+
+  function objectTable(now, before) {
+    const rows = Array.from(now.objects.values()).sort((a, b) => a.alloc - b.alloc).map((o) => {
+      const old = before.objects.get(o.alloc);
+      const was = new Map(old ? old.fields : []);
+      const fields = o.fields.flatMap(([field, value], i) => {
+        const parts = [i ? ', ' : '', `${field} = `];
+        const changed = !old || was.get(field) !== value;
+        if (changed && old && was.has(field)) parts.push(make('del', {}, was.get(field)), ' ');
+        parts.push(changed ? make('mark', {}, value) : value);
+        return parts;
+      });
+      return make('tr', {}, make('th', { scope: 'row' }, o.name),
+        make('td', {}, o.ty), make('td', {}, o.id === undefined ? '' : String(o.id)),
+        make('td', {}, fields));
+    });
+    for (const [alloc, o] of before.objects) {
+      if (!now.objects.has(alloc)) {
+        rows.push(make('tr', {}, make('th', { scope: 'row' }, make('del', {}, o.name)),
+          make('td', {}, o.ty), make('td', {}, ''), make('td', {}, make('mark', {}, 'freed'))));
+      }
+    }
+    return make('table', {}, make('caption', {}, 'Objects'),
+      make('thead', {}, make('tr', {}, ['object', 'type', 'id', 'counters and pointers']
+        .map((t) => make('th', { scope: 'col' }, t)))),
+      make('tbody', {}, rows));
+  }
+
+  const cpus = (list) => list.map((c) => `CPU ${c}`).join(', ');
+
+  function lockList(locks) {
+    if (!locks.length) return make('p', { class: 'dim' }, 'no lock is held');
+    return make('ul', {}, locks.map((l) => make('li', {}, make('span', { class: 'code' }, l.name),
+      ` held by ${cpus(l.holders)}`, l.waiters.length ? make('mark', {}, `; ${cpus(l.waiters)} waits`) : null)));
+  }
+
+  // The lines that are drawn, with the names of the functions between them.
+  function drawn(run, all) {
+    const functions = new Array(run.cpus).fill(null);
+    const out = [];
+    for (const line of run.lines) {
+      if (line.kind === 'step' && !all && !line.code.meets) continue;
+      if (line.kind === 'call') functions[line.cpu] = null;
+      if (line.kind === 'step' && functions[line.cpu] !== line.code.function) {
+        functions[line.cpu] = line.code.function;
+        if (line.code.function) out.push({ kind: 'function', cpu: line.cpu, step: line.step, text: `${line.code.function}:` });
+      }
+      out.push(line);
+    }
+    return out;
+  }
+
+  function columnRow(run, line) {
+    if (line.cpu === undefined) {
+      const final = line.kind === 'ruler' && line.step !== undefined && line.step === run.point_of_no_return;
+      const text = line.kind === 'splat' ? `*** ${line.text}` : line.text;
+      return make('tr', {}, make('td', { colspan: run.cpus, class: final ? 'return' : line.kind }, text));
+    }
+    const cells = [];
+    for (let cpu = 0; cpu < run.cpus; cpu += 1) {
+      cells.push(make('td', cpu === line.cpu ? { class: line.kind } : {}, cpu === line.cpu ? line.text : ''));
+    }
+    return make('tr', {}, cells);
+  }
+
+  function stepper(answer) {
+    const run = answer.interleaving;
+    const numbers = new Map(run.lines.filter((l) => l.kind === 'step').map((l) => [l.step, l]));
+    const body = make('tbody', {});
+    const now = make('div', { class: 'now', role: 'status', 'aria-live': 'polite' });
+    const graph = make('div', { class: 'graph' });
+    const all = make('input', { type: 'checkbox', class: 'all' });
+    const slider = make('input', { type: 'range', min: 0, max: run.steps, value: 0, 'aria-label': 'step' });
+    const button = (text, label, act) => {
+      const b = make('button', { type: 'button', 'aria-label': label, title: label }, text);
+      b.addEventListener('click', act);
+      return b;
+    };
+    let rows = [];
+    let stops = [];
+    let count = 0; // Steps that are made.
+
+    function draw() {
+      rows = drawn(run, all.checked).map((line) => ({ line, tr: columnRow(run, line) }));
+      stops = [0, ...rows.filter((r) => r.line.kind === 'step').map((r) => r.line.step + 1)];
+      body.replaceChildren(...rows.map((r) => r.tr));
+      go(count);
+    }
+
+    function go(to) {
+      count = Math.max(0, Math.min(run.steps, to));
+      slider.value = String(count);
+      let current = null;
+      for (const { line, tr } of rows) {
+        tr.classList.toggle('later', line.step === undefined ? count < run.steps : line.step >= count);
+        tr.removeAttribute('aria-current');
+        if (line.kind === 'step' && line.step === count - 1) current = tr;
+      }
+      if (current) {
+        current.setAttribute('aria-current', 'step');
+        current.scrollIntoView({ block: 'nearest' });
+      }
+      tell();
+      first.disabled = back.disabled = count === 0;
+      last.disabled = forward.disabled = count === run.steps;
+    }
+
+    function tell() {
+      const step = numbers.get(count - 1);
+      const after = run.point_of_no_return !== null && count > run.point_of_no_return
+        ? make('strong', {}, ' Behind the point of no return.') : null;
+      now.replaceChildren(make('p', {}, `Step ${count} of ${run.steps}`,
+        step ? `: CPU ${step.cpu}, ${step.text} in ${step.code.function}, ` : ', before the first step.',
+        step ? location(step.code) : null, after));
+      const before = stateAfter(run, count - 1);
+      const here = stateAfter(run, count);
+      graph.replaceChildren(make('h4', {}, 'Locks'), lockList(here.locks),
+        count ? objectTable(here, count === 1 ? here : before) : make('p', { class: 'dim' }, 'The objects are shown from the first step on.'));
+    }
+
+    const next = () => go(stops.find((s) => s > count) ?? run.steps);
+    const previous = () => go(stops.filter((s) => s < count).pop() ?? 0);
+    const first = button('|<', 'to the begin', () => go(0));
+    const back = button('<', 'step back', previous);
+    const forward = button('>', 'step forward', next);
+    const last = button('>|', 'to the end', () => go(run.steps));
+    const point = run.point_of_no_return === null ? null
+      : button('point of no return', `to the point of no return, step ${run.point_of_no_return + 1}`,
+        () => go(run.point_of_no_return + 1));
+    slider.addEventListener('input', () => go(Number(slider.value)));
+    all.addEventListener('change', draw);
+    keys = { ArrowRight: next, ArrowLeft: previous, Home: () => go(0), End: () => go(run.steps) };
+    const heads = [];
+    for (let cpu = 0; cpu < run.cpus; cpu += 1) heads.push(make('th', { scope: 'col' }, `CPU ${cpu}`));
+    draw();
+    return make('section', { class: 'interleaving', 'aria-label': 'Interleaving' },
+      make('p', {}, 'Replay: ', make('code', {}, run.replay)),
+      make('div', { class: 'controls' }, first, back, forward, last, point, slider,
+        make('label', {}, all, ' every step'),
+        make('span', { class: 'dim' }, 'arrow keys, Home, End')),
+      now,
+      make('div', { class: 'stepper' },
+        make('table', { class: 'columns code' }, make('thead', {}, make('tr', {}, heads)), body), graph),
+      make('details', {}, make('summary', {}, 'As text for a mail'), make('pre', {}, run.text)));
+  }
+
+  document.addEventListener('keydown', (event) => {
+    const act = keys && keys[event.key];
+    const into = event.target;
+    const writes = into instanceof HTMLElement && into.matches('input:not([type=checkbox]), select, textarea');
+    if (!act || (writes && into.type !== 'range') || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    act();
+  });
+
+  // ---- which part is shown ----
+
+  const views = Array.from(document.querySelectorAll('.view'));
+
+  function show() {
+    const [part, name, revision] = decodeParts(window.location.hash.slice(1));
+    const scenario = part === 'race' && data.scenarios.find((s) => s.name === name);
+    const id = scenario ? 'race' : views.some((v) => v.id === part && part !== 'race') ? part : 'verdicts';
+    keys = null;
+    byId('race').replaceChildren(...(scenario ? racePage(scenario, revision).filter(Boolean) : []));
+    for (const view of views) view.hidden = view.id !== id;
+    for (const a of document.querySelectorAll('nav a')) {
+      if (a.getAttribute('href') === `#${id}`) a.setAttribute('aria-current', 'page');
+      else a.removeAttribute('aria-current');
+    }
+    document.title = `iommufd-testbed: ${scenario ? name : id}`;
+    if (scenario) byId('race').querySelector('h2').focus({ preventScroll: true });
+    window.scrollTo(0, 0);
+  }
+
+  function decodeParts(hash) {
+    try {
+      return hash.split('/').map(decodeURIComponent);
+    } catch (e) {
+      return [];
+    }
+  }
+
+  for (const id of ['search', 'kind', 'verdict', 'row']) byId(id).addEventListener('input', filter);
+  document.querySelector('.filters').addEventListener('submit', (event) => event.preventDefault());
+  document.querySelector('.skip').addEventListener('click', (event) => {
+    event.preventDefault();
+    byId('main').focus();
+  });
+  window.addEventListener('hashchange', show);
+  filter();
+  show();
+})();

@@ -1,0 +1,182 @@
+//! `report`, as a user meets it: what stands in its three formats, that it is the same each time,
+//! and what happens where it cannot be written. `tests/browser.rs` opens the page.
+
+mod support;
+
+use reports::report::{Interleaving, Report, FORMAT};
+use std::fs;
+use std::process::{Command, Output};
+use support::{exits, run, stderr, stdout, with_race};
+use tempfile::TempDir;
+
+const FAST: [&str; 6] = ["report", "my_race.toml", "--explorer", "dpor", "--jobs", "1"];
+
+fn report(dir: &TempDir, more: &[&str]) -> Output {
+    run(dir.path(), &[&FAST[..], more].concat())
+}
+
+fn small() -> Report {
+    let dir = with_race(&[]);
+    let output = report(&dir, &["--format", "json", "--no-sweep"]);
+    exits(&output, 0);
+    serde_json::from_str(stdout(&output)).expect("a report")
+}
+
+fn failing(report: &Report) -> &Interleaving {
+    let answers = &report.scenarios[0].answers;
+    answers[1].interleaving.as_ref().expect("the twin fails")
+}
+
+#[test]
+fn json_has_the_run_and_its_failure() {
+    let report = small();
+    assert_eq!((report.format, report.exit, report.scenarios.len()), (FORMAT, 0, 1));
+    let answers = &report.scenarios[0].answers;
+    let said: Vec<String> =
+        answers.iter().map(|a| format!("{} {}", a.revision, a.verdict)).collect();
+    assert_eq!(said, ["linux_6_13 Never", "linux_6_13_without_xa_cmpxchg Sometimes"]);
+    assert!(answers[0].interleaving.is_none(), "nothing fails there");
+    assert!(answers.iter().flat_map(|a| &a.observations).all(|o| o.milliseconds.is_none()));
+
+    let run = failing(&report);
+    assert_eq!(run.cpus, 2);
+    assert_eq!(run.splat, "viommu->vdevs[0x99] lost a live vDEVICE");
+    let steps: Vec<usize> =
+        run.lines.iter().filter(|l| l.kind == "step").filter_map(|l| l.step).collect();
+    assert_eq!(steps, (0..run.steps).collect::<Vec<_>>(), "each step once, in order");
+    let point = run.point_of_no_return.expect("dpor finds it");
+    let rulers = run.lines.iter().filter(|l| l.kind == "ruler" && l.step == Some(point));
+    assert_eq!(rulers.count(), 1, "it is marked once");
+}
+
+/// The changes add up to the objects and locks that `replay --graph` prints.
+#[test]
+fn the_stepper_follows_objects_and_locks() {
+    let report = small();
+    let run = failing(&report);
+    assert_eq!(run.changes[0].step, 0, "what the setup made is there from the first step on");
+    let viommu = run.changes[0].set.iter().find(|o| o.name == "viommu0").expect("it is live");
+    assert!(
+        viommu.id.is_some() && viommu.fields.iter().any(|(f, _)| f == "obj.users"),
+        "{viommu:?}"
+    );
+    let freed = run.changes.iter().flat_map(|c| &c.freed).count();
+    assert!(freed > 0, "something is freed");
+    let locks: Vec<_> = run.changes.iter().filter_map(|c| c.locks.as_ref()).collect();
+    assert!(locks.iter().any(|l| !l.is_empty()) && locks.last().is_some_and(|l| l.is_empty()));
+    for line in run.lines.iter().filter_map(|l| l.code.as_ref()) {
+        let path = support::root().join(&line.file);
+        let source = fs::read_to_string(&path).expect("the file of the model is there");
+        assert!(source.lines().count() >= line.line as usize, "{}:{}", line.file, line.line);
+    }
+}
+
+#[test]
+fn html_is_one_file_that_loads_nothing() {
+    let dir = with_race(&[]);
+    let output = report(&dir, &["-o", "report.html"]);
+    exits(&output, 0);
+    assert_eq!(stdout(&output), "", "it went to the file");
+    let page = fs::read_to_string(dir.path().join("report.html")).expect("it is written");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("default-src 'none'"));
+    for load in ["src=\"http", "href=\"http", "<link rel=\"stylesheet", "@import", "<iframe"] {
+        let ours =
+            page.match_indices(load).filter(|(at, _)| !page[*at..].starts_with("href=\"https://"));
+        assert_eq!(ours.count(), 0, "{load}");
+    }
+    assert!(page.contains("my_race") && page.contains("What a batch or a queue type buys"));
+    assert_eq!(page.matches("data:image/svg+xml,").count(), 7, "a plot per question");
+    assert_eq!(page.matches("</script>").count(), 2, "the island and the script");
+}
+
+#[test]
+fn hostile_texts_stay_texts() {
+    let evil = "</script><script>document.title='x'</script><img src=x onerror=alert(1)>";
+    let dir = with_race(&[("a doubt of mine", evil)]);
+    let output = report(&dir, &["--no-sweep"]);
+    exits(&output, 0);
+    let page = stdout(&output);
+    assert_eq!(page.matches("</script>").count(), 2, "the island and the script");
+    assert!(!page.contains("<img src=x"));
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes() {
+    let dir = with_race(&[]);
+    for format in ["html", "markdown", "json"] {
+        let once = report(&dir, &["--no-sweep", "--format", format]);
+        exits(&once, 0);
+        let again = report(&dir, &["--no-sweep", "--format", format, "--quiet"]);
+        assert!(once.stdout == again.stdout, "{format} differs");
+    }
+    let timed = report(&dir, &["--no-sweep", "--format", "json", "--times"]);
+    let timed: Report = serde_json::from_str(stdout(&timed)).expect("a report");
+    let observations =
+        timed.scenarios.iter().flat_map(|s| &s.answers).flat_map(|a| &a.observations);
+    assert!(observations.into_iter().all(|o| o.milliseconds.is_some()));
+}
+
+#[test]
+fn markdown_has_the_table_the_columns_and_the_findings() {
+    let dir = with_race(&[]);
+    let output = report(&dir, &["--no-sweep", "--format", "markdown"]);
+    exits(&output, 0);
+    let page = stdout(&output);
+    for line in
+        ["| my_race | linux_6_13 | Never | 0 / ", "\nCPU 0 ", "# Findings", "# How well the cost"]
+    {
+        assert!(page.contains(line), "{line}");
+    }
+}
+
+#[test]
+fn the_exit_code_is_that_of_the_run() {
+    let dir =
+        with_race(&[("{ sometimes = \"viommu->vdevs[0x99] lost a live vDEVICE\" }", "\"Never\"")]);
+    let output = report(&dir, &["--no-sweep", "-o", "r.html"]);
+    exits(&output, 1);
+    let page = fs::read_to_string(dir.path().join("r.html")).expect("it is written all the same");
+    assert!(page.contains("Not as recorded"), "what differs comes first");
+}
+
+#[test]
+fn places_that_cannot_be_written_are_errors_before_the_run() {
+    let dir = with_race(&[]);
+    fs::write(dir.path().join("file"), "x").expect("writable");
+    for (place, words) in [
+        ("none/report.html", "there is no directory none"),
+        ("file/report.html", "there is no directory file"),
+        (".", "is a directory"),
+    ] {
+        let output = report(&dir, &["-o", place]);
+        exits(&output, 2);
+        assert!(stderr(&output).contains(words), "{place}: {}", stderr(&output));
+    }
+    let output = report(&dir, &["--sources", "javascript:alert(1)//"]);
+    exits(&output, 2);
+}
+
+/// A disk that is full while the report is written: the old report stays, nothing is left over.
+#[test]
+fn a_full_disk_leaves_the_old_report() {
+    let dir = with_race(&[]);
+    fs::write(dir.path().join("report.html"), "the old one").expect("writable");
+    // A limit of 8 blocks of 512 or 1,024 bytes, and a write that fails instead of a signal.
+    let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_iommufd-testbed")])
+        .args(FAST)
+        .args(["--no-sweep", "-o", "report.html"])
+        .current_dir(dir.path())
+        .output()
+        .expect("a shell");
+    exits(&output, 2);
+    assert!(stderr(&output).contains("cannot write report.html"), "{}", stderr(&output));
+    let left: Vec<_> =
+        fs::read_dir(dir.path()).expect("a directory").filter_map(Result::ok).collect();
+    assert_eq!(left.len(), 2, "the scenario and the report: {left:?}");
+    assert_eq!(
+        fs::read_to_string(dir.path().join("report.html")).expect("it is there"),
+        "the old one"
+    );
+}
