@@ -38,8 +38,11 @@ use crate::iommufd::ioas::{
 };
 use crate::iommufd::main::linux_6_17::{iommufd_fops_vma_close, VmArea};
 use crate::iommufd::main::{fput, iommufd_fops_open};
-use crate::iommufd::objects::{Device, File, Object};
+use crate::iommufd::objects::{Device, File, Object, SelftestAccess};
 use crate::iommufd::revision::Revision;
+use crate::iommufd::selftest::access::{
+    iommufd_test_access_rw, iommufd_test_access_rw_check, iommufd_test_create_access,
+};
 use crate::iommufd::selftest::{
     iommufd_test_md_check_iotlb, iommufd_test_mock_domain, iommufd_test_mock_domain_replace,
     HWPT_DATA_LEN,
@@ -743,6 +746,21 @@ impl World {
                 exists(check, Errno::EOPNOTSUPP, |f| f(ucmd, args[0], args[1], args[2])).into()
             }
             Call::CheckIotlb => iommufd_test_md_check_iotlb(ucmd, args[0], args[1], args[2]).into(),
+            Call::CreateAccess => self.create_access(ucmd, args),
+            Call::AccessReplaceIoas => {
+                let replace = rev.iommufd_test_access_replace_ioas;
+                exists(replace, Errno::EOPNOTSUPP, |f| {
+                    self.with_access(args[0], |staccess| f(staccess, args[1]))
+                })
+                .into()
+            }
+            Call::AccessRw => {
+                let rw =
+                    |staccess| iommufd_test_access_rw(ucmd, staccess, args[1], args[2], args[3]);
+                iommufd_test_access_rw_check(args[2], args[3])
+                    .and_then(|()| self.with_access(args[0], rw))
+                    .into()
+            }
             Call::MockDomainReplace => {
                 iommufd_test_mock_domain_replace(ucmd, args[0], args[1]).into()
             }
@@ -773,6 +791,28 @@ impl World {
                 entry_num: None,
             },
         }
+    }
+
+    /// fd_install() of a new access's file, and the answer.
+    fn create_access(&self, ucmd: &Ucmd, args: &Args) -> Answer {
+        let installed = iommufd_test_create_access(ucmd, args[0], args[1])
+            .and_then(|filp| self.fd_install(filp));
+        match installed {
+            Err(e) => Err::<(), _>(e).into(),
+            Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },
+        }
+    }
+
+    /// `iommufd_access_get()`: finds the access behind a descriptor, and holds its file.
+    fn with_access(
+        &self,
+        fd: u64,
+        f: impl FnOnce(Ptr<SelftestAccess>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let filp = self.fdget(fd as usize).map_err(|_| Errno::EBADFD)?;
+        let ret = filp.staccess.peek().ok_or(Errno::EBADFD).and_then(f);
+        self.fdput(filp);
+        ret
     }
 
     fn mmap(&self, filp: Ptr<File>, step: &Step) -> Result<Answer, Skipped> {
@@ -993,9 +1033,7 @@ impl Value {
 impl Guest for World {
     fn setup(&self) {
         self.make_pdevs();
-        let opens = all_steps(&self.program)
-            .filter(|s| matches!(s.call, Call::Open | Call::FaultAlloc | Call::VeventqAlloc))
-            .count();
+        let opens = all_steps(&self.program).filter(|s| opens_file(s.call)).count();
         let files = immortal(|owner| Files {
             file_lock: Spinlock::new(owner.field("file_lock")),
             fd: (0..=opens).map(|_| Plain::new(owner.field("fd"), None)).collect(),
@@ -1085,6 +1123,11 @@ fn has_ioctl(rev: &Revision, call: Call) -> bool {
         Call::HwQueueAlloc => rev.iommufd_hw_queue_alloc_ioctl.is_some(),
         _ => true,
     }
+}
+
+/// Whether a call gives out a descriptor.
+fn opens_file(call: Call) -> bool {
+    signature(call).outs.iter().any(|out| out.kind == ArgKind::File)
 }
 
 /// What a call that succeeded gave out, against what the program expects of it.

@@ -65,6 +65,8 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_viommu_find_dev: driver::iommufd_viommu_find_dev,
     mock_domain_nop_attach: selftest::mock_domain_nop_attach,
     iommufd_test_trigger_vevent: None,
+    iommufd_test_access_replace_ioas: Some(selftest::access::iommufd_test_access_replace_ioas),
+    iommufd_test_syz_conv_iova: selftest::access::iommufd_test_syz_conv_iova,
     iommufd_viommu_report_event: eventq::iommufd_viommu_report_event,
     iommufd_device_pre_destroy: None,
     iommufd_vdevice_abort: None,
@@ -110,6 +112,7 @@ pub const LINUX_6_7: Revision = Revision {
             "6f9c4d8c468c189d6dc470324bd52955f8aa0a10, bd7a282650b8beb57bc9d19bfcb714b1ccae843a",
     },
     iommufd_fault_alloc: None,
+    iommufd_test_syz_conv_iova: selftest::access::iommufd_test_syz_conv_iova_unlocked,
     ..LINUX_6_12
 };
 
@@ -145,6 +148,7 @@ pub const LINUX_6_4: Revision = Revision {
     iommufd_object_destroy_user: main::linux_6_4::iommufd_object_destroy_user,
     iommufd_object_put_and_try_destroy: main::linux_6_4::iommufd_object_put_and_try_destroy,
     iommufd_destroy: main::linux_6_4::iommufd_destroy,
+    iommufd_test_access_replace_ioas: None,
     ..LINUX_6_6
 };
 

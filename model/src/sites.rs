@@ -64,6 +64,7 @@ sources![
     "iommufd/main/without_xa_lock_in_get.rs",
     "iommufd/objects.rs",
     "iommufd/selftest.rs",
+    "iommufd/selftest/access.rs",
     "iommufd/selftest/linux_6_15.rs",
     "iommufd/selftest/linux_6_17.rs",
     "iommufd/selftest/linux_7_3.rs",

@@ -1,20 +1,68 @@
-//! drivers/iommu/iommufd/device.c: accesses that iommufd itself makes, to pin the memory behind an
-//! IOVA for a HW queue (6.17+).
+//! drivers/iommu/iommufd/device.c: accesses, which reach the memory behind an IOVA without a device.
 //!
-//! An internal access has no driver that could let go of the memory: the areas that it pins are
-//! locked, and an unmap of them answers -EBUSY. It is an object, so it takes an id, but nobody can
-//! destroy it by that id: its creator holds `users`.
+//! A driver makes one for a device that it emulates (VFIO's mdev; here the mock driver), attaches
+//! it to an IOAS and lets go of the memory when `unmap` asks it to. iommufd makes one itself to pin
+//! the memory of a HW queue (6.17+): an internal access. It has no driver that could let go: the
+//! areas that it pins are locked, and an unmap of them answers -EBUSY.
 //!
-//! Source: reference/iommufd.md 2.7, 2.9.1; commits 1c26c3bbdee1, 27b77ea5feaa.
+//! An access is an object, so it takes an id, but nobody can destroy it by that id: its creator
+//! holds `users`. That of a driver holds the file, too.
+//!
+//! Source: reference/iommufd.md 1.3, 2.7, 2.9.1, R-D7; commits 1c26c3bbdee1, 27b77ea5feaa. The
+//! order of `iommufd_access_change_ioas()` is from memory of 6.6 and later; 6.4 and 6.5, which
+//! could not replace, are given the same text.
 
 use uapi::Errno;
 
-use crate::iommufd::io_pagetable::{iopt_lock_areas, iopt_unlock_areas};
-use crate::iommufd::main::{_iommufd_object_alloc, iommufd_object_destroy_user};
-use crate::iommufd::objects::{obj_of, to, Access, Ictx, Ioas, Object, Type};
+use crate::iommufd::io_pagetable::{iopt_lock_areas, iopt_read_areas, iopt_unlock_areas};
+use crate::iommufd::main::{
+    _iommufd_object_alloc, iommufd_ctx_get, iommufd_ctx_put, iommufd_object_destroy_user,
+};
+use crate::iommufd::objects::{obj_of, to, Access, Ictx, Ioas, Object, SelftestAccess, Type};
+use crate::iommufd::selftest::access::iommufd_test_access_unmap;
 use crate::linux::mutex::{lockdep_assert_held, mutex_lock, mutex_unlock, Mutex};
 use crate::linux::refcount::{refcount_dec, refcount_inc};
 use crate::linux::slab::{Plain, Ptr};
+use crate::linux::warn::warn_on;
+
+/// Part of `iommufd_access_create()` and `iommufd_access_create_internal()`: all but the finalize.
+fn __iommufd_access_create(ictx: Ptr<Ictx>) -> Result<Ptr<Access>, Errno> {
+    let access = _iommufd_object_alloc(ictx, Type::Access, |owner, obj| Access {
+        obj,
+        ictx: Plain::new(owner.field("ictx"), None),
+        ioas: Plain::new(owner.field("ioas"), None),
+        ioas_unpin: Plain::new(owner.field("ioas_unpin"), None),
+        ioas_lock: Mutex::new(owner.field("ioas_lock")),
+        data: Plain::new(owner.field("data"), None),
+    })?;
+    // The creator is a user until iommufd_access_destroy().
+    refcount_inc(&access.obj.users);
+    Ok(access)
+}
+
+/// `iommufd_access_create()`: for a driver.
+///
+/// # Errors
+///
+/// As `_iommufd_object_alloc()`.
+pub fn iommufd_access_create(
+    ictx: Ptr<Ictx>,
+    data: Ptr<SelftestAccess>,
+) -> Result<Ptr<Access>, Errno> {
+    let access = __iommufd_access_create(ictx)?;
+    access.data.store(Some(data));
+    access.ictx.store(Some(ictx));
+    iommufd_ctx_get(ictx);
+    (ictx.rev.iommufd_object_finalize)(ictx, obj_of(access));
+    Ok(access)
+}
+
+/// `iommufd_access_destroy()`
+pub fn iommufd_access_destroy(access: Ptr<Access>) {
+    if let Some(ictx) = access.ictx.load() {
+        iommufd_object_destroy_user(ictx, obj_of(access));
+    }
+}
 
 /// `iommufd_access_create_internal()`
 ///
@@ -22,13 +70,7 @@ use crate::linux::slab::{Plain, Ptr};
 ///
 /// As `_iommufd_object_alloc()`.
 pub fn iommufd_access_create_internal(ictx: Ptr<Ictx>) -> Result<Ptr<Access>, Errno> {
-    let access = _iommufd_object_alloc(ictx, Type::Access, |owner, obj| Access {
-        obj,
-        ioas: Plain::new(owner.field("ioas"), None),
-        ioas_lock: Mutex::new(owner.field("ioas_lock")),
-    })?;
-    // The creator is a user until iommufd_access_destroy_internal().
-    refcount_inc(&access.obj.users);
+    let access = __iommufd_access_create(ictx)?;
     (ictx.rev.iommufd_object_finalize)(ictx, obj_of(access));
     Ok(access)
 }
@@ -38,19 +80,96 @@ pub fn iommufd_access_destroy_internal(ictx: Ptr<Ictx>, access: Ptr<Access>) {
     iommufd_object_destroy_user(ictx, obj_of(access));
 }
 
-/// `iommufd_access_change_ioas()`: under `ioas_lock`. The list of accesses of the IOAS is not
-/// modelled: it is what an unmap asks, and an internal access always refuses.
-fn iommufd_access_change_ioas(access: Ptr<Access>, new_ioas: Option<Ptr<Ioas>>) {
+fn same(one: Option<Ptr<Ioas>>, other: Option<Ptr<Ioas>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is(other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+/// `iommufd_access_change_ioas()`: under `ioas_lock`, which it gives up while the driver lets go
+/// of the memory. The list of accesses of the IOAS is not modelled: it is what an unmap asks, and
+/// no driver has pinned anything.
+///
+/// # Errors
+///
+/// -EBUSY if somebody else is moving the access.
+fn iommufd_access_change_ioas(
+    access: Ptr<Access>,
+    new_ioas: Option<Ptr<Ioas>>,
+) -> Result<(), Errno> {
     lockdep_assert_held(&access.ioas_lock);
     let cur_ioas = access.ioas.load();
 
+    // Somebody moves it, and has given the lock up for the driver.
+    if !same(cur_ioas, access.ioas_unpin.load()) {
+        return Err(Errno::EBUSY);
+    }
+    if same(cur_ioas, new_ioas) {
+        return Ok(());
+    }
+
+    // Nobody may pin from here on; whoever did can still unpin, by ioas_unpin.
+    access.ioas.store(None);
     if let Some(new_ioas) = new_ioas {
         refcount_inc(&new_ioas.obj.users);
     }
-    access.ioas.store(new_ioas);
     if let Some(cur_ioas) = cur_ioas {
+        if access.data.peek().is_some() {
+            mutex_unlock(&access.ioas_lock);
+            iommufd_test_access_unmap(access);
+            mutex_lock(&access.ioas_lock);
+        }
         refcount_dec(&cur_ioas.obj.users);
     }
+    access.ioas.store(new_ioas);
+    access.ioas_unpin.store(new_ioas);
+    Ok(())
+}
+
+/// `iommufd_access_change_ioas_id()`
+///
+/// # Errors
+///
+/// -ENOENT, and as `iommufd_access_change_ioas()`.
+fn iommufd_access_change_ioas_id(access: Ptr<Access>, id: u64) -> Result<(), Errno> {
+    let Some(ictx) = access.ictx.peek() else { return Err(Errno::EINVAL) };
+    let ioas = to::<Ioas>((ictx.rev.iommufd_get_object)(ictx, id, Type::Ioas)?);
+    let ret = iommufd_access_change_ioas(access, Some(ioas));
+    (ictx.rev.iommufd_put_object)(ictx, obj_of(ioas));
+    ret
+}
+
+/// `iommufd_access_attach()`
+///
+/// # Errors
+///
+/// -EINVAL if it is attached already, -ENOENT.
+pub fn iommufd_access_attach(access: Ptr<Access>, ioas_id: u64) -> Result<(), Errno> {
+    mutex_lock(&access.ioas_lock);
+    let ret = if warn_on(access.ioas.load().is_some() || access.ioas_unpin.load().is_some()) {
+        Err(Errno::EINVAL)
+    } else {
+        iommufd_access_change_ioas_id(access, ioas_id)
+    };
+    mutex_unlock(&access.ioas_lock);
+    ret
+}
+
+/// `iommufd_access_replace()`
+///
+/// # Errors
+///
+/// -ENOENT if it is not attached, and as `iommufd_access_change_ioas_id()`.
+pub fn iommufd_access_replace(access: Ptr<Access>, ioas_id: u64) -> Result<(), Errno> {
+    mutex_lock(&access.ioas_lock);
+    let ret = if access.ioas.load().is_none() {
+        Err(Errno::ENOENT)
+    } else {
+        iommufd_access_change_ioas_id(access, ioas_id)
+    };
+    mutex_unlock(&access.ioas_lock);
+    ret
 }
 
 /// `iommufd_access_attach_internal()`
@@ -63,8 +182,7 @@ pub fn iommufd_access_attach_internal(access: Ptr<Access>, ioas: Ptr<Ioas>) -> R
     let ret = if access.ioas.load().is_some() {
         Err(Errno::EINVAL)
     } else {
-        iommufd_access_change_ioas(access, Some(ioas));
-        Ok(())
+        iommufd_access_change_ioas(access, Some(ioas))
     };
     mutex_unlock(&access.ioas_lock);
     ret
@@ -74,7 +192,7 @@ pub fn iommufd_access_attach_internal(access: Ptr<Access>, ioas: Ptr<Ioas>) -> R
 pub fn iommufd_access_detach_internal(access: Ptr<Access>) {
     mutex_lock(&access.ioas_lock);
     if access.ioas.load().is_some() {
-        iommufd_access_change_ioas(access, None);
+        warn_on(iommufd_access_change_ioas(access, None).is_err());
     }
     mutex_unlock(&access.ioas_lock);
 }
@@ -103,7 +221,32 @@ pub fn iommufd_access_unpin_pages(access: Ptr<Access>, iova: u64, length: u64) {
     mutex_unlock(&access.ioas_lock);
 }
 
+/// `iommufd_access_rw()`: what it reads or writes has no contents here.
+///
+/// # Errors
+///
+/// -EINVAL for no bytes, -EOVERFLOW, -ENOENT if a part of the range is not mapped.
+pub fn iommufd_access_rw(access: Ptr<Access>, iova: u64, length: u64) -> Result<(), Errno> {
+    if length == 0 {
+        return Err(Errno::EINVAL);
+    }
+    iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+
+    mutex_lock(&access.ioas_lock);
+    let ret = match access.ioas.load() {
+        None => Err(Errno::ENOENT),
+        Some(ioas) => iopt_read_areas(&ioas.iopt, iova, length),
+    };
+    mutex_unlock(&access.ioas_lock);
+    ret
+}
+
 /// `iommufd_access_destroy_object()`
 pub fn iommufd_access_destroy_object(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
-    iommufd_access_detach_internal(to::<Access>(obj));
+    let access = to::<Access>(obj);
+
+    iommufd_access_detach_internal(access);
+    if let Some(ictx) = access.ictx.load() {
+        iommufd_ctx_put(ictx);
+    }
 }

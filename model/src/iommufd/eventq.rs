@@ -23,7 +23,7 @@ use crate::iommufd::objects::{
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::list::{list_add, list_add_tail, list_del_init, list_entry, ListHead};
 use crate::linux::mutex::Mutex;
-use crate::linux::refcount::{refcount_dec, refcount_inc, Refcount};
+use crate::linux::refcount::{refcount_dec, refcount_inc};
 use crate::linux::rwsem::{down_read, down_write, lockdep_assert_held_write, up_read, up_write};
 use crate::linux::slab::{kfree, kzalloc, kzalloc_atomic, Owner, Plain, Ptr};
 use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
@@ -114,11 +114,8 @@ fn eventq_file_init(
     obj: Ptr<Object>,
 ) -> Result<Ptr<File>, Errno> {
     // anon_inode_getfile()
-    let filp = kzalloc(|owner| File {
-        f_count: Refcount::new(owner.field("f_count"), 1),
-        ictx: Plain::new(owner.field("private_data"), None),
-        eventq: Plain::new(owner.field("private_data"), Some(obj)),
-    })?;
+    let filp = kzalloc(File::new)?;
+    filp.eventq.init(Some(obj));
     common.ictx.store(Some(ictx));
     iommufd_ctx_get(ictx);
     common.filp.store(Some(filp));

@@ -294,40 +294,69 @@ pub fn iopt_destroy_table(iopt: &IoPagetable) {
     warn_on(!iopt.domains.peek().is_empty());
 }
 
+/// `iopt_for_each_contig_area()`: the areas of the range, which is mapped without a hole. The caller
+/// holds `iova_rwsem`.
+///
+/// # Errors
+///
+/// -ENOENT if a part of the range is not mapped, -EOVERFLOW.
+fn iopt_contig_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<Vec<Ptr<Area>>, Errno> {
+    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+    let mut areas = Vec::new();
+    let mut at = iova;
+    loop {
+        let area = iopt_area_iter_first(iopt, at, at).ok_or(Errno::ENOENT)?;
+        if !area.pages.load() {
+            return Err(Errno::ENOENT);
+        }
+        areas.push(area);
+        if area.last() >= last {
+            return Ok(areas);
+        }
+        at = area.last() + 1;
+    }
+}
+
 /// Part of `iommufd_access_pin_pages()`: every area of the range is mapped and stays so.
 ///
 /// # Errors
 ///
 /// -ENOENT if a part of the range is not mapped.
 pub fn iopt_lock_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<(), Errno> {
-    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+    iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
 
     down_read(&iopt.iova_rwsem);
-    // iopt_for_each_contig_area()
-    let mut areas = Vec::new();
-    let mut at = iova;
-    let ret = loop {
-        let Some(area) = iopt_area_iter_first(iopt, at, at) else { break Err(Errno::ENOENT) };
-        if !area.pages.load() {
-            break Err(Errno::ENOENT);
-        }
-        areas.push(area);
-        if area.last() >= last {
-            break Ok(());
-        }
-        at = area.last() + 1;
-    };
-    if ret.is_ok() {
+    let ret = iopt_contig_areas(iopt, iova, length).map(|areas| {
         for area in areas {
             // iopt_area_add_access()
             mutex_lock(&area.pages_mutex);
             area.num_locks.store(area.num_locks.load() + 1);
             mutex_unlock(&area.pages_mutex);
         }
-    }
+    });
     // err_remove
     up_read(&iopt.iova_rwsem);
     ret
+}
+
+/// Part of `iommufd_access_rw()`: every area of the range is mapped.
+///
+/// # Errors
+///
+/// -ENOENT if a part of the range is not mapped.
+pub fn iopt_read_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<(), Errno> {
+    down_read(&iopt.iova_rwsem);
+    let ret = iopt_contig_areas(iopt, iova, length).map(|_| ());
+    up_read(&iopt.iova_rwsem);
+    ret
+}
+
+/// The IOVA of the first area, for the numbers of a fuzzer: `iommufd_test_syz_conv_iova()`.
+pub fn iopt_first_iova(iopt: &IoPagetable) -> Option<u64> {
+    down_read(&iopt.iova_rwsem);
+    let first = iopt_area_iter_first(iopt, 0, u64::MAX).map(|area| area.iova);
+    up_read(&iopt.iova_rwsem);
+    first
 }
 
 /// Part of `iommufd_access_unpin_pages()`

@@ -28,13 +28,13 @@ use uapi::Errno;
 use crate::iommufd::eventq::iommufd_eventq_fops_release;
 use crate::iommufd::objects::{File, HasObject, Ictx, Object, Type};
 use crate::iommufd::revision::Revision;
+use crate::iommufd::selftest::access::iommufd_test_staccess_release;
 use crate::linux::fault::should_fail;
-use crate::linux::refcount::Refcount;
 use crate::linux::refcount::{
     refcount_dec, refcount_dec_and_test, refcount_dec_if_one, refcount_inc, refcount_inc_not_zero,
     refcount_set,
 };
-use crate::linux::slab::{kfree, kzalloc, Owner, Plain, Ptr};
+use crate::linux::slab::{kfree, kzalloc, Owner, Ptr};
 use crate::linux::task_work::task_work_add;
 use crate::linux::wait::{wait_event_timeout, wake_up_interruptible_all, Condition};
 use crate::linux::warn::{oops_bad_entry, warn_on};
@@ -302,11 +302,7 @@ pub fn iommufd_destroy(ictx: Ptr<Ictx>, id: u64) -> Result<(), Errno> {
 ///
 /// -ENOMEM
 pub fn iommufd_fops_open(rev: &'static Revision) -> Result<Ptr<File>, Errno> {
-    let filp = kzalloc(|owner| File {
-        f_count: Refcount::new(owner.field("f_count"), 1),
-        ictx: Plain::new(owner.field("private_data"), None),
-        eventq: Plain::new(owner.field("private_data"), None),
-    })?;
+    let filp = kzalloc(File::new)?;
     match kzalloc(|owner| Ictx::new(owner, rev)) {
         Ok(ictx) => {
             ictx.file.init(Some(filp));
@@ -384,6 +380,8 @@ fn __fput(filp: Ptr<File>) {
         (ictx.rev.iommufd_fops_release)(filp);
     } else if let Some(obj) = filp.eventq.peek() {
         iommufd_eventq_fops_release(obj);
+    } else if let Some(staccess) = filp.staccess.peek() {
+        iommufd_test_staccess_release(staccess);
     }
     kfree(filp);
 }

@@ -121,7 +121,7 @@ has_object! {
     Veventq = "veventq", HwQueue = "hw_queue", Access = "access",
 }
 
-/// struct file of an iommufd or of an event queue, as far as its life goes.
+/// struct file of an iommufd, of an event queue or of an access, as far as its life goes.
 pub struct File {
     /// References: the descriptor, calls that are inside, bound devices.
     pub f_count: Refcount,
@@ -129,6 +129,20 @@ pub struct File {
     pub ictx: Plain<Option<Ptr<Ictx>>>,
     /// `file->private_data` of an event queue's file: the FAULT or VEVENTQ object.
     pub eventq: Plain<Option<Ptr<Object>>>,
+    /// `file->private_data` of a mock access's file.
+    pub staccess: Plain<Option<Ptr<SelftestAccess>>>,
+}
+
+impl File {
+    /// A file with one reference and nothing behind it.
+    pub fn new(owner: Owner) -> File {
+        File {
+            f_count: Refcount::new(owner.field("f_count"), 1),
+            ictx: Plain::new(owner.field("private_data"), None),
+            eventq: Plain::new(owner.field("private_data"), None),
+            staccess: Plain::new(owner.field("private_data"), None),
+        }
+    }
 }
 
 impl Struct for File {
@@ -438,14 +452,34 @@ pub struct HwQueue {
     pub index: Plain<Option<u32>>,
 }
 
-/// struct iommufd_access of iommufd itself: it does not hold the file.
+/// struct iommufd_access
 pub struct Access {
     /// Header.
     pub obj: Object,
+    /// Holds the file. None for an access of iommufd itself.
+    pub ictx: Plain<Option<Ptr<Ictx>>>,
     /// The IOAS that it is attached to; holds its users.
     pub ioas: Plain<Option<Ptr<Ioas>>>,
-    /// Protects `ioas`.
+    /// The same, but also while the access is being moved.
+    pub ioas_unpin: Plain<Option<Ptr<Ioas>>>,
+    /// Protects both.
     pub ioas_lock: Mutex,
+    /// The driver's part, `access->data`. None for an access of iommufd itself.
+    pub data: Plain<Option<Ptr<SelftestAccess>>>,
+}
+
+/// struct selftest_access: the mock driver's part of an access.
+pub struct SelftestAccess {
+    /// The access, once there is one; the driver holds its users.
+    pub access: Plain<Option<Ptr<Access>>>,
+    /// Its file.
+    pub file: Plain<Option<Ptr<File>>>,
+    /// Protects the list of pinned pages, which is always empty in the model.
+    pub lock: Spinlock,
+}
+
+impl Struct for SelftestAccess {
+    const NAME: &'static str = "staccess";
 }
 
 /// struct iommufd_mmap: something that can be mapped. Holds nothing; a mapping holds its owner.

@@ -12,7 +12,9 @@ use crate::iommufd::hw_queue::HwQueueAlloc;
 use crate::iommufd::ioas::ForgetIoas;
 use crate::iommufd::main::linux_6_17::VmArea;
 use crate::iommufd::main::Remove;
-use crate::iommufd::objects::{Device, File, Group, HwQueue, Ictx, Ioas, Object, Type, Viommu};
+use crate::iommufd::objects::{
+    Access, Device, File, Group, HwQueue, Ictx, Ioas, Object, SelftestAccess, Type, Viommu,
+};
 use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::viommu_v1::ViommuVdevId;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
@@ -69,6 +71,8 @@ pub type HwQueueDepend = fn(Ptr<Ictx>, Ptr<HwQueue>, Ptr<HwQueue>) -> Result<(),
 pub type FopsMmap = fn(Ptr<Ictx>, &VmArea) -> Result<Ptr<Object>, Errno>;
 /// `iommufd_test_trigger_vevent()`
 pub type TriggerVevent = fn(&Ucmd, u64, u64) -> Result<(), Errno>;
+/// `iommufd_test_access_replace_ioas()`
+pub type AccessReplaceIoas = fn(Ptr<SelftestAccess>, u64) -> Result<(), Errno>;
 /// Finds the file of an object that has one: `iommufd_object_ops[].file_offset`.
 pub type FileOffset = fn(Ptr<Object>) -> Option<Ptr<File>>;
 /// What the mock driver, and any driver, does when a device is attached to a domain, or to none.
@@ -153,6 +157,10 @@ pub struct Revision {
     pub mock_domain_nop_attach: Attach,
     /// IOMMU_TEST_OP_TRIGGER_VEVENT, if the mock driver has it.
     pub iommufd_test_trigger_vevent: Option<TriggerVevent>,
+    /// IOMMU_TEST_OP_ACCESS_REPLACE_IOAS, if the mock driver has it.
+    pub iommufd_test_access_replace_ioas: Option<AccessReplaceIoas>,
+    /// The IOVA that a fuzzer's number stands for.
+    pub iommufd_test_syz_conv_iova: fn(Ptr<Access>, u64) -> u64,
     /// Reports an event of a device to user space.
     pub iommufd_viommu_report_event: fn(Ptr<Viommu>, u64, u64) -> Result<(), Errno>,
     /// `iommufd_object_ops[IOMMUFD_OBJ_DEVICE].pre_destroy`

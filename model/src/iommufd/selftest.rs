@@ -5,6 +5,7 @@
 //!
 //! Source: reference/iommufd.md 2.4, 2.9, 5.1.
 
+pub mod access;
 pub mod linux_6_15;
 pub mod linux_6_17;
 pub mod linux_7_3;

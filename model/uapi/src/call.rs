@@ -117,6 +117,11 @@ pub const IOAS_MAP_WRITEABLE: u64 = 1 << 1;
 /// `IOMMU_IOAS_MAP_READABLE`
 pub const IOAS_MAP_READABLE: u64 = 1 << 2;
 
+/// `MOCK_ACCESS_RW_WRITE`
+pub const ACCESS_RW_WRITE: u64 = 1 << 0;
+/// `MOCK_FLAGS_ACCESS_SYZ`, `MOCK_ACCESS_RW_SYZ`: `iova` is a number that a fuzzer finds easily.
+pub const ACCESS_SYZ: u64 = 1 << 16;
+
 /// Names that a `Flags` or `Num` argument understands, by argument name.
 pub const FLAG_NAMES: &[(&str, &str, u64)] = &[
     ("flags", "NEST_PARENT", HWPT_ALLOC_NEST_PARENT),
@@ -126,6 +131,8 @@ pub const FLAG_NAMES: &[(&str, &str, u64)] = &[
     ("flags", "FIXED_IOVA", IOAS_MAP_FIXED_IOVA),
     ("flags", "WRITEABLE", IOAS_MAP_WRITEABLE),
     ("flags", "READABLE", IOAS_MAP_READABLE),
+    ("flags", "WRITE", ACCESS_RW_WRITE),
+    ("flags", "SYZ", ACCESS_SYZ),
     ("type", "SELFTEST", VIOMMU_TYPE_SELFTEST),
     ("type", "VEVENTQ_SELFTEST", VEVENTQ_TYPE_SELFTEST),
     ("type", "DEFAULT", 0),
@@ -201,6 +208,12 @@ pub enum Call {
     TriggerVevent,
     /// `IOMMU_TEST_OP_MD_CHECK_IOTLB`
     CheckIotlb,
+    /// `IOMMU_TEST_OP_CREATE_ACCESS`
+    CreateAccess,
+    /// `IOMMU_TEST_OP_ACCESS_REPLACE_IOAS`
+    AccessReplaceIoas,
+    /// `IOMMU_TEST_OP_ACCESS_RW`
+    AccessRw,
 }
 
 use ArgKind::{Device, Entries, File, Flags, Id, Mapping, Num, Pdev};
@@ -529,6 +542,35 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[],
         entry_num: false,
         doc: "The mock driver's IOMMU_TEST_OP_MD_CHECK_IOTLB: -EINVAL if the entry holds another value.",
+    },
+    Signature {
+        call: Call::CreateAccess,
+        name: "create_access",
+        args: &[req("ioas_id", Id), opt("flags", Flags, 0)],
+        outs: &[out("out_access_fd", File)],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_CREATE_ACCESS: an access of an IOAS, as VFIO makes for an emulated device, and its file.",
+    },
+    Signature {
+        call: Call::AccessReplaceIoas,
+        name: "access_replace_ioas",
+        args: &[req("access", File), req("ioas_id", Id)],
+        outs: &[],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_ACCESS_REPLACE_IOAS: the access goes to another IOAS (6.6+).",
+    },
+    Signature {
+        call: Call::AccessRw,
+        name: "access_rw",
+        args: &[
+            req("access", File),
+            req("iova", Num),
+            req("length", Num),
+            opt("flags", Flags, 0),
+        ],
+        outs: &[],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_ACCESS_RW: reads what is mapped there; with SYZ, `iova` counts from the first area.",
     },
 ];
 

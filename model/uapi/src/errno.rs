@@ -47,6 +47,7 @@ errnos! {
     ERANGE = 34, "Out of range.";
     EDEADLK = 35, "Resource deadlock would occur.";
     EOVERFLOW = 75, "Value too large.";
+    EBADFD = 77, "File descriptor in bad state.";
     EOPNOTSUPP = 95, "Operation not supported.";
     ETIMEDOUT = 110, "Timed out.";
 }
