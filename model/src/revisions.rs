@@ -112,7 +112,7 @@ pub const LINUX_6_7: Revision = Revision {
             "6f9c4d8c468c189d6dc470324bd52955f8aa0a10, bd7a282650b8beb57bc9d19bfcb714b1ccae843a",
     },
     iommufd_fault_alloc: None,
-    iommufd_test_syz_conv_iova: selftest::access::iommufd_test_syz_conv_iova_unlocked,
+    iommufd_test_syz_conv_iova: selftest::without_cf7c278::iommufd_test_syz_conv_iova,
     ..LINUX_6_12
 };
 

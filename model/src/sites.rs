@@ -70,6 +70,7 @@ sources![
     "iommufd/selftest/linux_7_3.rs",
     "iommufd/selftest/viommu_v1.rs",
     "iommufd/selftest/viommu_v2.rs",
+    "iommufd/selftest/without_cf7c278.rs",
     "iommufd/selftest/without_vdevs_lock.rs",
     "iommufd/ucmd.rs",
     "iommufd/viommu.rs",

@@ -11,6 +11,7 @@ pub mod linux_6_17;
 pub mod linux_7_3;
 pub mod viommu_v1;
 pub mod viommu_v2;
+pub mod without_cf7c278;
 pub mod without_vdevs_lock;
 
 use uapi::call::{

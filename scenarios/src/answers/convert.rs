@@ -9,6 +9,9 @@ use uapi::program::{Entry, FailNth, Operand, Program, Step, Sym};
 /// An id that no object has.
 const NOID: u64 = 0xffff_fff0;
 
+/// The name of an access's file that was recorded without one.
+const UNNAMED: &str = "access";
+
 /// The name of the file that is open from the start.
 const MAIN_FILE: &str = "fd";
 
@@ -33,6 +36,8 @@ pub enum Action {
 pub struct Converter {
     /// Names of files.
     syms: Vec<String>,
+    /// The file of the last access that was recorded without a name: its descriptor is no id.
+    unnamed: Option<Sym>,
     /// Ids by their names, as the kernel gave them out.
     ids: BTreeMap<String, u64>,
     /// Which operation gave an id out last.
@@ -247,11 +252,14 @@ impl Converter {
     /// The file that a file operation names, if it was ever created.
     fn named_file(&self, op: &Op, recorded: &Recorded) -> Option<Operand> {
         let mut names = op.args.iter().filter(|(_, to)| *to == To::File);
-        names.find_map(|(key, _)| recorded.arg(key)).and_then(|name| self.open_file(name))
+        let name = names.find_map(|(key, _)| recorded.arg(key))?;
+        self.open_file(name).or(self.unnamed.map(Operand::Sym))
     }
 
     fn open_file(&self, name: &str) -> Option<Operand> {
-        match self.syms.iter().position(|s| s == name) {
+        // An access has a file and no id that is told, so the file goes by its name alone, too.
+        let is = |sym: &String| sym == name || sym.strip_suffix(".fd") == Some(name);
+        match self.syms.iter().position(is) {
             Some(sym) => Some(Operand::Sym(sym as Sym)),
             None => (name == MAIN_FILE).then_some(Operand::Num(0)),
         }
@@ -271,6 +279,11 @@ impl Converter {
         let kept = !recorded.sweeps();
         let gives_file = kept && signature.outs.iter().any(|out| out.kind == ArgKind::File);
         let name = recorded.answer.out.first().map(|(name, _)| name.clone());
+        if name.is_none() && gives_file && signature.outs.len() == 1 {
+            let sym = self.sym(UNNAMED);
+            self.unnamed = Some(sym);
+            return vec![sym];
+        }
         match name {
             Some(name) if gives_file => signature
                 .outs

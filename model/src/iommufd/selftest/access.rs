@@ -191,11 +191,3 @@ pub fn iommufd_test_syz_conv_iova(access: Ptr<Access>, iova: u64) -> u64 {
     mutex_unlock(&access.ioas_lock);
     first.map_or(0, |first| first.wrapping_add(iova))
 }
-
-/// `iommufd_test_syz_conv_iova()` before cf7c2789822d: the IOAS is read without `ioas_lock`.
-pub fn iommufd_test_syz_conv_iova_unlocked(access: Ptr<Access>, iova: u64) -> u64 {
-    match access.ioas.load() {
-        Some(ioas) => iopt_first_iova(&ioas.iopt).map_or(0, |first| first.wrapping_add(iova)),
-        None => oops_null("access->ioas"),
-    }
-}
