@@ -104,6 +104,12 @@ impl Summary {
         for detail in &self.details {
             let _ = writeln!(text, "{detail}");
         }
+        text + &self.closing()
+    }
+
+    /// The last of them: how many verdicts are worth what.
+    pub fn closing(&self) -> String {
+        let mut text = String::new();
         let _ = write!(
             text,
             "{} verdicts as recorded, {} differ, {} out of budget",

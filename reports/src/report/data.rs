@@ -173,7 +173,7 @@ impl Report {
             testbed: env!("CARGO_PKG_VERSION").to_owned(),
             interrupted: summary.interrupted,
             exit: summary.exit().code(),
-            summary: summary.text(),
+            summary: summary.closing(),
             rows: rows.collect(),
             scenarios: scenarios?,
             sweep: None,
