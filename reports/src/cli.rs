@@ -5,6 +5,7 @@ use crate::catalogue;
 use crate::check::{Settings, BUDGET};
 use crate::columns::Steps;
 use crate::commands;
+use crate::files::Directory;
 use crate::mutate;
 use crate::output::complain;
 use crate::pairs;
@@ -14,13 +15,14 @@ use crate::sweep::{self, SweepOptions};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use scenarios::{Explorer, ScenarioError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    every verdict is the recorded one (replay: the interleaving ran)
-  1    a verdict differs (replay: the execution goes another way than the token says)
+  1    a verdict differs, or anything from --baseline (replay: the execution goes another way
+       than the token says)
   2    bad usage or a bad file
   3    out of budget before a verdict
   130  interrupted by Ctrl-C; what was finished is written out";
@@ -49,6 +51,7 @@ Exit codes:
 const SWEEP_EXIT_CODES: &str = "\
 Exit codes:
   0    answered
+  1    a figure is another than that of --baseline
   2    bad usage or a bad file
   130  interrupted by Ctrl-C; the questions that were answered are written out";
 
@@ -163,6 +166,12 @@ enum Command {
     },
     /// Print the JSON Schema of the scenario format.
     Schema,
+    /// Print the manual page, or write those of all commands.
+    Man {
+        /// Write iommufd-testbed.1 and a page per command into this directory.
+        #[arg(short = 'o', value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
     /// Print the completions for a shell.
     Completions {
         /// Which shell.
@@ -253,6 +262,10 @@ pub struct CheckOptions {
     /// Write verdicts.json, junit.xml and one file per failure into this directory.
     #[arg(short = 'o', value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Also compare with an earlier run, kept with `check --format json > FILE`. A change is
+    /// exit 1.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
     /// Only what differs, and the summary.
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -456,6 +469,7 @@ pub fn main() -> u8 {
         Some(Command::Sweep { options }) => sweep::sweep(&options),
         Some(Command::Report { what, options }) => report::report(&what, &options),
         Some(Command::Schema) => commands::schema(),
+        Some(Command::Man { output }) => man(output.as_deref()),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "iommufd-testbed", &mut script);
@@ -480,6 +494,31 @@ pub fn main() -> u8 {
             Exit::BadUsage.code()
         }
     }
+}
+
+/// `man`
+fn man(output: Option<&Path>) -> Result<Exit, Failed> {
+    let mut command = Cli::command();
+    command.build();
+    let page = |command: &clap::Command| {
+        let man = clap_mangen::Man::new(command.clone());
+        let mut text = Vec::new();
+        let file = man.get_filename();
+        let written = man.render(&mut text);
+        written.map_err(|e| Failed::usage(format!("cannot write {file}: {e}")))?;
+        Ok::<_, Failed>((file, String::from_utf8_lossy(&text).into_owned()))
+    };
+    let Some(directory) = output else {
+        crate::output::answer(&page(&command)?.1);
+        return Ok(Exit::AsRecorded);
+    };
+    let directory = Directory::open(directory).map_err(Failed::usage)?;
+    let commands = command.get_subcommands().filter(|c| !c.is_hide_set());
+    for command in std::iter::once(&command).chain(commands) {
+        let (file, text) = page(command)?;
+        directory.write(&file, &text).map_err(Failed::usage)?;
+    }
+    Ok(Exit::AsRecorded)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The commands `check`, `replay` and `schema`.
 
+use crate::baseline;
 use crate::check::{self, Answered, Question, Settings};
 use crate::cli::{CheckOptions, Failed, Format, RunOptions, Text};
 use crate::columns::Steps;
@@ -99,6 +100,8 @@ pub fn check(what: &[String], options: &CheckOptions) -> Result<Exit, Failed> {
     let questions = questions(what, &options.run)?;
     let output = options.output.as_deref().map(Directory::open).transpose();
     let output = output.map_err(Failed::usage)?;
+    let baseline = options.baseline.as_deref().map(baseline::verdicts).transpose();
+    let baseline = baseline.map_err(Failed::usage)?;
     interrupt::listen().map_err(Failed::usage)?;
 
     let settings = options.run.settings();
@@ -123,7 +126,18 @@ pub fn check(what: &[String], options: &CheckOptions) -> Result<Exit, Failed> {
     if !human && summary.exit() != Exit::AsRecorded {
         complain(&summary.text());
     }
-    Ok(summary.exit())
+    let Some(baseline) = baseline else { return Ok(summary.exit()) };
+    let comparison = baseline::compare(&baseline, &Verdicts::of(&answered, &summary));
+    let text = comparison.text("questions");
+    if human {
+        answer(&text);
+    } else {
+        complain(&text);
+    }
+    match (summary.exit(), comparison.changes.is_empty()) {
+        (Exit::AsRecorded, false) => Ok(Exit::Differs),
+        (exit, _) => Ok(exit),
+    }
 }
 
 /// A bug of the testbed, not of the user.

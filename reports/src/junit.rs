@@ -32,12 +32,21 @@ fn case(answered: &Answered) -> TestCase {
         Judgement::Undecided(_) => TestCaseStatus::non_success(NonSuccessKind::Error),
         Judgement::Interrupted => TestCaseStatus::skipped(),
     };
+    let said = lines(answered, Widths::of(std::slice::from_ref(question)));
     if let Some(reason) = answered.judgement.reason() {
         status.set_message(reason);
+    }
+    if matches!(answered.judgement, Judgement::Differs(_) | Judgement::Undecided(_)) {
+        // Ant's schema wants a type, GitLab shows the body and Jenkins the message.
+        status.set_type(answered.judgement.word());
+        status.set_description(format!(
+            "{}\n{said}",
+            answered.judgement.reason().unwrap_or_default()
+        ));
     }
     let mut case = TestCase::new(question.revision.as_str(), status);
     case.set_classname(question.scenario.name.as_str());
     case.set_time(answered.time());
-    case.set_system_out(lines(answered, Widths::of(std::slice::from_ref(question))));
+    case.set_system_out(said);
     case
 }

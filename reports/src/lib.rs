@@ -5,6 +5,7 @@
 //!   [`junit`] what machines read;
 //! * [`cli`] is the command line, [`commands`] and [`catalogue`] are what it calls;
 //! * [`answers`] compares recordings of real kernels with the model;
+//! * [`baseline`] compares a run with one that was kept;
 //! * [`mutate`] asks which steps of the model no scenario misses;
 //! * [`pairs`] holds every call against every other;
 //! * [`sweep`] asks the cost model of the SMMUv3 command queue, [`cost_model`] says how well that fits;
@@ -15,6 +16,7 @@
 //! command `simulate` gets its module beside [`commands`] and its variant in [`cli`].
 
 pub mod answers;
+pub mod baseline;
 pub mod brief;
 pub mod catalogue;
 pub mod check;

@@ -21,9 +21,12 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// On the terminal of stderr, if there is one.
+    /// On the terminal of stderr, if there is one that can move its cursor.
     pub fn new() -> Screen {
-        Screen::on(ProgressDrawTarget::stderr())
+        match std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+            true => Screen::hidden(),
+            false => Screen::on(ProgressDrawTarget::stderr()),
+        }
     }
 
     /// Draws nothing.
@@ -34,8 +37,7 @@ impl Screen {
     fn on(target: ProgressDrawTarget) -> Screen {
         let bars = MultiProgress::with_draw_target(target);
         let overall = bars.add(
-            ProgressBar::new(0)
-                .with_style(style("{pos}/{len} questions [{bar:30}] {elapsed} elapsed")),
+            ProgressBar::new(0).with_style(style("{pos}/{len} questions [{wide_bar}] ETA {eta}")),
         );
         Screen { bars, overall }
     }
@@ -74,6 +76,17 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
+/// The line of an exploration: where it would push its name off, the bar is left out.
+fn line() -> &'static str {
+    match terminal_size::terminal_size_of(std::io::stderr()) {
+        Some((width, _)) if width.0 < NARROW => "  {wide_msg} {percent}%",
+        _ => "  {wide_msg} [{bar:20}] ETA {eta}",
+    }
+}
+
+/// Columns that a name, a bar and an estimate need beside each other.
+const NARROW: u16 = 80;
+
 /// Watches one exploration: shows its progress, ends it on Ctrl-C and at the end of its budget.
 #[derive(Debug)]
 pub struct Eyes<'a> {
@@ -87,7 +100,7 @@ pub struct Eyes<'a> {
 impl<'a> Eyes<'a> {
     /// Begins to watch.
     pub fn new(screen: &'a Screen, label: &str, watch: Stopwatch, budget: Duration) -> Eyes<'a> {
-        let bar = ProgressBar::new(TICKS).with_style(style("  {wide_msg} [{bar:20}] ETA {eta}"));
+        let bar = ProgressBar::new(TICKS).with_style(style(line()));
         let bar = screen.bars.insert_before(&screen.overall, bar);
         bar.set_message(label.to_owned());
         Eyes { screen, bar, label: label.to_owned(), watch, budget }

@@ -269,6 +269,10 @@ fn junit_is_well_formed() {
     let report = quick_junit::Report::deserialize_from_str(stdout(&output)).expect("JUnit XML");
     assert_eq!((report.tests, report.failures, report.errors), (2, 1, 0));
     assert!(stderr(&output).contains("1 differ"), "the summary goes to stderr");
+    // What Jenkins (a type), GitLab (the body) and GitHub's readers (the message) show.
+    let xml = stdout(&output);
+    assert!(xml.contains("<failure message=\"") && xml.contains("type=\"differs\""), "{xml}");
+    assert!(xml.contains("Observation my_race linux_6_13_without_xa_cmpxchg"), "{xml}");
 }
 
 /// The command that an Observation line prints behind `replay:`.
@@ -377,6 +381,7 @@ fn list_explain_schema_and_completions_print() {
         &["list"][..],
         &["explain", "my_race.toml"],
         &["completions", "bash"],
+        &["man"],
         &["completions", "fish"],
         &["completions", "zsh"],
         &["--version"],
@@ -385,6 +390,11 @@ fn list_explain_schema_and_completions_print() {
         exits(&output, 0);
         assert!(!output.stdout.is_empty(), "{args:?}");
     }
+    exits(&run(dir.path(), &["man", "-o", "man1"]), 0);
+    let pages = fs::read_dir(dir.path().join("man1")).expect("it is made").count();
+    assert!(pages > 10, "a page per command: {pages}");
+    let page = fs::read_to_string(dir.path().join("man1/iommufd-testbed-check.1")).expect("a page");
+    assert!(page.contains(".TH") && page.contains("baseline"), "{page}");
     for args in [
         &["list", "--format", "json"][..],
         &["explain", "my_race.toml", "--format", "json"],

@@ -1,12 +1,14 @@
 //! The command `sweep`.
 
 use super::{answer, csv, human, json, product, standard, Answer, Axes, Queue, Study, QUEUES};
+use crate::baseline;
 use crate::cli::Failed;
 use crate::files::Directory;
 use crate::interrupt;
 use crate::output;
 use crate::run::Exit;
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 use smmuv3_timing::profile::check_entries;
 use smmuv3_timing::{Completion, Profile, CPUS_MAX};
 use std::path::PathBuf;
@@ -55,6 +57,10 @@ pub struct SweepOptions {
     /// How to print it.
     #[arg(long, value_enum, default_value_t = SweepFormat::Human)]
     pub format: SweepFormat,
+    /// Also compare with an earlier run, kept with `sweep --format json > FILE`. A change is
+    /// exit 1.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
     /// Write sweep.csv, sweep.json and one SVG per question into this directory.
     #[arg(short = 'o', value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -115,6 +121,8 @@ pub fn sweep(options: &SweepOptions) -> Result<Exit, Failed> {
     }
     let directory = options.output.as_deref().map(Directory::open).transpose();
     let directory = directory.map_err(Failed::usage)?;
+    let before = options.baseline.as_deref().map(baseline::sweep).transpose();
+    let before = before.map_err(Failed::usage)?;
     interrupt::listen().map_err(Failed::usage)?;
 
     let mut answers: Vec<Answer> = Vec::new();
@@ -136,10 +144,33 @@ pub fn sweep(options: &SweepOptions) -> Result<Exit, Failed> {
     if let Some(directory) = directory {
         write(&directory, &profile, options.seeds, &answers).map_err(Failed::usage)?;
     }
-    match interrupt::requested() {
-        true => Ok(Exit::Interrupted),
-        false => Ok(Exit::AsRecorded),
+    let changed = match before {
+        Some(before) => changed(&before, &profile, options, &answers)?,
+        None => false,
+    };
+    match (interrupt::requested(), changed) {
+        (true, _) => Ok(Exit::Interrupted),
+        (false, true) => Ok(Exit::Differs),
+        (false, false) => Ok(Exit::AsRecorded),
     }
+}
+
+/// Whether the figures are others than those of the baseline; says which.
+fn changed(
+    before: &Value,
+    profile: &Profile,
+    options: &SweepOptions,
+    answers: &[Answer],
+) -> Result<bool, Failed> {
+    let now = json(profile, options.seeds, answers).map_err(Failed::usage)?;
+    let now: Value = serde_json::from_str(&now).map_err(|e| Failed::usage(e.to_string()))?;
+    let comparison = baseline::compare_sweeps(before, &now);
+    let text = comparison.text("points");
+    match options.format {
+        SweepFormat::Human => output::answer(&text),
+        _ => output::complain(&text),
+    }
+    Ok(!comparison.changes.is_empty())
 }
 
 /// The answer, or `None` if the user interrupted it.
