@@ -38,7 +38,7 @@ impl Seen {
 }
 
 /// Every step of a program, with its place.
-fn steps(program: &Program) -> impl Iterator<Item = (Place, u32, &Step)> {
+pub(crate) fn steps(program: &Program) -> impl Iterator<Item = (Place, u32, &Step)> {
     let of = |place| program.list(place).iter().zip(0..).map(move |(step, i)| (place, i, step));
     program.places().flat_map(of)
 }

@@ -6,6 +6,7 @@
 //! * [`dpor`] decides: it exhausts the subject within written bounds, or says that it did not.
 //! * [`portfolio`] samples with shuttle's random schedulers, [`loom`] explores weak memory in a
 //!   child process; what they do not find is evidence, never a decision.
+//! * [`simulate`] executes drawn programs under drawn schedules and makes what fails smaller;
 //! * [`replay`] runs one [`Schedule`] (the replay token of a [`Failure`]) again.
 //!
 //! Nothing here knows iommufd: an explorer sees announced steps (`uapi::step`), not kernel
@@ -20,6 +21,7 @@ use uapi::splat::Splat;
 use uapi::verdict::Verdict;
 
 mod backend;
+mod beginnings;
 mod brute;
 mod counters;
 mod decide;
@@ -40,6 +42,8 @@ pub mod random;
 mod replay;
 mod schedule;
 pub mod search;
+pub mod seed;
+pub mod simulate;
 mod touch;
 #[cfg(test)]
 mod toy;

@@ -11,6 +11,7 @@
 //! CPUs began and ended is not looked at: executions that differ only in it are one to dpor.
 
 use crate::backend;
+use crate::beginnings::Made;
 use crate::dpor::{Config, Dpor, Sink, Stats};
 use crate::families::{inject, FAIL_NTH_MAX};
 use crate::{Backend, FailAt, ModelError, Permitted, Subject};
@@ -76,9 +77,9 @@ impl Cut {
 
 /// What one call answered, as far as it is compared.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-struct Said {
-    place: Place,
-    index: u32,
+pub(crate) struct Said {
+    pub place: Place,
+    pub index: u32,
     ret: Option<Ret>,
     entry_num: Option<u32>,
     numbers: Vec<u64>,
@@ -104,7 +105,7 @@ fn said(result: &StepResult, program: &Program) -> Option<Said> {
 }
 
 /// The answers of an execution that are compared: those of the CPUs and of `finally`.
-fn answers(results: &[StepResult], program: &Program) -> BTreeSet<Said> {
+pub(crate) fn answers(results: &[StepResult], program: &Program) -> BTreeSet<Said> {
     let compared = results.iter().filter(|r| matches!(r.place, Place::Cpu(_) | Place::Finally));
     compared.filter_map(|r| said(r, program)).collect()
 }
@@ -146,25 +147,28 @@ impl Sink for Outcomes {
 }
 
 /// The orders of some calls, and what those that were tried gave.
-struct Tried {
+#[derive(Default)]
+pub(crate) struct Tried {
     untried: Vec<Vec<(Cpu, u32)>>,
     /// There are more orders than these.
     cut: bool,
-    given: BTreeSet<BTreeSet<Said>>,
+    pub given: BTreeSet<BTreeSet<Said>>,
     /// An injected failure was reached.
-    injected: bool,
+    pub injected: bool,
 }
 
 /// The sequential model of one subject: the same rows of functions, one call after the other.
 pub(crate) struct Sequential<'a> {
-    subject: &'a Subject,
-    fail: &'a [FailAt],
+    pub subject: &'a Subject,
+    pub fail: &'a [FailAt],
     permitted: &'a [Permitted],
-    limits: Limits,
+    pub limits: Limits,
     /// By the failing point and the calls that are left out.
     tried: BTreeMap<(u32, Vec<(Cpu, u32)>), Tried>,
     /// Some answers were looked for in a part of the orders only.
     cut: bool,
+    /// Beginnings of orders that were made.
+    pub made: Made,
 }
 
 impl<'a> Sequential<'a> {
@@ -175,7 +179,8 @@ impl<'a> Sequential<'a> {
         permitted: &'a [Permitted],
         limits: Limits,
     ) -> Sequential<'a> {
-        Sequential { subject, fail, permitted, limits, tried: BTreeMap::new(), cut: false }
+        let (tried, made) = (BTreeMap::new(), Made::new());
+        Sequential { subject, fail, permitted, limits, tried, cut: false, made }
     }
 
     /// Calls `odd` with each of these answers that no order of the calls gives. One CPU has one
@@ -235,7 +240,7 @@ impl<'a> Sequential<'a> {
         Ok(false)
     }
 
-    fn is_permitted(&self, result: &StepResult, program: &Program) -> bool {
+    pub fn is_permitted(&self, result: &StepResult, program: &Program) -> bool {
         let Some(step) = program.list(result.place).get(result.index as usize) else {
             return false;
         };
@@ -300,7 +305,7 @@ impl<'a> Sequential<'a> {
 }
 
 /// Makes the calls in this order; what they answer, in every execution of it, is added.
-fn in_order(
+pub(crate) fn in_order(
     program: &Program,
     revision: &str,
     order: &[(Cpu, u32)],

@@ -11,6 +11,7 @@ use crate::output::complain;
 use crate::pairs;
 use crate::report::{self, ReportOptions};
 use crate::run::Exit;
+use crate::simulate;
 use crate::sweep::{self, SweepOptions};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -47,6 +48,14 @@ Exit codes:
   2    bad usage or a bad file
   3    a race ran out of budget
   130  interrupted by Ctrl-C";
+
+const SIMULATE_EXIT_CODES: &str = "\
+Exit codes:
+  0    what the programs show is known
+  1    a program shows something that is not known
+  2    bad usage or a bad file
+  3    the time was over before the runs were made, or runs are in no journal
+  130  interrupted by Ctrl-C; what was finished is printed and written";
 
 const SWEEP_EXIT_CODES: &str = "\
 Exit codes:
@@ -140,6 +149,19 @@ enum Command {
     Pairs {
         #[command(flatten)]
         options: PairsOptions,
+    },
+    /// Draw programs over the whole API from one seed, with faults, unplugged devices and processes
+    /// that exit, run them under drawn schedules, and make what fails smaller.
+    ///
+    /// Every run has a seed of its own, so that threads, parts and order change nothing. What is
+    /// not known of the row becomes a scenario file (-o DIR) that `check` reproduces.
+    #[command(after_help = SIMULATE_EXIT_CODES, args_conflicts_with_subcommands = true)]
+    #[command(subcommand_negates_reqs = true)]
+    Simulate {
+        #[command(subcommand)]
+        command: Option<SimulateCommand>,
+        #[command(flatten)]
+        options: Option<SimulateOptions>,
     },
     /// What does a batch size, a queue type or a SYNC mode buy on an SMMUv3 command queue? Asks
     /// a cost model in virtual time.
@@ -378,6 +400,100 @@ impl PairsOptions {
     }
 }
 
+#[derive(Subcommand, Debug)]
+enum SimulateCommand {
+    /// Put the journals of the parts of one simulation together: the same output as that of one
+    /// run over all of them.
+    Merge {
+        #[command(flatten)]
+        options: MergeOptions,
+    },
+    /// How many programs does it take from scratch to find bugs that are known, against shuttle's
+    /// random scheduler on the same programs?
+    Demo {
+        #[command(flatten)]
+        options: DemoOptions,
+    },
+}
+
+/// Options of `simulate demo`.
+#[derive(Args, Clone, Debug)]
+pub struct DemoOptions {
+    /// Seeds of each case; the table has the median.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// Programs after which a seed gives up.
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs: u64,
+    /// Also for how long.
+    #[arg(long)]
+    pub seconds: bool,
+}
+
+/// Options of `simulate`.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateOptions {
+    /// On this revision (name or alias).
+    #[arg(long, value_name = "R")]
+    pub revision: String,
+    /// The seed that everything is drawn from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Number of the first run.
+    #[arg(long, value_name = "I", default_value_t = 0)]
+    pub from: u64,
+    /// How many programs. Default: 1,000, or as many as the time of --budget allows.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs: Option<u64>,
+    /// For how long programs are drawn, such as 90s, 5m or 8h. With --runs a safety net.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub budget: Option<Duration>,
+    /// Append every finished run to this file, and skip the runs that stand in it.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// Only the K-th of N parts of the runs, to spread them over machines.
+    #[arg(long, value_name = "K/N", value_parser = shard)]
+    pub shard: Option<Shard>,
+    /// Programs that are run at the same time. Default: one per CPU of the machine.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Kinds of failures that are looked into, the earliest first.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub findings: usize,
+    /// Show which call sites of the row were reached, and what the calls answered.
+    #[arg(long)]
+    pub coverage: bool,
+    /// Take nothing as known: show and write everything.
+    #[arg(long)]
+    pub all: bool,
+    /// Write a scenario file and its columns for everything that is not known into this directory.
+    #[arg(short = 'o', value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// No progress bar.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print every run: what was drawn, the program, what came of it.
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// Options of `simulate merge`.
+#[derive(Args, Clone, Debug)]
+pub struct MergeOptions {
+    /// Journals that `simulate --journal FILE --shard K/N` wrote.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Kinds of failures that are looked into, the earliest first.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub findings: usize,
+    /// Show which call sites of the row were reached, and what the calls answered.
+    #[arg(long)]
+    pub coverage: bool,
+    /// Write a scenario file and its columns for everything that is not known into this directory.
+    #[arg(short = 'o', value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
 /// One part of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shard {
@@ -466,6 +582,16 @@ pub fn main() -> u8 {
         }
         Some(Command::Mutate { options }) => mutate::mutate(&options),
         Some(Command::Pairs { options }) => pairs::pairs(&options),
+        Some(Command::Simulate { command: Some(SimulateCommand::Merge { options }), .. }) => {
+            simulate::merge(&options)
+        }
+        Some(Command::Simulate { command: Some(SimulateCommand::Demo { options }), .. }) => {
+            simulate::demonstrate(&options)
+        }
+        Some(Command::Simulate { command: None, options }) => match options {
+            Some(options) => simulate::simulate(&options),
+            None => Err(Failed::usage("name a row: `simulate --revision linux_7_3`")),
+        },
         Some(Command::Sweep { options }) => sweep::sweep(&options),
         Some(Command::Report { what, options }) => report::report(&what, &options),
         Some(Command::Schema) => commands::schema(),

@@ -8,12 +8,12 @@
 //! * [`baseline`] compares a run with one that was kept;
 //! * [`mutate`] asks which steps of the model no scenario misses;
 //! * [`pairs`] holds every call against every other;
+//! * [`simulate`] draws programs from a seed and looks into what they show;
 //! * [`sweep`] asks the cost model of the SMMUv3 command queue, [`cost_model`] says how well that fits;
 //! * [`report`] is the page of a whole run;
 //! * [`pages`] are the generated parts of the documentation.
 //!
-//! This is the highest floor: it may use every crate below it, and nothing uses it. The later
-//! command `simulate` gets its module beside [`commands`] and its variant in [`cli`].
+//! This is the highest floor: it may use every crate below it, and nothing uses it.
 
 pub mod answers;
 pub mod baseline;
@@ -42,6 +42,7 @@ pub mod record;
 pub mod report;
 pub mod rows;
 pub mod run;
+pub mod simulate;
 pub mod sweep;
 pub mod token;
 pub mod values;

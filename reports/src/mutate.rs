@@ -383,8 +383,24 @@ fn ask(row: &str, settings: &Settings, screen: &Screen) -> Result<Vec<Asked>, Fa
     Ok(asked)
 }
 
+/// The call sites that the scenarios of a row reach.
+///
+/// # Errors
+///
+/// Bad files, and a scenario whose verdict is not the recorded one.
+pub(crate) fn reached_by_scenarios(
+    row: &str,
+    settings: &Settings,
+    screen: &Screen,
+) -> Result<BTreeSet<u16>, Failed> {
+    Ok(ask(row, settings, screen)?.into_iter().flat_map(|asked| asked.reached).collect())
+}
+
 /// The Rust functions that these call sites stand in.
-fn parts<'a>(reached: &BTreeSet<u16>, sites: &'a [CallSite]) -> BTreeSet<(&'a str, u32)> {
+pub(crate) fn parts<'a>(
+    reached: &BTreeSet<u16>,
+    sites: &'a [CallSite],
+) -> BTreeSet<(&'a str, u32)> {
     let of = |id: &u16| sites.get(usize::from(*id)).map(|s| (s.file, s.part));
     reached.iter().filter_map(of).collect()
 }

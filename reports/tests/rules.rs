@@ -364,12 +364,17 @@ fn no_clock_and_no_rng_beside_the_allow_list() {
 
     let rngs = without(
         sources(&["model", "races/src", "scenarios/src", "reports/src"]),
-        &["races/src/random.rs", "races/src/primitive_tests.rs", "model/timing/src/seed.rs"],
+        &[
+            "races/src/random.rs",
+            "races/src/seed.rs",
+            "races/src/primitive_tests.rs",
+            "model/timing/src/seed.rs",
+        ],
     );
     Rule::new(
         "one-backend-file",
-        "draw from the one seeded ChaCha stream (races/src/random.rs, for the cost model \
-         model/timing/src/seed.rs) and pass the numbers on",
+        "draw from the one seeded ChaCha stream (races/src/seed.rs, for litmus programs \
+         races/src/random.rs, for the cost model model/timing/src/seed.rs) and pass the numbers on",
     )
     .forbids(&rngs, &["rand", "rand_chacha", "thread_rng", "getrandom", "RandomState"])
     .holds();

@@ -13,6 +13,7 @@
 //! * [`pairs`]: worlds in which every call is held against every other.
 //! * [`permitted`]: answers that need no reason in any order of the calls.
 //! * [`profile`]: a machine of the SMMUv3 cost model.
+//! * [`simulate`]: programs over the whole API, drawn from a seed.
 //! * [`survivors`]: the mutants that no scenario has to notice.
 //!
 //! The text of a step is parsed against [`uapi::call::SIGNATURES`]: nothing here knows a call.
@@ -28,6 +29,7 @@ mod pairs;
 mod permitted;
 mod profile;
 mod schema;
+pub mod simulate;
 mod step;
 mod survivors;
 mod verdict_text;
@@ -41,7 +43,7 @@ pub use permitted::{permitted, PermittedAnswer};
 pub use profile::{parse_profile, profile, profile_names};
 pub use schema::schema;
 pub use survivors::{survivors, Survivor, SURVIVORS};
-pub use write::{call_table, step_text, write};
+pub use write::{call_table, step_text, write, write_beside};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -47,6 +47,15 @@ pub struct Known {
     pub source: String,
 }
 
+impl Known {
+    /// Whether it is what a program with these calls shows on the row.
+    pub fn covers(&self, text: &str, calls: &[&str], row: &str) -> bool {
+        text.contains(&self.text)
+            && self.calls.iter().all(|name| calls.contains(&name.as_str()))
+            && (self.revisions.is_empty() || self.revisions.iter().any(|r| r == row))
+    }
+}
+
 /// What a race needs beside two calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,6 +67,8 @@ pub enum With {
     Fail,
     /// A third call.
     Triples,
+    /// A program that `simulate` draws: more calls, or timers that fire at any moment.
+    Simulate,
 }
 
 /// Calls that nobody makes at the same time on one object: their caller has a lock of its own.

@@ -1,6 +1,7 @@
 //! From a program back to the text of a file, and the table of calls for the README.
 
 use crate::step::{default_operand, long_kind};
+use crate::{Bounds, Findings, Heap};
 use std::fmt::Write;
 use uapi::call::{self, Arg, ArgKind, SIGNATURES};
 use uapi::program::{Entry, FailNth, Operand, Pdev, Program, Step, Timers};
@@ -57,6 +58,36 @@ pub fn write(
             Expected::Always(splat) => format!("{{ always = {} }}", quoted(splat)),
         };
         let _ = writeln!(out, "{row} = {verdict}");
+    }
+    out
+}
+
+/// The tables `[bounds]` and `[findings]` behind what [`write`] wrote. Of the bounds, those on
+/// executions and on the heap.
+pub fn write_beside(bounds: &Bounds, findings: &Findings) -> String {
+    let mut out = String::new();
+    let heap = match bounds.heap {
+        Heap::Auto => None,
+        Heap::Recycle => Some("recycle"),
+        Heap::Fresh => Some("fresh"),
+    };
+    if bounds.executions.is_some() || heap.is_some() {
+        let _ = writeln!(out, "\n[bounds]");
+    }
+    if let Some(executions) = bounds.executions {
+        let _ = writeln!(out, "executions = {executions}");
+    }
+    if let Some(heap) = heap {
+        let _ = writeln!(out, "heap = \"{heap}\"");
+    }
+    let Findings { late_wakeup, unexplained } = findings;
+    let recorded = [("late_wakeup", late_wakeup), ("unexplained", unexplained)];
+    if recorded.iter().any(|(_, rows)| !rows.is_empty()) {
+        let _ = writeln!(out, "\n[findings]");
+    }
+    for (name, rows) in recorded.iter().filter(|(_, rows)| !rows.is_empty()) {
+        let rows: Vec<String> = rows.iter().map(|row| quoted(row)).collect();
+        let _ = writeln!(out, "{name} = [{}]", rows.join(", "));
     }
     out
 }

@@ -1,0 +1,502 @@
+//! The command `simulate`: programs over the whole API, drawn from one seed, on one row.
+//!
+//! [`scenarios::simulate`] draws, [`races::simulate`] executes and makes smaller; here are the runs of
+//! a simulation, their [`journal`], and what is printed. A run depends on the master seed, the row and its
+//! number only, so neither the threads nor the part of a simulation that a machine makes changes what
+//! is found. What is found is looked into when the runs are over: [`finding`].
+
+pub mod coverage;
+pub mod demo;
+pub mod finding;
+pub mod journal;
+pub mod known;
+pub mod record;
+
+use crate::check::{in_parallel, Settings};
+use crate::cli::{DemoOptions, Failed, MergeOptions, Shard, SimulateOptions};
+use crate::clock::Stopwatch;
+use crate::files::Directory;
+use crate::interrupt;
+use crate::mutate::reached_by_scenarios;
+use crate::output::{answer, complain};
+use crate::progress::Screen;
+use crate::rows::canonical;
+use crate::run::Exit;
+use crate::values::grouped;
+use coverage::Coverage;
+use finding::{Finding, Looking, Shows};
+use journal::{Head, Journal};
+use known::KnownShows;
+use races::seed::Draws;
+use races::simulate::{observe, Class};
+use races::Permitted;
+use record::{Record, Records};
+use scenarios::simulate::{draw, Row};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::time::Duration;
+use uapi::call::signature;
+use uapi::pick::ModelError;
+use uapi::program::Program;
+
+/// Runs of a simulation that names neither a number nor a time.
+pub const RUNS: u64 = 1_000;
+/// Runs that are handed out at once.
+const CHUNK: u64 = 256;
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The row.
+    pub row: Row,
+    /// The master seed.
+    pub seed: u64,
+    /// The first run.
+    pub from: u64,
+    /// How many; `None`: until the time is over.
+    pub runs: Option<u64>,
+    /// For how long; a safety net if the runs are counted.
+    pub budget: Option<Duration>,
+    /// One part of the runs.
+    pub shard: Option<Shard>,
+    /// Threads.
+    pub jobs: usize,
+}
+
+/// A whole simulation.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The runs.
+    pub records: Records,
+    /// What they show, looked into, in the order of the first run of each.
+    pub findings: Vec<Finding>,
+    /// Classes that were not looked into.
+    pub rest: Vec<Shows>,
+    /// The budget ended before the runs did.
+    pub out_of_budget: bool,
+    /// The user ended it.
+    pub interrupted: bool,
+}
+
+impl Report {
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match () {
+            () if self.interrupted => Exit::Interrupted,
+            () if self.unknown() > 0 || !self.rest.is_empty() => Exit::Differs,
+            () if self.out_of_budget => Exit::OutOfBudget,
+            () => Exit::AsRecorded,
+        }
+    }
+
+    /// Findings that are not known.
+    pub fn unknown(&self) -> usize {
+        self.findings.iter().filter(|f| is_new(f)).count()
+    }
+}
+
+fn is_new(finding: &Finding) -> bool {
+    finding.small.as_ref().is_none_or(|small| small.known.is_none())
+}
+
+/// `simulate`
+///
+/// # Errors
+///
+/// Bad usage, a journal or a directory that cannot be used, and bugs of the testbed.
+pub fn simulate(options: &SimulateOptions) -> Result<Exit, Failed> {
+    let row = canonical(&options.revision).map_err(Failed::usage)?;
+    let row = Row::ask(row).map_err(broken)?;
+    let known = match options.all {
+        true => KnownShows::nothing(),
+        false => KnownShows::of(row.name())?,
+    };
+    let directory = options.output.as_deref().map(Directory::open).transpose();
+    let directory = directory.map_err(Failed::usage)?;
+    let runs = options.runs.or(options.budget.is_none().then_some(RUNS));
+    let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    let jobs = options.jobs.map_or_else(cpus, usize::from);
+    let selection = Selection {
+        row,
+        seed: options.seed,
+        from: options.from,
+        runs,
+        budget: options.budget,
+        shard: options.shard,
+        jobs,
+    };
+    let mut records = Records::default();
+    let shard = options.shard.map(|s| format!("{}/{}", s.part, s.parts));
+    let head = Head::new(selection.row.name(), options.seed, shard);
+    let journal = options.journal.as_deref();
+    let mut journal = journal
+        .map(|path| Journal::open(path, &head, &mut records))
+        .transpose()
+        .map_err(Failed::usage)?;
+    interrupt::listen().map_err(Failed::usage)?;
+    answer(&first_line(&head, options.from, runs));
+    let screen = || if options.quiet { Screen::hidden() } else { Screen::new() };
+    let out_of_budget = run(&selection, &mut records, &screen(), &mut |made| {
+        if options.verbose {
+            answer(&made.text);
+        }
+        match &mut journal {
+            Some(journal) => journal.append(&made.record).map_err(Failed::usage),
+            None => Ok(()),
+        }
+    })?;
+    let shown = Showing {
+        output: options.output.clone(),
+        directory,
+        looks: options.findings,
+        coverage: options.coverage,
+        jobs,
+        out_of_budget,
+    };
+    finish(&selection.row, options.seed, records, &known, &shown, &screen)
+}
+
+/// `simulate merge`
+///
+/// # Errors
+///
+/// Journals that cannot be read or are of different simulations.
+pub fn merge(options: &MergeOptions) -> Result<Exit, Failed> {
+    let (head, records) = journal::merge(&options.files).map_err(Failed::usage)?;
+    let row = canonical(&head.revision).map_err(Failed::usage)?;
+    let row = Row::ask(row).map_err(broken)?;
+    let known = KnownShows::of(row.name())?;
+    let directory = options.output.as_deref().map(Directory::open).transpose();
+    let directory = directory.map_err(Failed::usage)?;
+    interrupt::listen().map_err(Failed::usage)?;
+    let from = records.runs().next().map_or(0, |record| record.run);
+    let missing = records.missing();
+    answer(&first_line(&head, from, Some(records.len() + missing)));
+    if missing > 0 {
+        complain(&format!("{} runs are in none of the journals", grouped(missing)));
+    }
+    let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    let shown = Showing {
+        output: options.output.clone(),
+        directory,
+        looks: options.findings,
+        coverage: options.coverage,
+        jobs: cpus(),
+        out_of_budget: missing > 0,
+    };
+    finish(&row, head.seed, records, &known, &shown, &Screen::new)
+}
+
+/// `simulate demo`
+///
+/// # Errors
+///
+/// If the model does not take a program.
+pub fn demonstrate(options: &DemoOptions) -> Result<Exit, Failed> {
+    interrupt::listen().map_err(Failed::usage)?;
+    let screen = Screen::new();
+    // One case after the other if the time is asked for: the CPUs are not shared.
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let jobs = if options.seconds { 1 } else { cpus };
+    let answers =
+        demo::all(demo::CASES, options.seeds, options.runs, jobs, &screen).map_err(broken)?;
+    answer(&demo::table(&answers, options.runs, options.seconds));
+    Ok(if interrupt::requested() { Exit::Interrupted } else { Exit::AsRecorded })
+}
+
+/// What is to be shown of the runs.
+struct Showing {
+    output: Option<PathBuf>,
+    directory: Option<Directory>,
+    looks: usize,
+    coverage: bool,
+    jobs: usize,
+    out_of_budget: bool,
+}
+
+/// Looks into what the runs show, and prints it.
+fn finish(
+    row: &Row,
+    seed: u64,
+    records: Records,
+    known: &KnownShows,
+    showing: &Showing,
+    screen: &dyn Fn() -> Screen,
+) -> Result<Exit, Failed> {
+    let directory = showing.output.as_deref();
+    let looking = Looking { row, seed, permitted: &permitted(), known, directory };
+    let (findings, rest) = look(&records, &looking, showing.looks, showing.jobs, &screen())?;
+    let report = Report {
+        records,
+        findings,
+        rest,
+        out_of_budget: showing.out_of_budget,
+        interrupted: interrupt::requested(),
+    };
+    if let Some(directory) = &showing.directory {
+        write_files(directory, &report).map_err(Failed::usage)?;
+    }
+    answer(&text(&report, showing.directory.is_some()));
+    if showing.coverage && !report.interrupted {
+        let settings = Settings { jobs: showing.jobs, ..Settings::default() };
+        let by_scenarios = reached_by_scenarios(row.name(), &settings, &screen())?;
+        answer(&Coverage::of(&report.records, &by_scenarios).text());
+    }
+    if report.interrupted {
+        complain("interrupted: the runs above are what was finished");
+    }
+    Ok(report.exit())
+}
+
+/// A bug of the testbed, not of the user.
+fn broken(e: ModelError) -> Failed {
+    Failed::Because(format!("{e}; please report this as a bug"), Exit::Differs)
+}
+
+/// The answers that need no reason.
+pub fn permitted() -> Vec<Permitted> {
+    let entry = |p: &scenarios::PermittedAnswer| Permitted { call: p.call, errno: p.errno };
+    scenarios::permitted().iter().map(entry).collect()
+}
+
+/// A run that was made.
+struct Made {
+    record: Record,
+    /// What was drawn, and what came of it.
+    text: String,
+}
+
+/// Makes the runs that are not there yet. Whether the budget ended before they did.
+fn run(
+    selection: &Selection,
+    records: &mut Records,
+    screen: &Screen,
+    done: &mut dyn FnMut(&Made) -> Result<(), Failed>,
+) -> Result<bool, Failed> {
+    let watch = Stopwatch::start();
+    let over = || selection.budget.is_some_and(|budget| watch.elapsed() >= budget);
+    let permitted = permitted();
+    let end = selection.runs.map_or(u64::MAX, |runs| selection.from.saturating_add(runs));
+    let holds = |run: &u64| selection.shard.is_none_or(|s| s.holds(*run as usize));
+    let mut next = selection.from;
+    while next < end && !interrupt::requested() {
+        let chunk_end = end.min(next.saturating_add(CHUNK * selection.jobs.max(1) as u64));
+        let chunk: Vec<u64> =
+            (next..chunk_end).filter(|run| holds(run) && !records.has(*run)).collect();
+        next = chunk_end;
+        let mut failed = None;
+        let mut cut = false;
+        in_parallel(
+            &chunk,
+            selection.jobs,
+            screen,
+            |run| {
+                let made = || made(&selection.row, selection.seed, *run, &permitted);
+                (!over()).then(|| guarded(&format!("run {run}"), made))
+            },
+            &mut |result: &Option<Result<Made, ModelError>>| match result {
+                None => cut = true,
+                Some(Err(e)) => failed = failed.take().or(Some(broken(e.clone()))),
+                Some(Ok(made)) if failed.is_none() => {
+                    if let Some(record) = records.add(made.record.clone()) {
+                        let made = Made { record: record.clone(), text: made.text.clone() };
+                        failed = done(&made).err();
+                    }
+                }
+                Some(Ok(_)) => {}
+            },
+        );
+        if let Some(failed) = failed {
+            return Err(failed);
+        }
+        if cut || over() && next < end {
+            return Ok(selection.runs.is_some());
+        }
+    }
+    Ok(false)
+}
+
+/// A panic would be a bug of the testbed: it names what was drawn, and takes nothing else with it.
+fn guarded<T>(what: &str, work: impl FnOnce() -> Result<T, ModelError>) -> Result<T, ModelError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(ModelError::Malformed(format!("{what}: the testbed itself panicked")))
+    })
+}
+
+/// Makes one run.
+fn made(row: &Row, seed: u64, run: u64, permitted: &[Permitted]) -> Result<Made, ModelError> {
+    let drawn = draw(Draws::seed_of_run(seed, run), row)?;
+    let mut text = format!("run {run}, seed {:#018x}: {}\n", drawn.seed, drawn.parameters);
+    text.push_str(&listed(&drawn.program));
+    let observed = observe(&drawn.subject(row), &drawn.plan(permitted))?;
+    let record = Record::of(run, &observed);
+    let _ = writeln!(
+        text,
+        "  {} executions, {} steps, fingerprint {:016x}",
+        record.executions, record.steps, record.digest
+    );
+    for (class, executions) in &record.shown {
+        let _ = writeln!(text, "  {executions} show: {class}");
+    }
+    Ok(Made { record, text })
+}
+
+/// A program, a call per line.
+fn listed(program: &Program) -> String {
+    let mut text = String::new();
+    let shared = program.pdevs.iter().enumerate().filter(|(n, p)| p.group as usize != *n);
+    for (n, pdev) in shared {
+        let _ = writeln!(text, "  pdev{n}: group {}, IOMMU {}", pdev.group, pdev.iommu);
+    }
+    for step in &program.setup {
+        let _ = writeln!(text, "  setup: {}", step.text);
+    }
+    for (cpu, steps) in program.cpus.iter().enumerate() {
+        for step in steps {
+            let _ = writeln!(text, "  CPU {cpu}: {}", step.text);
+        }
+    }
+    text
+}
+
+/// Looks into the classes that show, one thread per class.
+fn look(
+    records: &Records,
+    looking: &Looking<'_>,
+    most: usize,
+    jobs: usize,
+    screen: &Screen,
+) -> Result<(Vec<Finding>, Vec<Shows>), Failed> {
+    let classes = records.classes().into_iter();
+    let mut shows: Vec<Shows> =
+        classes.map(|(class, runs)| Shows { class: Class::from_text(class), runs }).collect();
+    let rest = shows.split_off(most.min(shows.len()));
+    let looked = in_parallel(
+        &shows,
+        jobs,
+        screen,
+        |s| guarded(s.class.text(), || looking.look(s)),
+        &mut |_| {},
+    );
+    let findings = looked.into_iter().collect::<Result<Vec<_>, _>>().map_err(broken)?;
+    Ok((findings, rest))
+}
+
+fn write_files(directory: &Directory, report: &Report) -> Result<(), String> {
+    for small in report.findings.iter().filter(|f| is_new(f)).filter_map(|f| f.small.as_ref()) {
+        directory.write(&format!("{}.toml", small.name), &small.text)?;
+        directory.write(&format!("{}.txt", small.name), &small.page)?;
+    }
+    Ok(())
+}
+
+/// What a seed means nothing without.
+fn first_line(head: &Head, from: u64, runs: Option<u64>) -> String {
+    let Head { testbed, generator, revision, seed, shard, .. } = head;
+    let runs = match runs {
+        Some(runs) => format!("runs {from} to {}", from.saturating_add(runs).saturating_sub(1)),
+        None => format!("runs from {from} on"),
+    };
+    let shard = shard.as_ref().map_or(String::new(), |shard| format!(", part {shard}"));
+    format!("iommufd-testbed {testbed}: simulate {revision}, seed {seed} ({generator}), {runs}{shard}\n")
+}
+
+/// What a simulation prints behind its first line.
+fn text(report: &Report, written: bool) -> String {
+    let mut out = String::new();
+    for finding in report.findings.iter().filter(|f| is_new(f)) {
+        out.push_str(&of_finding(finding, written));
+    }
+    for shows in &report.rest {
+        let _ = writeln!(
+            out,
+            "not looked into: {}: in {}; raise --findings",
+            shows.class.text(),
+            programs(&shows.runs)
+        );
+    }
+    let mut known: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
+    for finding in &report.findings {
+        let Some(small) = &finding.small else { continue };
+        let Some(source) = &small.known else { continue };
+        let runs = known.entry((finding.shows.class.text(), source)).or_default();
+        runs.extend(&finding.shows.runs);
+    }
+    for ((class, source), runs) in known {
+        let _ = writeln!(out, "known: {class}: in {} ({source})", programs(&runs));
+    }
+    let records = &report.records;
+    let executions: u64 = records.runs().map(|r| r.executions).sum();
+    let steps: u64 = records.runs().map(|r| r.steps).sum();
+    let unjudged: u64 = records.runs().map(|r| r.unjudged).sum();
+    let fingerprint = records.runs().fold(0_u64, |sum, r| sum.rotate_left(1) ^ r.digest);
+    let _ = writeln!(
+        out,
+        "{} programs, {} executions, {} steps, fingerprint {fingerprint:016x}; answers of {} \
+         executions not explained within the bound",
+        grouped(records.len()),
+        grouped(executions),
+        grouped(steps),
+        grouped(unjudged)
+    );
+    let _ = writeln!(
+        out,
+        "{} kinds of failures, {} of them not known",
+        report.findings.len() + report.rest.len(),
+        report.unknown() + report.rest.len()
+    );
+    out
+}
+
+/// `3 programs, first in run 17`
+fn programs(runs: &[u64]) -> String {
+    let first = runs.iter().min().copied().unwrap_or(0);
+    match runs.len() {
+        1 => format!("run {first}"),
+        n => format!("{} programs, first in run {first}", grouped(n as u64)),
+    }
+}
+
+fn of_finding(finding: &Finding, written: bool) -> String {
+    let Finding { shows, drawn, small } = finding;
+    let mut out = String::new();
+    let _ = writeln!(out, "finding: {}: in {}", shows.class.text(), programs(&shows.runs));
+    let Some(small) = small else {
+        out.push_str("  it did not show again: please report this as a bug of the testbed\n");
+        return out;
+    };
+    let _ = writeln!(out, "  {} made smaller to {}", size(drawn), size(&small.program));
+    let _ = writeln!(out, "  {}", small.shown);
+    if !small.reproduced {
+        out.push_str("  the deciding explorer does not show it within its bound\n");
+    }
+    let _ = match written {
+        true if !small.reproduced => writeln!(out, "  written as {}.toml", small.name),
+        true => writeln!(out, "  written as {}.toml; `check` reproduces it", small.name),
+        false => writeln!(out, "  -o DIR writes it as a scenario"),
+    };
+    out.push('\n');
+    for line in small.page.lines() {
+        let _ = writeln!(out, "{}{line}", if line.is_empty() { "" } else { "  " });
+    }
+    out.push('\n');
+    out
+}
+
+/// How large a program is.
+fn size(program: &Program) -> String {
+    let calls: usize = program.cpus.iter().map(Vec::len).sum();
+    let objects = program.setup.iter().filter(|s| !signature(s.call).outs.is_empty()).count();
+    let plural = |n: usize, what: &str| match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    };
+    format!(
+        "{}, {} and {}",
+        plural(program.cpus.len(), "CPU"),
+        plural(calls, "call"),
+        plural(objects, "object")
+    )
+}

@@ -1,0 +1,515 @@
+//! Calls, drawn over the names that exist.
+
+use super::features::{Feature, ALWAYS};
+use super::names::{Driven, Kind, Name, Names};
+use super::{Row, MISSING_ONE_IN};
+use crate::step::default_operand;
+use races::seed::Draws;
+use std::collections::BTreeSet;
+use uapi::call::{
+    signature, ArgKind, Call, AUTO, HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT,
+    HWPT_FAULT_ID_VALID, IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE,
+};
+use uapi::program::{Entry, FailNth, Operand, Step, Sym};
+
+/// `SELFTEST` of a `data_type`.
+const DATA_SELFTEST: u64 = AUTO - 1;
+/// Where HW queues have their memory, and how long the area around it is.
+const QUEUE_IOVA: u64 = 0x100_0000;
+/// An area of that length.
+const QUEUE_LENGTH: u64 = 0x8000;
+/// Virtual device IDs: few, so that they meet.
+const VIRT_IDS: &[u64] = &[0x99, 0x98];
+/// Draws of a call before something that is always possible is made instead.
+const TRIES: usize = 12;
+
+/// A call with default arguments: without those that have none, zeros.
+pub(super) fn plain(call: Call) -> Step {
+    let args = signature(call).args.iter().map(|arg| match arg.default {
+        Some(default) => default_operand(arg.kind, default),
+        None => Operand::Num(0),
+    });
+    Step {
+        call,
+        args: args.collect(),
+        file: Operand::Num(0),
+        binds: Vec::new(),
+        expect: Vec::new(),
+        expect_entry_num: None,
+        expect_out: Vec::new(),
+        fail_nth: FailNth::None,
+        read_only: false,
+        bad_pointer: false,
+        usize_: None,
+        trail: None,
+        stall_s: None,
+        text: String::new(),
+    }
+}
+
+/// Whether an IOMMU_HWPT_ALLOC asks for a nested one.
+pub(super) fn is_nested(step: &Step) -> bool {
+    step.args.get(3) == Some(&Operand::Num(DATA_SELFTEST))
+}
+
+/// Draws calls.
+pub(super) struct Maker<'a> {
+    pub draws: Draws,
+    pub names: Names,
+    row: &'a Row,
+    features: &'a BTreeSet<Feature>,
+    syms: Vec<String>,
+    /// The CPU whose call is drawn; `None`: there are none yet.
+    cpu: Option<usize>,
+    /// A CPU names an id that is free or another's: what it meets depends on the ids that others
+    /// hold for a moment.
+    pub guesses: bool,
+    /// Weights before the CPUs begin, and on them.
+    weights: [Vec<(usize, Call)>; 2],
+}
+
+impl<'a> Maker<'a> {
+    pub fn new(
+        draws: Draws,
+        row: &'a Row,
+        features: &'a BTreeSet<Feature>,
+        pdevs: usize,
+    ) -> Maker<'a> {
+        let calls = || ALWAYS.iter().chain(features.iter().flat_map(|f| f.calls()));
+        let weights =
+            [calls().map(|c| (c.0, c.2)).collect(), calls().map(|c| (c.1, c.2)).collect()];
+        let names = Names::of(&[], pdevs);
+        Maker { draws, names, row, features, syms: Vec::new(), cpu: None, guesses: false, weights }
+    }
+
+    pub fn syms(&self) -> &[String] {
+        &self.syms
+    }
+
+    pub fn into_syms(self) -> Vec<String> {
+        self.syms
+    }
+
+    fn on(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
+    /// The objects that the features of the run need.
+    pub fn first_objects(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if self.on(Feature::TwoFiles) {
+            steps.push(self.bound(plain(Call::Open), &["file"]));
+        }
+        steps.extend(self.try_call(Call::IoasAlloc));
+        steps.extend(self.try_call(Call::Bind));
+        if !self.draws.one_in(3) {
+            steps.extend(self.try_call(Call::Bind));
+        }
+        if self.on(Feature::HwQueues) {
+            steps.extend(self.try_call(Call::IoasMap));
+        }
+        let nests = [Feature::Viommus, Feature::VdevIds, Feature::HwQueues, Feature::Mmap];
+        if nests.iter().any(|f| self.on(*f)) {
+            steps.extend(self.parent());
+            steps.extend(self.try_call(Call::ViommuAlloc));
+        } else if self.on(Feature::PageTables) {
+            steps.extend(self.parent());
+        }
+        steps
+    }
+
+    /// Says which CPU makes the calls of which driver.
+    pub fn share_out(&mut self, cpus: usize) {
+        for at in 0..self.names.driven.len() {
+            self.names.driven[at].attached_before = self.names.driven[at].attached;
+            self.names.driven[at].owner = self.draws.below(cpus);
+        }
+    }
+
+    /// One call: of this CPU, or before there are any.
+    pub fn call(&mut self, cpu: Option<usize>) -> Step {
+        self.cpu = cpu;
+        let weights = self.weights[usize::from(cpu.is_some())].clone();
+        for _ in 0..TRIES {
+            let Some(call) = self.draws.weighted(&weights) else { break };
+            if !self.row.has(call) && !self.draws.one_in(MISSING_ONE_IN) {
+                continue;
+            }
+            let opens = signature(call).outs.iter().any(|out| out.kind == ArgKind::File);
+            if opens && cpu.is_some() && self.on(Feature::Exit) {
+                // It would get the number of the file that is closed, and whoever still used that
+                // would meet it: so for every kind of file, and no business of iommufd's.
+                continue;
+            }
+            if let Some(step) = self.try_call(call) {
+                return step;
+            }
+        }
+        self.bound(plain(Call::IoasAlloc), &["ioas"])
+    }
+
+    /// Where a failure is injected.
+    pub fn fail(&mut self, calls: &[usize]) -> Option<(usize, usize, u32)> {
+        if !self.on(Feature::Faults) {
+            return None;
+        }
+        let cpu = self.draws.below(calls.len());
+        let index = self.draws.below(*calls.get(cpu)?);
+        Some((cpu, index, 1 + self.draws.below(8) as u32))
+    }
+
+    /// The call, if there is something that it can be made with.
+    fn try_call(&mut self, call: Call) -> Option<Step> {
+        let step = plain(call);
+        let mut step = match call {
+            Call::Open => self.bound(step, &["file"]),
+            Call::IoasAlloc => {
+                let file = self.file();
+                self.bound(Step { file, ..step }, &["ioas"])
+            }
+            Call::FaultAlloc => {
+                let file = self.file();
+                self.bound(Step { file, ..step }, &["fault", "f"])
+            }
+            Call::IoasChangeProcess => Step { file: self.file(), ..step },
+            Call::Close => self.close(step)?,
+            Call::Bind | Call::Unplug => self.of_pdev(step)?,
+            Call::Unbind | Call::Attach | Call::Replace | Call::Detach => self.of_driver(step)?,
+            Call::Read | Call::Poll => {
+                let file = self.one(|kind| kind == Kind::QueueFile)?;
+                with(step, 0, Operand::Sym(file.sym))
+            }
+            Call::Munmap => {
+                let mapping = self.one(|kind| kind == Kind::Mapping)?;
+                with(step, 0, Operand::Sym(mapping.sym))
+            }
+            Call::Mmap => self.bound(step, &["m"]),
+            Call::IoasMap | Call::IoasUnmap => self.of_ioas(step)?,
+            Call::HwptAlloc => self.hwpt_alloc(step)?,
+            Call::MockDomain => {
+                let pt = self.one(|k| matches!(k, Kind::Ioas | Kind::Paging | Kind::Parent))?;
+                let step = self.with_id(step, 0, &pt);
+                self.bound(step, &["mock", "mhwpt", "mdev"])
+            }
+            _ => self.of_object(step)?,
+        };
+        self.options(&mut step);
+        match call {
+            // What binds names was noted when it was bound.
+            _ if !step.binds.is_empty() => {}
+            _ => self.names.made(&step, self.cpu),
+        }
+        Some(step)
+    }
+
+    /// Calls whose first argument is the object that they are about.
+    fn of_object(&mut self, step: Step) -> Option<Step> {
+        let is_device = |k: Kind| matches!(k, Kind::Device(_) | Kind::MockDevice);
+        match step.call {
+            Call::Destroy => {
+                let object =
+                    self.one(|k| !is_file(k) && !matches!(k, Kind::Mapping | Kind::MockDevice))?;
+                // A bound device cannot be destroyed: seldom, to see that.
+                if is_device(object.kind) && !self.draws.one_in(8) {
+                    return None;
+                }
+                Some(self.with_id(step, 0, &object))
+            }
+            Call::GetHwInfo => {
+                let device = self.one(is_device)?;
+                Some(self.with_id(step, 0, &device))
+            }
+            Call::HwptInvalidate => {
+                let object = self.one(|k| matches!(k, Kind::Nested | Kind::Viommu))?;
+                let vdev_id = *self.draws.pick(VIRT_IDS)? as u32;
+                let flags = u32::from(self.draws.one_in(3));
+                let entry = Entry { flags, vdev_id, cache_id: 1, tail: 0 };
+                let step = self.with_id(step, 0, &object);
+                Some(with(step, 1, Operand::Entries(vec![entry])))
+            }
+            Call::ViommuAlloc => {
+                let (device, parent) = (self.one(is_device)?, self.one(|k| k == Kind::Parent)?);
+                let step = self.with_ids(step, &[device, parent]);
+                let data_len = if self.on(Feature::Mmap) && !self.draws.one_in(3) { 24 } else { 0 };
+                Some(self.bound(with(step, 4, Operand::Num(data_len)), &["viommu"]))
+            }
+            Call::VdeviceAlloc | Call::ViommuSetVdevId | Call::ViommuUnsetVdevId => {
+                let (viommu, device) = (self.one(|k| k == Kind::Viommu)?, self.one(is_device)?);
+                let step = self.with_ids(step, &[viommu, device]);
+                let virt_id = Operand::Num(*self.draws.pick(VIRT_IDS)?);
+                let step = with(step, 2, virt_id);
+                Some(match step.call {
+                    Call::VdeviceAlloc => self.bound(step, &["vdev"]),
+                    _ => step,
+                })
+            }
+            Call::VeventqAlloc => {
+                let viommu = self.one(|k| k == Kind::Viommu)?;
+                let step = self.with_id(step, 0, &viommu);
+                let depth = Operand::Num(1 + self.draws.below(2) as u64);
+                Some(self.bound(with(step, 2, depth), &["q", "f"]))
+            }
+            Call::HwQueueAlloc => {
+                let viommu = self.one(|k| k == Kind::Viommu)?;
+                let step = self.with_id(step, 0, &viommu);
+                let index = Operand::Num(self.draws.below(2) as u64);
+                Some(self.bound(with(step, 2, index), &["hwq"]))
+            }
+            Call::TriggerVevent => {
+                let (viommu, device) = (self.one(|k| k == Kind::Viommu)?, self.one(is_device)?);
+                Some(self.with_ids(step, &[viommu, device]))
+            }
+            Call::CreateAccess => {
+                let ioas = self.one(|k| k == Kind::Ioas)?;
+                let step = self.with_id(step, 0, &ioas);
+                Some(self.bound(step, &["access"]))
+            }
+            Call::AccessReplaceIoas => {
+                let access = self.one(|k| k == Kind::AccessFile)?;
+                let ioas = self.one(|k| k == Kind::Ioas)?;
+                let step = self.with_id(step, 1, &ioas);
+                Some(with(step, 0, Operand::Sym(access.sym)))
+            }
+            Call::AccessRw => {
+                let access = self.one(|k| k == Kind::AccessFile)?;
+                let step = with(step, 0, Operand::Sym(access.sym));
+                let step = with(with(step, 1, Operand::Num(0x1000)), 2, Operand::Num(8));
+                Some(Step { file: access.file, ..step })
+            }
+            Call::MockDomainReplace => {
+                let mock = self.one(|k| k == Kind::Mock)?;
+                let pt = self.one(|k| matches!(k, Kind::Ioas | Kind::Paging | Kind::Parent))?;
+                Some(self.with_ids(step, &[mock, pt]))
+            }
+            Call::CheckCache => {
+                let device = self.one(is_device)?;
+                let step = self.with_id(step, 0, &device);
+                Some(with(step, 1, Operand::Num(1)))
+            }
+            Call::CheckIotlb => {
+                let nested = self.one(|k| k == Kind::Nested)?;
+                Some(self.with_id(step, 0, &nested))
+            }
+            _ => None,
+        }
+    }
+
+    fn of_ioas(&mut self, step: Step) -> Option<Step> {
+        let ioas = self.one(|k| k == Kind::Ioas)?;
+        let step = self.with_id(step, 0, &ioas);
+        let areas: &[(u64, u64)] = match self.on(Feature::HwQueues) {
+            true => &[(QUEUE_IOVA, QUEUE_LENGTH)],
+            false => &[(0x1000, 0x1000), (0x1000, 0x2000), (0x4000, 0x1000)],
+        };
+        let (iova, length) = *self.draws.pick(areas)?;
+        if step.call == Call::IoasMap {
+            let step = with(with(step, 1, Operand::Num(length)), 2, Operand::Num(iova));
+            let anywhere = !self.on(Feature::HwQueues) && self.draws.one_in(4);
+            let flags = IOAS_MAP_WRITEABLE | IOAS_MAP_READABLE;
+            return Some(if anywhere {
+                with(with(step, 4, Operand::Num(flags)), 2, Operand::Num(0))
+            } else {
+                step
+            });
+        }
+        let (iova, length) = if self.draws.one_in(3) { (0, u64::MAX) } else { (iova, length) };
+        Some(with(with(step, 1, Operand::Num(iova)), 2, Operand::Num(length)))
+    }
+
+    /// A nesting parent, which much depends on.
+    fn parent(&mut self) -> Option<Step> {
+        let device = self.one(|k| matches!(k, Kind::Device(_)))?;
+        let ioas = self.one(|k| k == Kind::Ioas)?;
+        let step = self.with_ids(plain(Call::HwptAlloc), &[device, ioas]);
+        let step = with(step, 2, Operand::Num(HWPT_ALLOC_NEST_PARENT));
+        Some(self.bound(step, &["hwpt"]))
+    }
+
+    fn hwpt_alloc(&mut self, step: Step) -> Option<Step> {
+        let device = self.one(|k| matches!(k, Kind::Device(_) | Kind::MockDevice))?;
+        let pt = self.one(|k| matches!(k, Kind::Ioas | Kind::Parent | Kind::Viommu))?;
+        let step = self.with_ids(step, &[device, pt.clone()]);
+        if pt.kind == Kind::Ioas {
+            let flags = [(6, 0), (6, HWPT_ALLOC_NEST_PARENT), (1, HWPT_ALLOC_DIRTY_TRACKING)];
+            let flags = self.draws.weighted(&flags)?;
+            return Some(self.bound(with(step, 2, Operand::Num(flags)), &["hwpt"]));
+        }
+        let mut step = with(step, 3, Operand::Num(DATA_SELFTEST));
+        if let (true, Some(faults)) = (self.draws.one_in(2), self.one(|k| k == Kind::Faults)) {
+            step = with(step, 2, Operand::Num(HWPT_FAULT_ID_VALID));
+            step = with(step, 5, Operand::Sym(faults.sym));
+        }
+        Some(self.bound(step, &["nested"]))
+    }
+
+    /// A file is closed once: a second close would meet whatever got its number.
+    fn close(&mut self, step: Step) -> Option<Step> {
+        let mut files: Vec<Operand> = Vec::new();
+        for (feature, kind) in
+            [(Feature::Events, Kind::QueueFile), (Feature::Accesses, Kind::AccessFile)]
+        {
+            if self.on(feature) {
+                let named = self.names.live(self.cpu, |k| k == kind);
+                files.extend(named.iter().map(|name| Operand::Sym(name.sym)));
+            }
+        }
+        if self.on(Feature::Exit) {
+            files.push(Operand::Num(0));
+            let more = self.names.live(self.cpu, |k| k == Kind::File);
+            files.extend(more.iter().map(|name| Operand::Sym(name.sym)));
+        }
+        files.retain(|file| !self.names.closed.contains(file));
+        let file = self.draws.pick(&files)?.clone();
+        Some(with(step, 0, file))
+    }
+
+    /// bind and unplug: what happens to a physical device.
+    fn of_pdev(&mut self, step: Step) -> Option<Step> {
+        let cpu = self.cpu;
+        let unplug = step.call == Call::Unplug;
+        let can: Vec<usize> = (0..self.names.driven.len())
+            .filter(|at| {
+                let Driven { bound, unplugged, owner, .. } = self.names.driven[*at];
+                // The bus lets a device go when no driver has it any more.
+                bound.is_none() && !unplugged && cpu.is_none_or(|cpu| cpu == owner)
+            })
+            .collect();
+        // Before the CPUs begin the first one is as good as any other.
+        let pdev = match cpu {
+            None => *can.first()?,
+            Some(_) => *self.draws.pick(&can)?,
+        };
+        let step = with(step, 0, Operand::Num(pdev as u64));
+        if unplug {
+            return Some(step);
+        }
+        let file = self.file();
+        Some(self.bound(Step { file, ..step }, &["dev"]))
+    }
+
+    /// What a driver does with a device that it has bound.
+    fn of_driver(&mut self, step: Step) -> Option<Step> {
+        let cpu = self.cpu;
+        let attached = match step.call {
+            Call::Attach => Some(false),
+            Call::Replace | Call::Detach => Some(true),
+            _ => None,
+        };
+        let can: Vec<Sym> = self
+            .names
+            .driven
+            .iter()
+            .filter(|d| cpu.is_none_or(|cpu| cpu == d.owner))
+            .filter(|d| attached.is_none_or(|attached| attached == d.attached))
+            // An attach of a CPU may fail, and then there is nothing to replace.
+            .filter(|d| step.call != Call::Replace || d.attached_before)
+            .filter_map(|d| d.bound)
+            .collect();
+        let device = *self.draws.pick(&can)?;
+        let step = with(step, 0, Operand::Sym(device));
+        if !matches!(step.call, Call::Attach | Call::Replace) {
+            return Some(step);
+        }
+        let pt =
+            self.one(|k| matches!(k, Kind::Ioas | Kind::Paging | Kind::Parent | Kind::Nested))?;
+        let file = step.file.clone();
+        let step = self.with_id(step, 1, &pt);
+        // A driver's call goes to the file that its device is bound to.
+        Some(Step { file, ..step })
+    }
+
+    /// A name of these kinds.
+    fn one(&mut self, wanted: impl Fn(Kind) -> bool) -> Option<Name> {
+        let names = self.names.live(self.cpu, wanted);
+        self.draws.pick(&names).cloned()
+    }
+
+    fn file(&mut self) -> Operand {
+        let files = self.names.live(self.cpu, |k| k == Kind::File);
+        match self.draws.one_in(3) {
+            true => self.draws.pick(&files).map_or(Operand::Num(0), |f| Operand::Sym(f.sym)),
+            false => Operand::Num(0),
+        }
+    }
+
+    /// The object as an argument, and its file as that of the call. Seldom another id.
+    fn with_id(&mut self, step: Step, at: usize, name: &Name) -> Step {
+        let id = match self.on(Feature::WrongIds) && self.draws.one_in(5) {
+            true => self.wrong_id(),
+            false => Operand::Sym(name.sym),
+        };
+        Step { file: name.file.clone(), ..with(step, at, id) }
+    }
+
+    /// The first arguments.
+    fn with_ids(&mut self, mut step: Step, names: &[Name]) -> Step {
+        for (at, name) in names.iter().enumerate().rev() {
+            step = self.with_id(step, at, name);
+        }
+        step
+    }
+
+    /// An id that was freed, one of another type, or the next one.
+    fn wrong_id(&mut self) -> Operand {
+        let is_id = |k: Kind| !is_file(k) && k != Kind::Mapping;
+        self.guesses |= self.cpu.is_some();
+        let gone: Vec<Sym> = self
+            .names
+            .all
+            .iter()
+            .filter(|n| n.gone && n.cpu.is_none() && is_id(n.kind))
+            .map(|n| n.sym)
+            .collect();
+        if let (Some(sym), true) = (self.draws.pick(&gone).copied(), self.draws.one_in(2)) {
+            return Operand::Sym(sym);
+        }
+        let any = self.names.live(self.cpu, is_id);
+        match self.draws.below(2) {
+            0 => self.draws.pick(&any).map_or(Operand::Num(1), |name| Operand::Sym(name.sym)),
+            // What an allocation on another CPU will be given.
+            _ => Operand::Num((any.len() + 1 + self.draws.below(2)) as u64),
+        }
+    }
+
+    /// User memory and sizes that are wrong, an allocation that sleeps.
+    fn options(&mut self, step: &mut Step) {
+        let is_ioctl = signature(step.call).name.starts_with("IOMMU_");
+        if self.on(Feature::BadMemory) && is_ioctl && self.draws.one_in(3) {
+            match self.draws.below(4) {
+                0 => step.bad_pointer = true,
+                1 => step.usize_ = Some([4, 200][self.draws.below(2)]),
+                _ => step.read_only = true,
+            }
+        }
+        if self.on(Feature::Stalls) && self.draws.one_in(3) {
+            step.stall_s = Some(61);
+        }
+    }
+
+    /// Names what the call gives out.
+    fn bound(&mut self, mut step: Step, stems: &[&str]) -> Step {
+        for stem in stems {
+            let sym = self.syms.len() as Sym;
+            let numbered = |s: &&String| {
+                s.strip_prefix(stem).is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()))
+            };
+            let number = self.syms.iter().filter(numbered).count();
+            self.syms.push(format!("{stem}{number}"));
+            step.binds.push(sym);
+        }
+        self.names.made(&step, self.cpu);
+        step
+    }
+}
+
+fn is_file(kind: Kind) -> bool {
+    matches!(kind, Kind::File | Kind::QueueFile | Kind::AccessFile)
+}
+
+/// The step with one argument.
+fn with(mut step: Step, at: usize, operand: Operand) -> Step {
+    if let Some(arg) = step.args.get_mut(at) {
+        *arg = operand;
+    }
+    step
+}

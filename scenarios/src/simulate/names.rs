@@ -1,0 +1,175 @@
+//! The names that exist while a program is drawn: what each stands for, in which file, and what the
+//! driver of each physical device has done with it.
+
+use uapi::call::{Call, HWPT_ALLOC_NEST_PARENT};
+use uapi::program::{Operand, Step, Sym};
+
+/// What a name stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Ioas,
+    /// A paging HWPT that is no nesting parent.
+    Paging,
+    Parent,
+    Nested,
+    Viommu,
+    Vdevice,
+    Faults,
+    Vevents,
+    HwQueue,
+    /// The mock driver's own object around a device.
+    Mock,
+    /// A device that the mock driver has bound.
+    MockDevice,
+    /// A device that a driver has bound: its physical device.
+    Device(usize),
+    /// An iommufd file.
+    File,
+    /// The file of an event queue.
+    QueueFile,
+    /// The file of an access.
+    AccessFile,
+    Mapping,
+}
+
+/// A name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Name {
+    pub sym: Sym,
+    pub kind: Kind,
+    /// The CPU that binds it; `None`: it is there before the CPUs begin.
+    pub cpu: Option<usize>,
+    /// The file that its id belongs to.
+    pub file: Operand,
+    /// The object was destroyed: the id is free, or somebody else's.
+    pub gone: bool,
+}
+
+/// What a driver has done with its device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Driven {
+    pub bound: Option<Sym>,
+    pub attached: bool,
+    /// It was attached when the CPUs began, and was not detached since.
+    pub attached_before: bool,
+    pub unplugged: bool,
+    /// The CPU that makes the calls of this driver.
+    pub owner: usize,
+}
+
+/// Everything that exists.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Names {
+    pub all: Vec<Name>,
+    pub driven: Vec<Driven>,
+    /// Files that some call closes: a second close would meet another file.
+    pub closed: Vec<Operand>,
+}
+
+impl Names {
+    /// What these steps make.
+    pub fn of(steps: &[Step], pdevs: usize) -> Names {
+        let driven = vec![Driven::default(); pdevs];
+        let mut names = Names { all: Vec::new(), driven, closed: Vec::new() };
+        for step in steps {
+            names.made(step, None);
+        }
+        names
+    }
+
+    /// A step that succeeds. Before the CPUs begin, what is destroyed is gone; on a CPU it is what
+    /// the others may still meet.
+    pub fn made(&mut self, step: &Step, cpu: Option<usize>) {
+        let before = cpu.is_none();
+        let first = step.args.first();
+        match (step.call, first) {
+            (Call::Destroy, Some(Operand::Sym(sym))) if before => {
+                for name in self.all.iter_mut().filter(|name| name.sym == *sym) {
+                    name.gone = true;
+                }
+            }
+            (Call::Close, Some(file)) => {
+                self.closed.push(file.clone());
+                for name in self.all.iter_mut().filter(|name| before && name.file == *file) {
+                    name.gone = true;
+                }
+            }
+            (Call::Munmap, Some(Operand::Sym(sym))) => self.all.retain(|name| name.sym != *sym),
+            (Call::Bind, Some(Operand::Num(pdev))) => {
+                if let Some(driven) = self.driven.get_mut(*pdev as usize) {
+                    driven.bound = step.binds.first().copied();
+                    driven.attached = false;
+                }
+            }
+            (Call::Unplug, Some(Operand::Num(pdev))) => {
+                if let Some(driven) = self.driven.get_mut(*pdev as usize) {
+                    driven.unplugged = true;
+                }
+            }
+            (Call::Attach | Call::Detach | Call::Unbind, Some(Operand::Sym(sym))) => {
+                for driven in self.driven.iter_mut().filter(|d| d.bound == Some(*sym)) {
+                    driven.attached = step.call == Call::Attach;
+                    driven.attached_before = false;
+                    if step.call == Call::Unbind {
+                        driven.bound = None;
+                    }
+                }
+                for name in self.all.iter_mut().filter(|name| name.sym == *sym) {
+                    name.gone |= before && step.call == Call::Unbind;
+                }
+            }
+            _ => {}
+        }
+        for (sym, kind) in step.binds.iter().zip(kinds(step)) {
+            // A file is not in a file.
+            let file = match kind {
+                Kind::File => Operand::Num(0),
+                _ => step.file.clone(),
+            };
+            self.all.push(Name { sym: *sym, kind: *kind, cpu, file, gone: false });
+        }
+    }
+
+    /// The names of these kinds that still stand for what they were made for. A CPU knows its own
+    /// and those that were there before.
+    pub fn live(&self, cpu: Option<usize>, wanted: impl Fn(Kind) -> bool) -> Vec<Name> {
+        let knows = |name: &&Name| name.cpu.is_none() || name.cpu == cpu;
+        let live = |name: &&Name| !name.gone && wanted(name.kind);
+        self.all.iter().filter(knows).filter(live).cloned().collect()
+    }
+}
+
+/// What the names that a step binds stand for.
+fn kinds(step: &Step) -> &'static [Kind] {
+    const DEVICES: [[Kind; 1]; 8] = [
+        [Kind::Device(0)],
+        [Kind::Device(1)],
+        [Kind::Device(2)],
+        [Kind::Device(3)],
+        [Kind::Device(4)],
+        [Kind::Device(5)],
+        [Kind::Device(6)],
+        [Kind::Device(7)],
+    ];
+    let num = |at: usize| match step.args.get(at) {
+        Some(Operand::Num(n)) => *n,
+        _ => 0,
+    };
+    match step.call {
+        Call::Open => &[Kind::File],
+        Call::IoasAlloc => &[Kind::Ioas],
+        Call::HwptAlloc if super::calls::is_nested(step) => &[Kind::Nested],
+        Call::HwptAlloc if num(2) & HWPT_ALLOC_NEST_PARENT != 0 => &[Kind::Parent],
+        Call::HwptAlloc => &[Kind::Paging],
+        Call::ViommuAlloc => &[Kind::Viommu],
+        Call::VdeviceAlloc => &[Kind::Vdevice],
+        Call::FaultAlloc => &[Kind::Faults, Kind::QueueFile],
+        Call::VeventqAlloc => &[Kind::Vevents, Kind::QueueFile],
+        Call::HwQueueAlloc => &[Kind::HwQueue],
+        Call::CreateAccess => &[Kind::AccessFile],
+        Call::Mmap => &[Kind::Mapping],
+        Call::Bind => DEVICES.get(num(0) as usize).map_or(&[], |kind| kind.as_slice()),
+        Call::MockDomain => &[Kind::Mock, Kind::Paging, Kind::MockDevice],
+        _ => &[],
+    }
+}
