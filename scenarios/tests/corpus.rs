@@ -105,7 +105,6 @@ fn there_is_a_canary_that_must_fail() {
 const SHOWN_BY_PRIMITIVES: &[Splats] = &[
     Splats::RefcountSaturated,
     Splats::KasanInvalidFree,
-    Splats::BadDeref,
     Splats::CircularLock,
     Splats::BadUnlock,
     Splats::HeldLockFreed,
