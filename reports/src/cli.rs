@@ -253,10 +253,15 @@ pub struct RunOptions {
     pub jobs: Option<u16>,
 }
 
+/// How many threads work: as many as were asked for, or one per CPU of the machine.
+pub fn jobs_or_cpus(jobs: Option<u16>) -> usize {
+    let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    jobs.map_or_else(cpus, usize::from)
+}
+
 impl RunOptions {
     /// As the runner wants them.
     pub fn settings(&self) -> Settings {
-        let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
         Settings {
             explorers: match self.explorer.is_empty() {
                 true => Explorer::ALL.to_vec(),
@@ -266,7 +271,7 @@ impl RunOptions {
             samples: self.samples,
             seed: self.seed,
             budget: self.budget,
-            jobs: self.jobs.map_or_else(cpus, usize::from),
+            jobs: jobs_or_cpus(self.jobs),
             loom_exe: std::env::current_exe().ok(),
         }
     }
@@ -336,11 +341,10 @@ pub struct MutateOptions {
 impl MutateOptions {
     /// As the runner wants them.
     pub fn settings(&self) -> Settings {
-        let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
         Settings {
             budget: self.budget,
             executions: self.executions,
-            jobs: self.jobs.map_or_else(cpus, usize::from),
+            jobs: jobs_or_cpus(self.jobs),
             ..Settings::default()
         }
     }
@@ -390,11 +394,10 @@ pub struct PairsOptions {
 impl PairsOptions {
     /// As the runner wants them.
     pub fn settings(&self) -> Settings {
-        let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
         Settings {
             budget: self.budget,
             executions: self.executions,
-            jobs: self.jobs.map_or_else(cpus, usize::from),
+            jobs: jobs_or_cpus(self.jobs),
             ..Settings::default()
         }
     }

@@ -13,7 +13,7 @@ use crate::output::{answer, complain, width};
 use crate::picture::Page;
 use crate::progress::Screen;
 use crate::record::{json, FailureFile, Verdicts};
-use crate::rows::{canonical, revisions};
+use crate::rows::{canonical, canonical_all, revisions};
 use crate::run::{Exit, Summary};
 use crate::token::Token;
 use races::Backend;
@@ -67,16 +67,13 @@ fn swap<A, B>((a, b): (A, B)) -> (B, A) {
 ///
 /// Bad files, and revisions that nothing is asked about.
 pub fn questions(what: &[String], options: &RunOptions) -> Result<Vec<Question>, Failed> {
-    let mut rows = Vec::new();
-    for name in &options.revision {
-        rows.push(canonical(name).map_err(Failed::usage)?);
-    }
+    let rows = canonical_all(&options.revision).map_err(Failed::usage)?;
     let mut all: Vec<Question> = scenarios_named(what)?
         .into_iter()
         .flat_map(|(scenario, called)| Question::all(scenario, called))
         .collect();
     if !rows.is_empty() {
-        all.retain(|q| rows.contains(&q.revision.as_str()));
+        all.retain(|q| rows.contains(&q.revision));
     }
     if all.is_empty() {
         return Err(Failed::usage(format!(

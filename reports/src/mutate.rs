@@ -16,7 +16,7 @@ use crate::interrupt;
 use crate::output::{answer, complain};
 use crate::progress::Screen;
 use crate::record::json;
-use crate::rows::{canonical, revisions};
+use crate::rows::{canonical, canonical_all, revisions};
 use crate::run::Exit;
 use races::mutation::{baseline, notices, Notice};
 use races::{Bounds, Subject, Watch};
@@ -184,10 +184,7 @@ impl Watch for Patience {
 ///
 /// Bad files, bad usage, and a scenario whose verdict is not the recorded one without any mutant.
 pub fn mutate(options: &MutateOptions) -> Result<Exit, Failed> {
-    let mut rows = Vec::new();
-    for name in &options.revision {
-        rows.push(canonical(name).map_err(Failed::usage)?.to_owned());
-    }
+    let mut rows = canonical_all(&options.revision).map_err(Failed::usage)?;
     if rows.is_empty() {
         let base = revisions().iter().filter(|r| r.twin_of.is_none());
         rows = base.map(|r| r.name.to_owned()).collect();

@@ -13,7 +13,7 @@ use crate::judge::answers;
 use crate::output::{answer, complain};
 use crate::progress::Screen;
 use crate::record::json;
-use crate::rows::{canonical, revisions};
+use crate::rows::{canonical_all, revisions};
 use crate::run::Exit;
 use crate::values::grouped;
 use races::simulate::without_numbers;
@@ -112,10 +112,7 @@ pub fn pairs(options: &PairsOptions) -> Result<Exit, Failed> {
         None => scenarios::directory().join(PAIRS),
     };
     let file = scenarios::pairs(&path)?;
-    let mut rows = Vec::new();
-    for name in &options.revision {
-        rows.push(canonical(name).map_err(Failed::usage)?.to_owned());
-    }
+    let mut rows = canonical_all(&options.revision).map_err(Failed::usage)?;
     if rows.is_empty() {
         rows = ROWS.iter().map(ToString::to_string).collect();
     }

@@ -10,6 +10,15 @@ pub fn revisions() -> &'static [RevisionInfo] {
     &ROWS
 }
 
+/// The canonical names of rows, as [`canonical`].
+///
+/// # Errors
+///
+/// As [`canonical`].
+pub fn canonical_all(names: &[String]) -> Result<Vec<String>, String> {
+    names.iter().map(|name| canonical(name).map(str::to_owned)).collect()
+}
+
 /// The canonical name of a row, from its name or an alias.
 ///
 /// # Errors

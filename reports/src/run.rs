@@ -43,7 +43,8 @@ pub struct Summary {
     pub asked: usize,
     /// Whether the user ended it.
     pub interrupted: bool,
-    /// What is worth repeating, the differing ones first.
+    /// What is worth repeating: what differs, then what is undecided; remarks on what is as
+    /// recorded only if there is neither, so that they push nothing off the screen.
     details: Vec<String>,
 }
 
@@ -76,7 +77,8 @@ impl Summary {
             }
         }
         let interrupted = interrupted || counts.contains_key("interrupted");
-        let details = [differ, undecided, remarks].concat();
+        let open = [differ, undecided].concat();
+        let details = if open.is_empty() { remarks } else { open };
         Summary { counts, asked, interrupted, details }
     }
 

@@ -13,7 +13,7 @@ pub mod known;
 pub mod record;
 
 use crate::check::{in_parallel, Settings};
-use crate::cli::{DemoOptions, Failed, MergeOptions, Shard, SimulateOptions};
+use crate::cli::{jobs_or_cpus, DemoOptions, Failed, MergeOptions, Shard, SimulateOptions};
 use crate::clock::Stopwatch;
 use crate::files::Directory;
 use crate::interrupt;
@@ -116,8 +116,7 @@ pub fn simulate(options: &SimulateOptions) -> Result<Exit, Failed> {
     let directory = options.output.as_deref().map(Directory::open).transpose();
     let directory = directory.map_err(Failed::usage)?;
     let runs = options.runs.or(options.budget.is_none().then_some(RUNS));
-    let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
-    let jobs = options.jobs.map_or_else(cpus, usize::from);
+    let jobs = jobs_or_cpus(options.jobs);
     let selection = Selection {
         row,
         seed: options.seed,
@@ -177,13 +176,12 @@ pub fn merge(options: &MergeOptions) -> Result<Exit, Failed> {
     if missing > 0 {
         complain(&format!("{} runs are in none of the journals", grouped(missing)));
     }
-    let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
     let shown = Showing {
         output: options.output.clone(),
         directory,
         looks: options.findings,
         coverage: options.coverage,
-        jobs: cpus(),
+        jobs: jobs_or_cpus(None),
         out_of_budget: missing > 0,
     };
     finish(&row, head.seed, records, &known, &shown, &Screen::new)
@@ -198,8 +196,7 @@ pub fn demonstrate(options: &DemoOptions) -> Result<Exit, Failed> {
     interrupt::listen().map_err(Failed::usage)?;
     let screen = Screen::new();
     // One case after the other if the time is asked for: the CPUs are not shared.
-    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let jobs = if options.seconds { 1 } else { cpus };
+    let jobs = if options.seconds { 1 } else { jobs_or_cpus(None) };
     let answers =
         demo::all(demo::CASES, options.seeds, options.runs, jobs, &screen).map_err(broken)?;
     answer(&demo::table(&answers, options.runs, options.seconds));

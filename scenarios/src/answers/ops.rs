@@ -212,6 +212,7 @@ pub(super) const OPS: &[Op] = &[
         call: "create_access",
         args: &[
             ("ioas_id", Field("ioas_id")),
+            ("ioas", Field("ioas_id")),
             ("pt_id", Field("ioas_id")),
             ("id", Field("ioas_id")),
             ("flags", Field("flags")),
@@ -259,6 +260,8 @@ const NAMES: &[(&str, &str, &str, u64)] = &[
     ("", "type", "NONE", 0),
     // IOMMU_VEVENTQ_TYPE_SELFTEST and IOMMU_HW_QUEUE_TYPE_SELFTEST
     ("veventq_alloc", "type", "SELFTEST", 0xbeef_beef),
+    // MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
+    ("create_access", "flags", "NEEDS_PIN_PAGES", 1),
     ("veventq_alloc", "type", "SELFTEST_VEVENTQ", 0xbeef_beef),
     ("hw_queue_alloc", "type", "SELFTEST", 0xdead_beef),
     // IOMMU_TEST_DEV_CACHE_DEFAULT and IOMMU_TEST_IOTLB_DEFAULT
