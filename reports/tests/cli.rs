@@ -631,6 +631,6 @@ fn answers_of_an_access() {
         );
         let dir = recorded(&text);
         let output = run(dir.path(), &ANSWERS);
-        assert_eq!(stdout(&output), "1 sequences: 1 agree, 0 differ\n", "{text}");
+        assert_eq!(stdout(&output), "1 sequence: 1 agree, 0 differ\n", "{text}");
     }
 }
