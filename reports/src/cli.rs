@@ -7,13 +7,13 @@ use crate::columns::Steps;
 use crate::commands;
 use crate::files::Directory;
 use crate::mutate;
-use crate::output::complain;
+use crate::output::{self, complain};
 use crate::pairs;
 use crate::report::{self, ReportOptions};
 use crate::run::Exit;
 use crate::simulate;
 use crate::sweep::{self, SweepOptions};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use scenarios::{Explorer, ScenarioError};
 use std::path::{Path, PathBuf};
@@ -567,10 +567,24 @@ impl From<ScenarioError> for Failed {
     }
 }
 
+/// The arguments, or the page or the complaint that clap has instead.
+fn command_line() -> Result<Cli, clap::Error> {
+    // Left to itself, clap colours what it prints on any terminal as soon as `CI` is set.
+    let color = match output::is_dumb() {
+        true => ColorChoice::Never,
+        false => ColorChoice::Auto,
+    };
+    let matches = Cli::command().color(color).try_get_matches()?;
+    Cli::from_arg_matches(&matches)
+}
+
 /// Runs the command line and returns the exit code.
 pub fn main() -> u8 {
     debug_assert_eq!(BUDGET, Duration::from_secs(60), "the default of --budget");
-    let cli = Cli::parse();
+    let cli = match command_line() {
+        Ok(cli) => cli,
+        Err(e) => e.exit(),
+    };
     let result = match cli.command {
         None => commands::check(&[], &cli.check),
         Some(Command::Check { what, options }) => commands::check(&what, &options),
@@ -602,7 +616,7 @@ pub fn main() -> u8 {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "iommufd-testbed", &mut script);
-            crate::output::answer(&String::from_utf8_lossy(&script));
+            output::answer(&String::from_utf8_lossy(&script));
             Ok(Exit::AsRecorded)
         }
         Some(Command::LoomChild) => {
@@ -638,7 +652,7 @@ fn man(output: Option<&Path>) -> Result<Exit, Failed> {
         Ok::<_, Failed>((file, String::from_utf8_lossy(&text).into_owned()))
     };
     let Some(directory) = output else {
-        crate::output::answer(&page(&command)?.1);
+        output::answer(&page(&command)?.1);
         return Ok(Exit::AsRecorded);
     };
     let directory = Directory::open(directory).map_err(Failed::usage)?;

@@ -24,6 +24,11 @@ pub fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
 }
 
+/// Whether the terminal calls itself dumb: it can neither move its cursor nor change a colour.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// How wide a picture may be: `COLUMNS`, else the terminal, else the widest.
 pub fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());

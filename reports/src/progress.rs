@@ -5,6 +5,7 @@
 
 use crate::clock::Stopwatch;
 use crate::interrupt;
+use crate::output;
 use crate::values::grouped;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use races::{Progress, Watch};
@@ -23,7 +24,7 @@ pub struct Screen {
 impl Screen {
     /// On the terminal of stderr, if there is one that can move its cursor.
     pub fn new() -> Screen {
-        match std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        match output::is_dumb() {
             true => Screen::hidden(),
             false => Screen::on(ProgressDrawTarget::stderr()),
         }
