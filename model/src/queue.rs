@@ -6,21 +6,40 @@ use uapi::errno::Ret;
 use uapi::outcome::{Outcome, Place, StepResult};
 use uapi::pick::ModelError;
 use uapi::program::Timers;
-use uapi::queue::{Queue, Request};
+use uapi::queue::{Invalidate, Queue, Request};
 use uapi::step::Cpu;
 
 use crate::arm_smmu_v3::cmdq::{arm_smmu_cmdq_batch_submit, here, Cmdq};
+use crate::arm_smmu_v3::vsmmu::ArmVsmmu;
 use crate::arm_smmu_v3::{device, rows};
+use crate::linux::fault;
+use crate::linux::slab::Ptr;
 use crate::sync::{self, Cell, Guest, GuestMaker};
 
 /// One execution.
 struct Run {
     q: Cmdq,
-    results: Cell<Vec<(Cpu, u32, Ret)>>,
+    vsmmu: Cell<Option<Ptr<ArmVsmmu>>>,
+    results: Cell<Vec<StepResult>>,
+}
+
+impl Run {
+    /// IOMMU_HWPT_INVALIDATE: the answer, `entry_num`, and whether something was made to fail.
+    fn invalidate(&self, request: &Invalidate) -> (Ret, Option<u32>, bool) {
+        // A program without a vSMMU was refused before it ran.
+        let Some(vsmmu) = self.vsmmu.get() else { return (Ret::Ok, None, false) };
+        fault::arm(request.fail_nth);
+        let first = self.q.invalidates();
+        let (ret, entry_num) = (self.q.rev.iommufd_hwpt_invalidate)(&self.q, vsmmu, request);
+        self.q.invalidated(first, entry_num);
+        (Ret::from(&ret), Some(entry_num), fault::disarm())
+    }
 }
 
 impl Guest for Run {
-    fn setup(&self) {}
+    fn setup(&self) {
+        self.vsmmu.set(self.q.program.vsmmu.as_ref().map(ArmVsmmu::new));
+    }
 
     fn cpu(&self, cpu: Cpu) {
         let Some(requests) = self.q.program.cpus.get(usize::from(cpu)) else {
@@ -28,15 +47,20 @@ impl Guest for Run {
         };
         for (request, index) in requests.iter().zip(0..) {
             sync::set_call(index);
-            let ret = match request {
+            let (ret, entry_num, injected) = match request {
                 Request::Issue { commands, sync } => {
-                    (self.q.rev.issue_cmdlist)(&self.q, commands, *sync)
+                    let ret = (self.q.rev.issue_cmdlist)(&self.q, commands, *sync);
+                    (Ret::from(&ret), None, false)
                 }
                 Request::Batch { commands, force_sync } => {
-                    arm_smmu_cmdq_batch_submit(&self.q, commands, *force_sync)
+                    let ret = arm_smmu_cmdq_batch_submit(&self.q, commands, *force_sync);
+                    (Ret::from(&ret), None, false)
                 }
+                Request::Invalidate(request) => self.invalidate(request),
             };
-            self.results.with(|r| r.push((cpu, index, Ret::from(&ret))));
+            let (place, ret) = (Place::Cpu(cpu), Some(ret));
+            let result = StepResult { place, index, ret, out: Vec::new(), entry_num, injected };
+            self.results.with(|r| r.push(result));
         }
         self.q.producers.leave(here());
     }
@@ -47,15 +71,8 @@ impl Guest for Run {
 
     fn report(&self, outcome: &mut Outcome) {
         let mut results = self.results.with(std::mem::take);
-        results.sort_unstable();
-        outcome.results.extend(results.into_iter().map(|(cpu, index, ret)| StepResult {
-            place: Place::Cpu(cpu),
-            index,
-            ret: Some(ret),
-            out: Vec::new(),
-            entry_num: None,
-            injected: false,
-        }));
+        results.sort_unstable_by_key(|r| (r.place, r.index));
+        outcome.results.extend(results);
         // How far the SMMU came, and in whose order.
         outcome.state.extend(self.q.ghost.with(|g| g.log()));
     }
@@ -76,7 +93,11 @@ pub fn with_maker<R>(
     program.check().map_err(ModelError::Malformed)?;
     let program = Rc::new(program.clone());
     let make = || -> Rc<dyn Guest> {
-        Rc::new(Run { q: Cmdq::new(rev, &program), results: Cell::new(Vec::new()) })
+        Rc::new(Run {
+            q: Cmdq::new(rev, &program),
+            vsmmu: Cell::new(None),
+            results: Cell::new(Vec::new()),
+        })
     };
     let (cpus, timers) = (program.cpus.len() + 1, Timers::Idle);
     let maker = GuestMaker { cpus, timers, mutation: None, watched: false, make: &make };

@@ -3,7 +3,7 @@
 //! The rows (`model_native::queue_revisions()`) keep I1 to I13 of reference/smmuv3.md 3.5 in all of
 //! them; `tests/queue.rs` says which explorer kills which mutant in which of them.
 
-use uapi::queue::{Completion, Fault, Queue, Request};
+use uapi::queue::{Completion, Fault, Invalidate, Queue, Request, Vsmmu};
 
 use crate::Subject;
 
@@ -157,9 +157,86 @@ pub const CASES: &[Case] = &[
     },
 ];
 
+/// The virtual StreamID of the only vDEVICE.
+const VSID: u64 = 0x99;
+
+/// A VM with one vDEVICE, whose guest invalidates; lists of 3 commands and a CMD_SYNC.
+fn guest(arrays: Vec<Invalidate>) -> Queue {
+    Queue {
+        log2size: 3,
+        word: 4,
+        vsmmu: Some(Vsmmu { vmid: 7, vdevs: vec![(VSID as u32, 0x40)] }),
+        cpus: arrays.into_iter().map(|array| vec![Request::Invalidate(array)]).collect(),
+        ..Queue::default()
+    }
+}
+
+/// IOMMU_HWPT_INVALIDATE down to the ring.
+pub const INVALIDATIONS: &[Case] = &[
+    Case {
+        name: "invalidate",
+        question: "Do all commands of an array of a window and one more reach the ring?",
+        source: "reference/smmuv3.md 4.3",
+        program: || {
+            let array = vec![tlbi(0), tlbi(1), tlbi(2), atc_inv(VSID)];
+            guest(vec![Invalidate::of(array)])
+        },
+    },
+    Case {
+        name: "invalidate_on_two_cpus",
+        question: "Does entry_num say what reached the ring when two vCPUs invalidate at once?",
+        source: "reference/smmuv3.md 4.3",
+        program: || guest(vec![Invalidate::of(vec![tlbi(0)]), Invalidate::of(vec![tlbi(1)])]),
+    },
+    Case {
+        name: "unknown_vdevice",
+        question: "Does entry_num count commands that never reached the ring, when one after them \
+                   does not convert?",
+        source: "reference/smmuv3.md 3.6 B17, 4.3",
+        program: || {
+            let array = vec![tlbi(0), tlbi(1), tlbi(2), tlbi(3), atc_inv(VSID + 1)];
+            guest(vec![Invalidate::of(array)])
+        },
+    },
+    Case {
+        name: "guest_sync",
+        question: "Does it when the guest's own CMD_SYNC, which is refused, follows them?",
+        source: "reference/smmuv3.md 4.3, 4.4",
+        program: || guest(vec![Invalidate::of(vec![tlbi(0), [0x46, 0]])]),
+    },
+    Case {
+        name: "no_memory",
+        question: "Does entry_num say that something was handled when there is no memory for the \
+                   array?",
+        source: "reference/smmuv3.md 4.3; reference/iommufd.md 2.9.6 (real kernels)",
+        program: || {
+            let array = Invalidate::of(vec![tlbi(0), tlbi(1)]);
+            guest(vec![Invalidate { fail_nth: 1, ..array }])
+        },
+    },
+    Case {
+        name: "res0_bits",
+        question: "Does a guest's command with a bit that must be 0 count as handled, and not run?",
+        source: "reference/smmuv3.md 4.3",
+        program: || {
+            let [word0, word1] = tlbi(1);
+            guest(vec![Invalidate::of(vec![tlbi(0), [word0 | 1 << 10, word1]])])
+        },
+    },
+    Case {
+        name: "dead_smmu",
+        question: "Is a window whose CMD_SYNC does not complete told to the guest as one?",
+        source: "reference/smmuv3.md 4.3, the row of -ETIMEDOUT",
+        program: || {
+            let array = vec![tlbi(0), tlbi(1), tlbi(2), tlbi(3)];
+            Queue { faults: vec![Fault::Dead(4)], ..guest(vec![Invalidate::of(array)]) }
+        },
+    },
+];
+
 /// The case of this name.
 pub fn case(name: &str) -> Option<&'static Case> {
-    CASES.iter().find(|c| c.name == name)
+    CASES.iter().chain(INVALIDATIONS).find(|c| c.name == name)
 }
 
 /// The subject of a case on a row.

@@ -3,11 +3,17 @@
 //!
 //! Has no test harness: the program is its own loom child.
 
-use races::queue::{case, subject, Case, CASES};
+use races::queue::{case, subject, Case, CASES, INVALIDATIONS};
 use races::{Backend, Bounds, Finding, Subject, Unwatched};
 use std::fmt::Write;
 use std::path::Path;
+use uapi::errno::Ret;
+use uapi::outcome::Outcome;
+use uapi::pick::FirstEnabled;
+use uapi::program::Limits;
+use uapi::queue::{Fault, Invalidate, Queue, Request, Vsmmu};
 use uapi::verdict::Verdict;
+use uapi::Errno;
 
 /// The cases that the partial-order explorer does not exhaust within the bound.
 const BOUNDED: &[&str] = &["three_lists", "small_ring", "ring_end", "without_sync", "batch"];
@@ -49,6 +55,8 @@ const MUTANTS: &[(&str, &str, By, &str)] = &[
     ("cmdq_consumed_ge", "one_list", By::Dpor, "which is not complete"),
     ("cmdq_last_does_not_unlock", "one_list", By::Dpor, "the lock counts 1 holders"),
     ("cmdq_prod_per_producer", "two_lists", By::Dpor, "which is not valid yet"),
+    ("cmdq_vsmmu_count_dropped", "unknown_vdevice", By::Dpor, "4 commands were handled, 3 of them"),
+    ("cmdq_vsmmu_without_masks", "res0_bits", By::Dpor, "1 of them were replaced by a CMD_SYNC"),
     // B13: the row before the fix.
     ("cmdq_587e6c10a7ce", "small_ring", By::Dpor, "waits for the shared lock and is overtaken"),
 ];
@@ -188,6 +196,140 @@ fn mutants_die(exe: &Path, page: &mut String) {
     }
 }
 
+const OLD: &str = "cmdq_df180b1a4cc5";
+const NEW: &str = "cmdq_2d4f03f6610d";
+
+/// What the old contract tells user space and did not do, per case; the new one keeps all of them.
+const TOLD: &[(&str, &str)] = &[
+    ("invalidate", ""),
+    ("invalidate_on_two_cpus", ""),
+    ("unknown_vdevice", "4 commands were handled, 3 of them reached the ring"),
+    ("guest_sync", "1 commands were handled, 0 of them reached the ring"),
+    ("no_memory", "2 commands were handled, 0 of them reached the ring"),
+    ("res0_bits", "2 commands were handled, 1 of them were replaced by a CMD_SYNC"),
+    ("dead_smmu", ""),
+];
+
+/// The path of the series on both contracts: B17 is found on the old one and not on the new one.
+fn invalidations(page: &mut String) {
+    let _ = writeln!(page, "| case | {OLD} | {NEW} | what {OLD} told |\n|---|---|---|---|");
+    assert_eq!(TOLD.len(), INVALIDATIONS.len());
+    for (case, (name, told)) in INVALIDATIONS.iter().zip(TOLD) {
+        assert_eq!(case.name, *name);
+        let [old, new] = [OLD, NEW].map(|row| dpor(&subject(case, row)));
+        assert!(new.executions > 0 && !killed(&new), "{name}: {new:?}");
+        assert_eq!(killed(&old), !told.is_empty(), "{name}: {old:?}");
+        assert!(text(&old).contains(told), "{name}: {old:?}");
+        let (told, old, new) = (text(&old), cell(&old), cell(&new));
+        let _ = writeln!(page, "| {name} | {old} | {new} | {told} |");
+    }
+}
+
+/// What a guest in a VM of VMID 7 with the vDEVICE 0x99 gets on the kernel's own sizes, in the
+/// sequential order.
+fn one_run(row: &str, array: Invalidate, faults: Vec<Fault>) -> Outcome {
+    let program = Queue {
+        log2size: 8,
+        word: 64,
+        faults,
+        vsmmu: Some(Vsmmu { vmid: 7, vdevs: vec![(0x99, 0x40)] }),
+        cpus: vec![vec![Request::Invalidate(array)]],
+        ..Queue::default()
+    };
+    let subject = Subject::Queue { program, revision: row.to_string() };
+    let limits = Limits { steps_max: 1 << 20, ..Limits::default() };
+    model_native::run(&subject, &mut FirstEnabled, &limits)
+        .expect("it runs")
+        .expect("not redundant")
+}
+
+/// The answer, `entry_num`, and how many entries the SMMU consumed, CMD_SYNCs included.
+fn answer(outcome: &Outcome) -> (Ret, u32, usize) {
+    let result = &outcome.results[0];
+    (result.ret.expect("it returned"), result.entry_num.expect("it says"), outcome.state.len())
+}
+
+fn tlbis(n: u64) -> Vec<[u64; 2]> {
+    (0..n).map(|page| [0x12, page << 12]).collect()
+}
+
+/// An array of `n` whose command at `bad` names a vDEVICE that is not there.
+fn with_bad(n: u64, bad: usize) -> Invalidate {
+    let mut commands = tlbis(n);
+    commands[bad] = [0x40 | 0x98 << 32, 52];
+    Invalidate::of(commands)
+}
+
+/// The table of reference/smmuv3.md 4.3, on windows of 63.
+fn entry_num_is_as_the_reference_says() {
+    let err = |e: Errno| Ret::from(&Err::<(), _>(e));
+    for (n, syncs) in [(1, 1), (62, 1), (63, 1), (64, 2), (126, 2), (127, 3), (200, 4)] {
+        for row in [OLD, NEW] {
+            let got = answer(&one_run(row, Invalidate::of(tlbis(n)), Vec::new()));
+            assert_eq!(got, (Ret::Ok, n as u32, n as usize + syncs), "{row}: {n} commands");
+        }
+    }
+    for (bad, windows) in [(0, 0), (1, 0), (62, 0), (63, 1), (64, 1), (125, 1), (126, 2)] {
+        let old = one_run(OLD, with_bad(130, bad), Vec::new());
+        assert_eq!(answer(&old), (err(Errno::EIO), bad as u32, 64 * windows), "bad at {bad}");
+        assert_eq!(old.splats.len(), usize::from(bad != 63 * windows), "bad at {bad}: {old:?}");
+        let new = one_run(NEW, with_bad(130, bad), Vec::new());
+        assert_eq!(answer(&new), (err(Errno::EIO), 63 * windows as u32, 64 * windows));
+        assert_eq!(new.splats, Vec::new(), "bad at {bad}");
+    }
+    // The SYNC of the second window does not complete: the first contract counts all but one.
+    for (row, entry_num) in [(OLD, 125), (NEW, 63)] {
+        let dead = one_run(row, Invalidate::of(tlbis(130)), vec![Fault::Dead(70)]);
+        assert_eq!(answer(&dead), (err(Errno::ETIMEDOUT), entry_num, 70), "{row}");
+    }
+}
+
+/// What is wrong around the commands, and how often the array is read.
+fn arrays_are_copied_as_the_reference_says() {
+    let err = |e: Errno| Ret::from(&Err::<(), _>(e));
+    let three = || Invalidate::of(tlbis(3));
+    let ask = |row, array| {
+        let (ret, entry_num, consumed) = answer(&one_run(row, array, Vec::new()));
+        (ret, entry_num, consumed)
+    };
+    for row in [OLD, NEW] {
+        assert_eq!(ask(row, Invalidate { data_type: 2, ..three() }), (err(Errno::EINVAL), 0, 0));
+        let long = Invalidate { entry_len: 24, ..three() };
+        assert_eq!(ask(row, long.clone()), (Ret::Ok, 3, 4), "{row}: zero tails");
+        assert_eq!(ask(row, Invalidate { tail: 1, ..long }), (err(Errno::E2BIG), 0, 0), "{row}");
+        // Without its second word a TLBI_NH_VA is that of address 0.
+        assert_eq!(ask(row, Invalidate { entry_len: 8, ..three() }), (Ret::Ok, 3, 4), "{row}");
+        let hole = Invalidate { unmapped_from: Some(2), ..three() };
+        assert_eq!(ask(row, hole), (err(Errno::EFAULT), 0, 0), "{row}");
+    }
+    assert_eq!(ask(OLD, Invalidate::of(Vec::new())), (err(Errno::EINVAL), 0, 0));
+    assert_eq!(ask(NEW, Invalidate::of(Vec::new())), (Ret::Ok, 0, 0), "a probe of the type");
+    // Only the first contract copies the second window before it issues the first.
+    let hole = Invalidate { unmapped_from: Some(64), ..Invalidate::of(tlbis(70)) };
+    assert_eq!(ask(OLD, hole.clone()), (err(Errno::EFAULT), 0, 0));
+    assert_eq!(ask(NEW, hole), (err(Errno::EFAULT), 63, 64));
+    // Points that can fail: the array and, by 4.2, one copy of all and one of each entry; shorter
+    // entries are copied once. The second contract only copies each entry.
+    let (enomem, efault) = (Errno::ENOMEM, Errno::EFAULT);
+    assert_eq!(points(OLD, &three()), [enomem, efault, efault, efault, efault]);
+    let short = Invalidate { entry_len: 8, ..three() };
+    assert_eq!(points(OLD, &short).len(), 4);
+    assert_eq!(points(NEW, &three()), [efault; 3]);
+}
+
+/// What the n-th failing point answers, for every n that the call reaches.
+fn points(row: &str, array: &Invalidate) -> Vec<Errno> {
+    let at = |fail_nth| {
+        let outcome = one_run(row, Invalidate { fail_nth, ..array.clone() }, Vec::new());
+        let result = &outcome.results[0];
+        match (result.injected, result.ret) {
+            (true, Some(Ret::Err(e))) => Some(e),
+            _ => None,
+        }
+    };
+    (1..=1_000).map_while(at).collect()
+}
+
 fn fresh(page: &str) {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../reports/kill-matrix.md"));
     if std::env::var_os("UPDATE").is_some() {
@@ -225,6 +367,16 @@ fn main() {
         b.executions_max, b.samples, b.loom_permutations
     );
     mutants_die(&exe, &mut page);
+    let _ = writeln!(
+        page,
+        "\n## A guest's invalidation down to the ring\n\n\
+         IOMMU_HWPT_INVALIDATE with the id of a vIOMMU, on the contract up to v7.3 and on that of \
+         September 2026 (reference/smmuv3.md 4).\nBug B17: `entry_num` counts commands that never \
+         reached the ring, or were replaced there.\n"
+    );
+    invalidations(&mut page);
+    entry_num_is_as_the_reference_says();
+    arrays_are_copied_as_the_reference_says();
     let _ = writeln!(page, "\n## The texts themselves\n");
     rows_hold(&exe, &mut page);
     fresh(&page);

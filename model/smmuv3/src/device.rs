@@ -214,40 +214,58 @@ impl Device {
 
     /// What it may do next.
     pub fn actions(&self) -> Vec<Action> {
-        let mut actions = Vec::new();
-        if self.registers.cr0 != self.registers.cr0ack {
-            actions.push(Action::AcknowledgeCr0);
+        let own = [Action::AcknowledgeCr0, Action::Fetch, Action::Consume];
+        let of_begun = self.begun.iter().flat_map(|begun| {
+            let n = begun.number;
+            [Action::Finish(n), Action::TimeOut(n), Action::Unsupported(n)]
+        });
+        own.into_iter().chain(of_begun).filter(|action| self.is_possible(*action)).collect()
+    }
+
+    /// What an SMMU does next that finishes each command before it consumes another.
+    pub fn next_in_order(&self) -> Option<Action> {
+        if let Some(begun) = self.begun.first() {
+            return Some(Action::Finish(begun.number));
         }
-        if self.consuming() {
-            let ahead = u32::from(self.config.fetch_ahead.max(1)).min(self.waiting());
-            let aborted = self.fetched.back().is_some_and(Result::is_err);
-            if (self.fetched.len() as u32) < ahead && !aborted {
-                actions.push(Action::Fetch);
-            }
-            let room = self.begun.len() < usize::from(self.config.in_flight.max(1));
-            let ready = match self.head() {
-                None => false,
-                Some(Err(_)) => true,
-                Some(Ok(command)) if command.op().row().class == Class::Sync => self.sync_ready(),
-                Some(Ok(_)) => room,
-            };
-            if ready {
-                actions.push(Action::Consume);
-            }
-        }
-        for begun in &self.begun {
-            actions.push(Action::Finish(begun.number));
-            if begun.command.op().row().class == Class::Atc {
-                actions.push(Action::TimeOut(begun.number));
-                actions.push(Action::Unsupported(begun.number));
+        let order = [Action::AcknowledgeCr0, Action::Consume, Action::Fetch];
+        order.into_iter().find(|action| self.is_possible(*action))
+    }
+
+    /// Whether it may do this next.
+    pub fn is_possible(&self, action: Action) -> bool {
+        let begun = |number| self.begun.iter().find(|b| b.number == number);
+        match action {
+            Action::AcknowledgeCr0 => self.registers.cr0 != self.registers.cr0ack,
+            Action::Fetch => self.may_fetch(),
+            Action::Consume => self.consuming() && self.may_consume(),
+            Action::Finish(number) => begun(number).is_some(),
+            Action::TimeOut(number) | Action::Unsupported(number) => {
+                begun(number).is_some_and(|b| b.command.op().row().class == Class::Atc)
             }
         }
-        actions
+    }
+
+    /// Whether it has room to fetch one more command ahead.
+    fn may_fetch(&self) -> bool {
+        let ahead = u32::from(self.config.fetch_ahead.max(1)).min(self.waiting());
+        let aborted = self.fetched.back().is_some_and(Result::is_err);
+        self.consuming() && (self.fetched.len() as u32) < ahead && !aborted
+    }
+
+    /// Whether the head can be begun, completed, or be an error.
+    fn may_consume(&self) -> bool {
+        let room = self.begun.len() < usize::from(self.config.in_flight.max(1));
+        match self.head() {
+            None => false,
+            Some(Err(_)) => true,
+            Some(Ok(command)) if command.op().row().class == Class::Sync => self.sync_ready(),
+            Some(Ok(_)) => room,
+        }
     }
 
     /// Does one of [`Device::actions`].
     pub fn perform(&mut self, action: Action, bus: &mut dyn Bus) -> Result<(), NotPossible> {
-        if !self.actions().contains(&action) {
+        if !self.is_possible(action) {
             return Err(NotPossible(action));
         }
         match action {

@@ -132,22 +132,13 @@ fn is_dead(q: &Cmdq) -> bool {
 
 /// One action of the SMMU, if it has one: it finishes what it has begun, then it goes on.
 fn act(q: &Cmdq, device: &mut Device, wires: &mut Wires<'_>) -> bool {
-    let actions = device.actions();
-    let begun = device.begun().first().copied();
-    let next = match begun {
-        Some(begun) => {
-            let late = q.program.faults.contains(&Fault::AtcTimeout(begun.number - 1));
-            let atc = begun.command.op().row().class == Class::Atc;
-            Some(if late && atc {
-                Action::TimeOut(begun.number)
-            } else {
-                Action::Finish(begun.number)
-            })
-        }
-        None => {
-            let order = [Action::AcknowledgeCr0, Action::Consume, Action::Fetch];
-            order.into_iter().find(|a| actions.contains(a))
-        }
+    let late = device.begun().first().filter(|begun| {
+        q.program.faults.contains(&Fault::AtcTimeout(begun.number - 1))
+            && begun.command.op().row().class == Class::Atc
+    });
+    let next = match late {
+        Some(begun) => Some(Action::TimeOut(begun.number)),
+        None => device.next_in_order(),
     };
     let done = next.is_some_and(|action| device.perform(action, wires).is_ok());
     if std::mem::take(&mut wires.gerror_irq) {

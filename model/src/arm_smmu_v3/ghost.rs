@@ -38,6 +38,17 @@ struct Call {
     k: u32,
 }
 
+/// What an IOMMU_HWPT_INVALIDATE answered.
+#[derive(Clone, Copy, Debug)]
+struct Handled {
+    cpu: Cpu,
+    /// The entries from here on are later than the call's begin.
+    first: usize,
+    /// And those from here on later than its end.
+    end: usize,
+    entry_num: u32,
+}
+
 /// See the head of the module.
 #[derive(Default)]
 pub struct Ghost {
@@ -67,6 +78,9 @@ pub struct Ghost {
     /// The last entry of each CPU that was consumed.
     last_consumed: [Option<u32>; CPUS_MAX],
     skipped: Option<u64>,
+    /// The position of every command that the handler of a command error replaced.
+    replaced: Vec<u64>,
+    handled: Vec<Handled>,
     /// The SMMU has stopped for good.
     pub dead: bool,
 }
@@ -366,6 +380,7 @@ impl Cmdq {
     pub fn skipped(&self, words: [u64; 2]) -> u64 {
         self.ghost.with(|g| {
             g.skipped = Some(g.consumed);
+            g.replaced.push(g.consumed);
             let position = g.consumed;
             let old = g.entries.iter().find(|e| e.position == position).copied();
             let (cpu, number) = old.map_or((0, 0), |e| (e.cpu, e.number));
@@ -390,8 +405,40 @@ impl Cmdq {
         )
     }
 
+    /// An IOMMU_HWPT_INVALIDATE begins: where its entries will be.
+    pub fn invalidates(&self) -> usize {
+        self.ghost.with(|g| g.entries.len())
+    }
+
+    /// It is about to answer, with this number of handled commands. (B17)
+    pub fn invalidated(&self, first: usize, entry_num: u32) {
+        let cpu = sync::current();
+        self.ghost.with(|g| {
+            let end = g.entries.len();
+            g.handled.push(Handled { cpu, first, end, entry_num });
+        });
+    }
+
+    /// When nobody runs any more: what user space was told is what happened. (B17)
+    fn check_handled(&self) {
+        let handled = self.ghost.with(|g| g.handled.clone());
+        for call in handled {
+            let (reached, replaced) = self.ghost.with(|g| g.reached(call));
+            let told = format!("cmdq: entry_num says that {} commands were", call.entry_num);
+            if call.entry_num > reached {
+                let text = format!("{told} handled, {reached} of them reached the ring");
+                sync::splat_at_exit(Kind::Invariant, text);
+            } else if replaced != 0 {
+                let text =
+                    format!("{told} handled, {replaced} of them were replaced by a CMD_SYNC");
+                sync::splat_at_exit(Kind::Invariant, text);
+            }
+        }
+    }
+
     /// When nobody runs any more. (I9, I11)
     pub fn quiescent(&self) {
+        self.check_handled();
         let splat = |text: String| {
             sync::splat_at_exit(Kind::Invariant, format!("cmdq: {text}"));
         };
@@ -412,6 +459,17 @@ impl Cmdq {
 }
 
 impl Ghost {
+    /// Of the commands that a call counts: how many are in the ring, and how many were replaced.
+    fn reached(&self, call: Handled) -> (u32, u32) {
+        let is_sync = |e: &Entry| e.words[0] & 0xff == smmuv3::Op::SYNC as u64;
+        let of_call = self.entries[call.first..call.end].iter();
+        let commands = of_call.filter(|e| e.cpu == call.cpu && !is_sync(e));
+        let counted: Vec<u64> =
+            commands.take(call.entry_num as usize).map(|e| e.position).collect();
+        let replaced = counted.iter().filter(|p| self.replaced.contains(p)).count();
+        (counted.len() as u32, replaced as u32)
+    }
+
     /// I7 and I8: nobody is more than a lap ahead.
     fn laps(&self) -> Result<(), String> {
         if self.allocated > self.llq_cons + self.shape_entries {

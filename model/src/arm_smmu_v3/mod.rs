@@ -7,6 +7,7 @@
 //! | the lock between those who wait for a SYNC and those who move `llq.cons` | `lock.rs` |
 //! | waiting for space and for a SYNC | `wait.rs` |
 //! | the SMMU and the error handler | `device.rs` |
+//! | IOMMU_HWPT_INVALIDATE down to the ring | `vsmmu.rs`, with a file per contract in `vsmmu/` |
 //! | the invariants I1 to I13 | `ghost.rs` |
 //! | one row of functions and orders per text | `revision.rs`, `rows.rs`; twins in `twins.rs` |
 //!
@@ -30,4 +31,5 @@ pub mod lock;
 pub mod revision;
 pub mod rows;
 pub mod twins;
+pub mod vsmmu;
 pub mod wait;

@@ -3,11 +3,14 @@
 //! Source: reference/smmuv3.md 3.2 to 3.4 and 3.6.
 
 use uapi::pick::RevisionInfo;
+use uapi::queue::Invalidate;
 use uapi::Errno;
 
 use crate::arm_smmu_v3::cmdq::Cmdq;
 use crate::arm_smmu_v3::llq::{Llq, Shape};
+use crate::arm_smmu_v3::vsmmu::ArmVsmmu;
 use crate::linux::atomic::Order;
+use crate::linux::slab::Ptr;
 
 /// A list of commands, by the two words of each.
 pub type Cmds = [[u64; 2]];
@@ -42,6 +45,9 @@ pub struct Orders {
     pub cons_read_space: Order,
 }
 
+/// IOMMU_HWPT_INVALIDATE: the answer, and `entry_num` as written back.
+pub type HwptInvalidate = fn(&Cmdq, Ptr<ArmVsmmu>, &Invalidate) -> (Result<(), Errno>, u32);
+
 /// One text of the command queue.
 pub struct Revision {
     /// Name, source, twin.
@@ -68,6 +74,8 @@ pub struct Revision {
     pub hand_over: fn(&Cmdq, u32),
     /// Which value of the valid bit means valid in a lap with this wrap.
     pub valid: fn(bool) -> bool,
+    /// `iommufd_hwpt_invalidate()` with what it calls in the driver.
+    pub iommufd_hwpt_invalidate: HwptInvalidate,
     /// The orders.
     pub orders: Orders,
 }

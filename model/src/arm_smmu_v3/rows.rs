@@ -5,7 +5,7 @@
 use uapi::pick::RevisionInfo;
 
 use crate::arm_smmu_v3::revision::{Orders, Revision};
-use crate::arm_smmu_v3::{cmdq, llq, lock, twins, wait};
+use crate::arm_smmu_v3::{cmdq, llq, lock, twins, vsmmu, wait};
 use crate::linux::atomic::Order;
 
 /// The orders of the port: the kernel's, and an acquire wherever it relies on a control
@@ -31,7 +31,7 @@ const LATEST: &str = "cmdq_df180b1a4cc5";
 const DF180B1A4CC5: Revision = Revision {
     info: RevisionInfo {
         name: LATEST,
-        aliases: &["cmdq_latest"],
+        aliases: &[],
         twin_of: None,
         doc: "the lock-free queue with the fair lock",
         source: "commit df180b1a4cc5, arm-smmu-v3.c",
@@ -47,7 +47,24 @@ const DF180B1A4CC5: Revision = Revision {
     make_valid: cmdq::make_valid,
     hand_over: cmdq::hand_over,
     valid: cmdq::valid,
+    iommufd_hwpt_invalidate: vsmmu::linux_6_14::iommufd_hwpt_invalidate,
     orders: ORDERS,
+};
+
+const BY_WINDOWS: &str = "cmdq_2d4f03f6610d";
+
+/// September 2026: the core goes through the array, the driver converts the whole of a window or
+/// nothing of it. The queue itself is as before.
+const V2D4F03F6610D: Revision = Revision {
+    info: RevisionInfo {
+        name: BY_WINDOWS,
+        aliases: &["cmdq_latest"],
+        twin_of: None,
+        doc: "invalidations of a guest in windows of a batch, all of one or nothing",
+        source: "commits 26564d25cd81, 61e2f25a49bc, 2d4f03f6610d; reference/smmuv3.md 4.1, 4.4",
+    },
+    iommufd_hwpt_invalidate: vsmmu::for_next_2026_09::iommufd_hwpt_invalidate,
+    ..DF180B1A4CC5
 };
 
 /// As it was introduced.
@@ -69,10 +86,16 @@ const fn twin(name: &'static str, doc: &'static str) -> RevisionInfo {
     RevisionInfo { name, aliases: &[], twin_of: Some(LATEST), doc, source }
 }
 
+const fn twin_by_windows(name: &'static str, doc: &'static str) -> RevisionInfo {
+    let source = "not a posted text; reference/smmuv3.md 3.6 B17 and 4.4";
+    RevisionInfo { name, aliases: &[], twin_of: Some(BY_WINDOWS), doc, source }
+}
+
 /// Every row, the texts first.
 pub static ROWS: &[Revision] = &[
     DF180B1A4CC5,
     V587E6C10A7CE,
+    V2D4F03F6610D,
     // Twins that only a weak memory shows.
     Revision {
         info: twin("cmdq_without_dma_wmb", "entries are not ordered before their valid bits"),
@@ -155,6 +178,23 @@ pub static ROWS: &[Revision] = &[
         info: twin("cmdq_prod_per_producer", "every producer writes PROD for itself"),
         issue_cmdlist: twins::prod_per_producer,
         ..DF180B1A4CC5
+    },
+    // Twins of a guest's invalidation.
+    Revision {
+        info: twin_by_windows(
+            "cmdq_vsmmu_count_dropped",
+            "a window that does not convert counts up to the command that does not",
+        ),
+        iommufd_hwpt_invalidate: vsmmu::twins::count_dropped,
+        ..V2D4F03F6610D
+    },
+    Revision {
+        info: twin_by_windows(
+            "cmdq_vsmmu_without_masks",
+            "bits that the command does not have are passed on to the ring",
+        ),
+        iommufd_hwpt_invalidate: vsmmu::twins::without_masks,
+        ..V2D4F03F6610D
     },
 ];
 

@@ -18,6 +18,53 @@ pub enum Completion {
     Msi,
 }
 
+/// IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3
+pub const INVALIDATE_DATA_ARM_SMMUV3: u32 = 1;
+
+/// Bytes of an entry of that type: `struct iommu_viommu_arm_smmuv3_invalidate`.
+pub const INVALIDATE_ENTRY_LEN: u32 = 16;
+
+/// IOMMU_HWPT_INVALIDATE with the id of a vIOMMU: the array of a guest's commands, and what is
+/// wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Invalidate {
+    /// The guest's commands as they are; `entry_num` is their number.
+    pub commands: Vec<[u64; 2]>,
+    /// Type of the entries.
+    pub data_type: u32,
+    /// Length of an entry in bytes: what a short one lacks reads as 0.
+    pub entry_len: u32,
+    /// What stands in the bytes that a long entry has more.
+    pub tail: u8,
+    /// The first entry that lies in memory which cannot be read.
+    pub unmapped_from: Option<u32>,
+    /// The n-th point of the call that can fail does. 0: none.
+    pub fail_nth: u32,
+}
+
+impl Invalidate {
+    /// An array of these commands with nothing wrong around them.
+    pub fn of(commands: Vec<[u64; 2]>) -> Invalidate {
+        Invalidate {
+            commands,
+            data_type: INVALIDATE_DATA_ARM_SMMUV3,
+            entry_len: INVALIDATE_ENTRY_LEN,
+            tail: 0,
+            unmapped_from: None,
+            fail_nth: 0,
+        }
+    }
+}
+
+/// A vSMMU, through which guests invalidate.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Vsmmu {
+    /// The VMID that the host gave to the VM.
+    pub vmid: u16,
+    /// Its vDEVICEs: virtual StreamID, and the first StreamID of the device.
+    pub vdevs: Vec<(u32, u32)>,
+}
+
 /// One request of a CPU.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Request {
@@ -35,6 +82,8 @@ pub enum Request {
         /// Whether the SMMU needs a CMD_SYNC after every list (`ARM_SMMU_OPT_CMDQ_FORCE_SYNC`).
         force_sync: bool,
     },
+    /// IOMMU_HWPT_INVALIDATE on the program's vSMMU.
+    Invalidate(Invalidate),
 }
 
 /// Something that goes wrong, once, at the n-th command that the SMMU consumes (from 0).
@@ -61,6 +110,9 @@ pub struct Queue {
     pub completion: Completion,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// The vSMMU of the guests, if there is one.
+    #[serde(default)]
+    pub vsmmu: Option<Vsmmu>,
     /// The producers.
     pub cpus: Vec<Vec<Request>>,
 }
@@ -93,6 +145,16 @@ impl Queue {
             let most = match request {
                 // A batch is cut into lists of a word.
                 Request::Batch { .. } => continue,
+                Request::Invalidate(_) if self.vsmmu.is_none() => {
+                    return Err("an IOMMU_HWPT_INVALIDATE needs a vsmmu in the program".to_string());
+                }
+                Request::Invalidate(_) if word < 2 => {
+                    return Err("an IOMMU_HWPT_INVALIDATE issues lists of a word less one: words \
+                                of 2 bits or more"
+                        .to_string());
+                }
+                // Cut into lists, too.
+                Request::Invalidate(_) => continue,
                 Request::Issue { commands, sync } => (commands.len() as u32, *sync),
             };
             if most > (word, true) || most == (0, false) {

@@ -94,6 +94,8 @@ pub const INVARIANTS: &[&str] = &[
     // The kernel destroyed an object that only user space may destroy.
     "id {} vanished although user space owns it",
     // The command queue, I1 to I13 of reference/smmuv3.md 3.5.
+    "cmdq: entry_num says that {} commands were handled, {} of them reached the ring",
+    "cmdq: entry_num says that {} commands were handled, {} of them were replaced by a CMD_SYNC",
     "cmdq: slot {} is written before the SMMU has read what was in it",
     "cmdq: the SMMU reads slot {}, which does not hold the entry of this lap",
     "cmdq: PROD covers slot {}, which is not valid yet",
