@@ -376,6 +376,21 @@ impl World {
         }
     }
 
+    /// What a system call does with an open file. -EBADF if it is not open.
+    fn with_file(
+        &self,
+        fd: usize,
+        f: impl FnOnce(Ptr<File>) -> Result<Answer, Skipped>,
+    ) -> Result<Answer, Skipped> {
+        let filp = match self.fdget(fd) {
+            Ok(filp) => filp,
+            Err(e) => return Ok(Err::<(), _>(e).into()),
+        };
+        let answer = f(filp);
+        self.fdput(filp);
+        answer
+    }
+
     fn close(&self, fd: usize) -> Result<(), Errno> {
         let files = self.files.get().ok_or(Errno::EBADF)?;
         let slot = files.fd.get(fd).ok_or(Errno::EBADF)?;
@@ -581,30 +596,14 @@ impl World {
                 let Value::Mapping(vma) = self.value(&args[0])? else { return Err(Skipped) };
                 self.munmap(vma).into()
             }
-            Call::Read | Call::Poll => match self.fdget(self.fd(&args[0])?) {
-                Err(e) => Err::<(), _>(e).into(),
-                Ok(filp) => {
-                    let answer = read_or_poll(filp, step, self.num(&args[args.len() - 1])?);
-                    self.fdput(filp);
-                    answer
-                }
-            },
-            Call::Mmap => match self.fdget(self.fd(&step.file)?) {
-                Err(e) => Err::<(), _>(e).into(),
-                Ok(filp) => {
-                    let answer = self.mmap(filp, step);
-                    self.fdput(filp);
-                    answer?
-                }
-            },
-            _ => match self.fdget(self.fd(&step.file)?) {
-                Err(e) => Err::<(), _>(e).into(),
-                Ok(filp) => {
-                    let answer = self.iommufd_fops_ioctl(filp, place, index, step);
-                    self.fdput(filp);
-                    answer?
-                }
-            },
+            Call::Read | Call::Poll => {
+                let (fd, timeout) = (self.fd(&args[0])?, self.num(&args[args.len() - 1])?);
+                self.with_file(fd, |filp| Ok(read_or_poll(filp, step, timeout)))?
+            }
+            Call::Mmap => self.with_file(self.fd(&step.file)?, |filp| self.mmap(filp, step))?,
+            _ => self.with_file(self.fd(&step.file)?, |filp| {
+                self.iommufd_fops_ioctl(filp, place, index, step)
+            })?,
         })
     }
 
@@ -891,22 +890,19 @@ impl World {
     /// A driver binds its device to the file, as VFIO does when user space tells it to.
     fn bind(&self, step: &Step) -> Result<Answer, Skipped> {
         let dev = self.pdevs.with(|p| p[self.num_of(&step.args[0])]);
-        let filp = match self.fdget(self.fd(&step.file)?) {
-            Ok(filp) => filp,
-            Err(e) => return Ok(Err::<(), _>(e).into()),
-        };
-        let ret = match filp.ictx.peek() {
-            Some(ictx) => iommufd_device_bind(ictx, dev),
-            None => Err(Errno::EBADF),
-        };
-        self.fdput(filp);
-        Ok(match ret {
-            Err(e) => Err::<(), _>(e).into(),
-            Ok((idev, id)) => {
-                self.state
-                    .with(|st| st.bound.push(Bound { idev, attached: false, unbound: false }));
-                Answer { ret: Ok(()), out: vec![Value::Device(id, idev)], entry_num: None }
-            }
+        self.with_file(self.fd(&step.file)?, |filp| {
+            let ret = match filp.ictx.peek() {
+                Some(ictx) => iommufd_device_bind(ictx, dev),
+                None => Err(Errno::EBADF),
+            };
+            Ok(match ret {
+                Err(e) => Err::<(), _>(e).into(),
+                Ok((idev, id)) => {
+                    let bound = Bound { idev, attached: false, unbound: false };
+                    self.state.with(|st| st.bound.push(bound));
+                    Answer { ret: Ok(()), out: vec![Value::Device(id, idev)], entry_num: None }
+                }
+            })
         })
     }
 

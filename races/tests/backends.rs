@@ -12,7 +12,7 @@ use uapi::call::{signature, Call, HWPT_ALLOC_NEST_PARENT};
 use uapi::litmus::{Count, Insn, Litmus, Src, XaFlags};
 use uapi::outcome::{Ending, Outcome};
 use uapi::pick::{Explore, LoomBounds, ModelError, Pick, Sampler, Subject};
-use uapi::program::{FailNth, Limits, Operand, Pdev, Program, Step, Timers};
+use uapi::program::{Limits, Operand, Pdev, Program, Step, Timers};
 use uapi::step::{Cpu, Done, Pending, CPUS_MAX};
 
 // ---------------------------------------------------------------------------------------------
@@ -133,20 +133,10 @@ fn call(call: Call, args: &[Operand], binds: &[u16]) -> Step {
     let rest = signature.args.iter().skip(args.len());
     let defaults = rest.map(|arg| Operand::Num(arg.default.expect("the argument is given")));
     Step {
-        call,
         args: args.iter().cloned().chain(defaults).collect(),
-        file: Operand::Num(0),
         binds: binds.to_vec(),
-        expect: Vec::new(),
-        expect_entry_num: None,
-        expect_out: Vec::new(),
-        fail_nth: FailNth::None,
-        read_only: false,
-        bad_pointer: false,
-        usize_: None,
-        trail: None,
-        stall_s: None,
         text: signature.name.to_string(),
+        ..Step::new(call)
     }
 }
 

@@ -259,6 +259,11 @@ pub fn jobs_or_cpus(jobs: Option<u16>) -> usize {
     jobs.map_or_else(cpus, usize::from)
 }
 
+/// The settings of a command that has these bounds and no choice of explorers.
+fn bounded(budget: Duration, executions: Option<u64>, jobs: Option<u16>) -> Settings {
+    Settings { budget, executions, jobs: jobs_or_cpus(jobs), ..Settings::default() }
+}
+
 impl RunOptions {
     /// As the runner wants them.
     pub fn settings(&self) -> Settings {
@@ -284,7 +289,7 @@ pub struct CheckOptions {
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[expect(missing_docs)] // clap would print a comment on a group as the text of its command
     pub run: RunOptions,
     /// Write verdicts.json, junit.xml and one file per failure into this directory.
     #[arg(short = 'o', value_name = "DIR")]
@@ -341,12 +346,7 @@ pub struct MutateOptions {
 impl MutateOptions {
     /// As the runner wants them.
     pub fn settings(&self) -> Settings {
-        Settings {
-            budget: self.budget,
-            executions: self.executions,
-            jobs: jobs_or_cpus(self.jobs),
-            ..Settings::default()
-        }
+        bounded(self.budget, self.executions, self.jobs)
     }
 }
 
@@ -394,12 +394,7 @@ pub struct PairsOptions {
 impl PairsOptions {
     /// As the runner wants them.
     pub fn settings(&self) -> Settings {
-        Settings {
-            budget: self.budget,
-            executions: self.executions,
-            jobs: jobs_or_cpus(self.jobs),
-            ..Settings::default()
-        }
+        bounded(self.budget, self.executions, self.jobs)
     }
 }
 

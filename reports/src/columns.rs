@@ -410,27 +410,12 @@ mod tests {
     use uapi::call::Call;
     use uapi::errno::{Errno, Ret};
     use uapi::outcome::StepResult;
-    use uapi::program::{FailNth, Operand, Step};
+    use uapi::program::{Operand, Step};
     use uapi::splat::{Kind, Splat};
     use uapi::trace::{TraceStep, Val};
 
     fn call(text: &str) -> Step {
-        Step {
-            call: Call::Destroy,
-            args: Vec::new(),
-            file: Operand::Num(0),
-            binds: Vec::new(),
-            expect: Vec::new(),
-            expect_entry_num: None,
-            expect_out: Vec::new(),
-            fail_nth: FailNth::None,
-            read_only: false,
-            bad_pointer: false,
-            usize_: None,
-            trail: None,
-            stall_s: None,
-            text: text.into(),
-        }
+        Step { text: text.into(), ..Step::new(Call::Destroy) }
     }
 
     fn step(

@@ -19,7 +19,7 @@ use crate::values::grouped;
 use races::simulate::without_numbers;
 use scenarios::{call_of, Explorer, Pairs, Scenario, With, World, PAIRS};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -77,6 +77,13 @@ pub struct Race {
     pub text: String,
 }
 
+impl Race {
+    /// Whether it shows something that is not in the file's `[[known]]`.
+    fn is_new(&self) -> bool {
+        self.shown.iter().any(|s| s.known.is_none())
+    }
+}
+
 /// A whole run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Report {
@@ -91,7 +98,7 @@ pub struct Report {
 impl Report {
     /// The exit code.
     pub fn exit(&self) -> Exit {
-        let unknown = self.races.iter().flat_map(|r| &r.shown).any(|s| s.known.is_none());
+        let unknown = self.races.iter().any(Race::is_new);
         match () {
             () if self.interrupted => Exit::Interrupted,
             () if unknown || !self.stale.is_empty() => Exit::Differs,
@@ -194,12 +201,9 @@ pub fn run(
     let interrupted = interrupt::requested();
     let mut races = Vec::new();
     for ((world, calls, question), answered) in made.iter().zip(&answered) {
-        let mut race = race(file, world, calls, question, answered)?;
-        if selection.output.is_none() {
-            // A token names the file of its scenario, and there is none.
-            race.replay = None;
-        }
-        races.push(race);
+        // A token names the file of its scenario.
+        let has_file = selection.output.is_some();
+        races.push(race(file, world, calls, question, answered, has_file)?);
     }
     let all = selection.worlds.is_empty() && selection.shard.is_none() && !interrupted;
     let mut stale = Vec::new();
@@ -278,6 +282,7 @@ fn race(
     calls: &[String],
     question: &Question,
     answered: &Answered,
+    has_file: bool,
 ) -> Result<Race, Failed> {
     let named = |e: String| Failed::Because(format!("{}: {e}", calls.join(" | ")), Exit::Differs);
     let result = answered.answers.first().map(|a| a.result.clone());
@@ -306,14 +311,14 @@ fn race(
         executions: finding.executions,
         exhausted: finding.exhausted,
         shown: texts.iter().map(|t| Shown { text: t.clone(), known: known(t) }).collect(),
-        replay: replay.map(|schedule| question.token(schedule).command()),
+        replay: replay.filter(|_| has_file).map(|schedule| question.token(schedule).command()),
         text: world.race(calls, &question.revision),
     })
 }
 
 /// A scenario file for every race that shows something unknown.
 fn write_files(dir: &Path, report: &Report) -> Result<(), Failed> {
-    for race in report.races.iter().filter(|r| r.shown.iter().any(|s| s.known.is_none())) {
+    for race in report.races.iter().filter(|r| r.is_new()) {
         files::write(&path_of(dir, &race.calls, &race.revision), &race.text)
             .map_err(Failed::usage)?;
     }
@@ -347,7 +352,7 @@ fn text(file: &Pairs, report: &Report) -> String {
         let entry = &file.known[known];
         let _ = writeln!(out, "known in {races} races: {} ({})", entry.text, entry.source);
     }
-    let unknown = report.races.iter().filter(|r| r.shown.iter().any(|s| s.known.is_none())).count();
+    let unknown = report.races.iter().filter(|r| r.is_new()).count();
     let open = report.races.iter().filter(|r| !r.exhausted).count();
     let executions: u64 = report.races.iter().map(|r| r.executions).sum();
     let _ = writeln!(
@@ -365,8 +370,7 @@ fn text(file: &Pairs, report: &Report) -> String {
 fn by_known(report: &Report) -> BTreeMap<usize, usize> {
     let mut races = BTreeMap::new();
     for race in &report.races {
-        let mut seen: Vec<usize> = race.shown.iter().filter_map(|s| s.known).collect();
-        seen.dedup();
+        let seen: BTreeSet<usize> = race.shown.iter().filter_map(|s| s.known).collect();
         for known in seen {
             *races.entry(known).or_default() += 1;
         }

@@ -49,7 +49,7 @@ pub struct ReportOptions {
     #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
     pub format: ReportFormat,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[expect(missing_docs)] // clap would print a comment on a group as the text of its command
     pub run: RunOptions,
     /// Write it to this file instead of stdout. The old file stays until the new one is whole.
     #[arg(short = 'o', value_name = "FILE")]

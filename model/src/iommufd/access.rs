@@ -230,12 +230,12 @@ pub fn iommufd_access_rw(access: Ptr<Access>, iova: u64, length: u64) -> Result<
     if length == 0 {
         return Err(Errno::EINVAL);
     }
-    iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
 
     mutex_lock(&access.ioas_lock);
     let ret = match access.ioas.load() {
         None => Err(Errno::ENOENT),
-        Some(ioas) => iopt_read_areas(&ioas.iopt, iova, length),
+        Some(ioas) => iopt_read_areas(&ioas.iopt, iova, last),
     };
     mutex_unlock(&access.ioas_lock);
     ret

@@ -300,8 +300,7 @@ pub fn iopt_destroy_table(iopt: &IoPagetable) {
 /// # Errors
 ///
 /// -ENOENT if a part of the range is not mapped, -EOVERFLOW.
-fn iopt_contig_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<Vec<Ptr<Area>>, Errno> {
-    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+fn iopt_contig_areas(iopt: &IoPagetable, iova: u64, last: u64) -> Result<Vec<Ptr<Area>>, Errno> {
     let mut areas = Vec::new();
     let mut at = iova;
     loop {
@@ -321,12 +320,12 @@ fn iopt_contig_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<Vec<P
 ///
 /// # Errors
 ///
-/// -ENOENT if a part of the range is not mapped.
+/// -EOVERFLOW, -ENOENT if a part of the range is not mapped.
 pub fn iopt_lock_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<(), Errno> {
-    iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
 
     down_read(&iopt.iova_rwsem);
-    let ret = iopt_contig_areas(iopt, iova, length).map(|areas| {
+    let ret = iopt_contig_areas(iopt, iova, last).map(|areas| {
         for area in areas {
             // iopt_area_add_access()
             mutex_lock(&area.pages_mutex);
@@ -344,9 +343,9 @@ pub fn iopt_lock_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<(),
 /// # Errors
 ///
 /// -ENOENT if a part of the range is not mapped.
-pub fn iopt_read_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<(), Errno> {
+pub fn iopt_read_areas(iopt: &IoPagetable, iova: u64, last: u64) -> Result<(), Errno> {
     down_read(&iopt.iova_rwsem);
-    let ret = iopt_contig_areas(iopt, iova, length).map(|_| ());
+    let ret = iopt_contig_areas(iopt, iova, last).map(|_| ());
     up_read(&iopt.iova_rwsem);
     ret
 }

@@ -88,6 +88,28 @@ pub struct Step {
     pub text: String,
 }
 
+impl Step {
+    /// The call on `fd`, without arguments, and any answer is as expected.
+    pub fn new(call: Call) -> Step {
+        Step {
+            call,
+            args: Vec::new(),
+            file: Operand::Num(0),
+            binds: Vec::new(),
+            expect: Vec::new(),
+            expect_entry_num: None,
+            expect_out: Vec::new(),
+            fail_nth: FailNth::None,
+            read_only: false,
+            bad_pointer: false,
+            usize_: None,
+            trail: None,
+            stall_s: None,
+            text: String::new(),
+        }
+    }
+}
+
 /// When a sleeper's timer may fire.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,7 +4,7 @@ use super::ops::{self, Op, To};
 use super::{Recorded, Sequence};
 use std::collections::BTreeMap;
 use uapi::call::{by_name, Arg, ArgKind, Call, Signature, AUTO};
-use uapi::program::{Entry, FailNth, Operand, Program, Step, Sym};
+use uapi::program::{Entry, Operand, Program, Step, Sym};
 
 /// An id that no object has.
 const NOID: u64 = 0xffff_fff0;
@@ -116,7 +116,7 @@ impl Converter {
             usize_: small(recorded, "usize")?,
             trail: small(recorded, "trail")?,
             text: recorded.text(),
-            ..plain_step(signature.call)
+            ..Step::new(signature.call)
         };
         Ok(match recorded.sweeps() {
             true => Action::Sweep(step),
@@ -357,31 +357,12 @@ fn user_struct(recorded: &Recorded) -> Result<UserStruct, Wrong> {
     }
 }
 
-fn plain_step(call: Call) -> Step {
-    Step {
-        call,
-        args: Vec::new(),
-        file: Operand::Num(0),
-        binds: Vec::new(),
-        expect: Vec::new(),
-        expect_entry_num: None,
-        expect_out: Vec::new(),
-        fail_nth: FailNth::None,
-        read_only: false,
-        bad_pointer: false,
-        usize_: None,
-        trail: None,
-        stall_s: None,
-        text: String::new(),
-    }
-}
-
 fn open(binds: Vec<Sym>) -> Step {
-    Step { binds, text: "open".to_string(), ..plain_step(Call::Open) }
+    Step { binds, text: "open".to_string(), ..Step::new(Call::Open) }
 }
 
 fn close(file: Operand) -> Step {
-    Step { args: vec![file], text: "close".to_string(), ..plain_step(Call::Close) }
+    Step { args: vec![file], text: "close".to_string(), ..Step::new(Call::Close) }
 }
 
 impl Action {
@@ -391,7 +372,7 @@ impl Action {
             args: vec![Operand::Num(0)],
             file: file.clone(),
             text: "ioas_alloc".to_string(),
-            ..plain_step(Call::IoasAlloc)
+            ..Step::new(Call::IoasAlloc)
         }
     }
 
@@ -401,7 +382,7 @@ impl Action {
             args: vec![Operand::Num(id)],
             file: file.clone(),
             text: format!("destroy id={id}"),
-            ..plain_step(Call::Destroy)
+            ..Step::new(Call::Destroy)
         }
     }
 }

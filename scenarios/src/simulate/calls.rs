@@ -10,7 +10,7 @@ use uapi::call::{
     signature, ArgKind, Call, AUTO, HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT,
     HWPT_FAULT_ID_VALID, IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE,
 };
-use uapi::program::{Entry, FailNth, Operand, Step, Sym};
+use uapi::program::{Entry, Operand, Step, Sym};
 
 /// `SELFTEST` of a `data_type`.
 const DATA_SELFTEST: u64 = AUTO - 1;
@@ -29,22 +29,7 @@ pub(super) fn plain(call: Call) -> Step {
         Some(default) => default_operand(arg.kind, default),
         None => Operand::Num(0),
     });
-    Step {
-        call,
-        args: args.collect(),
-        file: Operand::Num(0),
-        binds: Vec::new(),
-        expect: Vec::new(),
-        expect_entry_num: None,
-        expect_out: Vec::new(),
-        fail_nth: FailNth::None,
-        read_only: false,
-        bad_pointer: false,
-        usize_: None,
-        trail: None,
-        stall_s: None,
-        text: String::new(),
-    }
+    Step { args: args.collect(), ..Step::new(call) }
 }
 
 /// Whether an IOMMU_HWPT_ALLOC asks for a nested one.

@@ -139,20 +139,10 @@ impl<'r> Scope<'r> {
         self.check_binds(shape, signature, problems);
         let args = self.args(shape, signature, list, step, problems);
         let mut resolved = Step {
-            call: signature.call,
             args,
-            file: Operand::Num(0),
             binds: self.syms_of(shape),
-            expect: Vec::new(),
-            expect_entry_num: None,
-            expect_out: Vec::new(),
-            fail_nth: FailNth::None,
-            read_only: false,
-            bad_pointer: false,
-            usize_: None,
-            trail: None,
-            stall_s: None,
             text: shape.text.clone(),
+            ..Step::new(signature.call)
         };
         self.options(shape, signature, list, step, &mut resolved, problems);
         let mut rows_named = Vec::new();
