@@ -410,7 +410,7 @@ mod tests {
     use uapi::call::Call;
     use uapi::errno::{Errno, Ret};
     use uapi::outcome::StepResult;
-    use uapi::program::{Operand, Step};
+    use uapi::program::Step;
     use uapi::splat::{Kind, Splat};
     use uapi::trace::{TraceStep, Val};
 

@@ -185,10 +185,20 @@ pub enum Illegal {
 impl Op {
     /// Its row.
     pub fn row(self) -> &'static Opcode {
-        let at = OPCODES.partition_point(|row| row.op < self);
-        &OPCODES[at]
+        &OPCODES[usize::from(ROW_OF[self as usize])]
     }
 }
+
+/// Where the row of an opcode stands in [`OPCODES`]; 0 for what is no opcode.
+const ROW_OF: [u8; 256] = {
+    let mut rows = [0; 256];
+    let mut at = 0;
+    while at < OPCODES.len() {
+        rows[OPCODES[at].op as usize] = at as u8;
+        at += 1;
+    }
+    rows
+};
 
 /// A ring entry with a known opcode.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -322,26 +332,29 @@ pub fn decode(words: [u64; 2], config: &Config) -> Result<Command, Illegal> {
 
 /// Values that the text reserves, per field.
 fn check_values(command: Command, config: &Config) -> Result<(), Illegal> {
-    let reserved = |field: Field, from: u64, why: fn(u64) -> Illegal| match command.get(field) {
-        Some(value) if value >= from => Err(why(value)),
+    let reserved = |field: Field, from: u64, why: fn(u64) -> Illegal| match field.get(command.words)
+    {
+        value if value >= from => Err(why(value)),
         _ => Ok(()),
     };
-    reserved(field::SYNC_CS, 3, Illegal::CompletionSignal)?;
-    reserved(field::PRI_RESP, 3, Illegal::Response)?;
-    reserved(field::RESUME_RESP, 3, Illegal::Response)?;
-    if config.res0 == Res0::Strict {
+    match command.op {
+        Op::SYNC => reserved(field::SYNC_CS, 3, Illegal::CompletionSignal),
+        Op::PRI_RESP => reserved(field::PRI_RESP, 3, Illegal::Response),
+        Op::RESUME => reserved(field::RESUME_RESP, 3, Illegal::Response),
         // A lax implementation takes it for the whole space.
-        reserved(field::ATC_SIZE, ATC_SIZE_ALL + 1, Illegal::AtcSize)?;
+        Op::ATC_INV if config.res0 == Res0::Strict => {
+            reserved(field::ATC_SIZE, ATC_SIZE_ALL + 1, Illegal::AtcSize)
+        }
+        _ => check_range(command, config),
     }
-    check_range(command, config)
 }
 
-/// NUM, SCALE, TTL and TG together (4.4.1).
+/// NUM, SCALE, TTL and TG together (4.4.1): a command has all of them or none.
 fn check_range(command: Command, config: &Config) -> Result<(), Illegal> {
     let Some(tg) = command.get(field::TG).filter(|_| config.features.has(Feature::Ril)) else {
         return Ok(());
     };
-    let value = |field| command.get(field).unwrap_or(0);
+    let value = |field: Field| field.get(command.words);
     let (num, scale, ttl) = (value(field::NUM), value(field::SCALE), value(field::TTL));
     let strict = config.res0 == Res0::Strict;
     let ds = config.features.has(Feature::Ds);

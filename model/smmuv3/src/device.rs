@@ -90,6 +90,15 @@ pub struct Begun {
     pub command: Command,
 }
 
+/// A slot of the ring that stops the queue when its turn comes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+enum Bad {
+    /// Its fetch was aborted.
+    Aborted,
+    /// What it holds is CERROR_ILL.
+    Illegal(Illegal),
+}
+
 /// An action that is not possible in this state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0:?} is not possible now; Device::actions lists what is")]
@@ -100,8 +109,8 @@ pub struct NotPossible(pub Action);
 pub struct Device {
     config: Config,
     registers: Registers,
-    /// Fetched, not consumed: the head belongs to the slot at CONS.
-    fetched: VecDeque<Result<[u64; 2], Aborted>>,
+    /// Fetched and decoded, not consumed: the head belongs to the slot at CONS.
+    fetched: VecDeque<Result<Command, Bad>>,
     begun: Vec<Begun>,
     consumed: u32,
     /// Whether an ATC_INV timed out since the last SYNC that reported one.
@@ -205,13 +214,6 @@ impl Device {
         !self.begun.iter().any(|b| waited_for(&b)) && !self.caches.must_drain()
     }
 
-    fn head(&self) -> Option<Result<Command, Cerror>> {
-        Some(match self.fetched.front()? {
-            Err(Aborted) => Err(Cerror::Abt),
-            Ok(words) => decode(*words, &self.config).map_err(|_| Cerror::Ill),
-        })
-    }
-
     /// What it may do next.
     pub fn actions(&self) -> Vec<Action> {
         let own = [Action::AcknowledgeCr0, Action::Fetch, Action::Consume];
@@ -248,14 +250,14 @@ impl Device {
     /// Whether it has room to fetch one more command ahead.
     fn may_fetch(&self) -> bool {
         let ahead = u32::from(self.config.fetch_ahead.max(1)).min(self.waiting());
-        let aborted = self.fetched.back().is_some_and(Result::is_err);
+        let aborted = self.fetched.back() == Some(&Err(Bad::Aborted));
         self.consuming() && (self.fetched.len() as u32) < ahead && !aborted
     }
 
     /// Whether the head can be begun, completed, or be an error.
     fn may_consume(&self) -> bool {
         let room = self.begun.len() < usize::from(self.config.in_flight.max(1));
-        match self.head() {
+        match self.fetched.front() {
             None => false,
             Some(Err(_)) => true,
             Some(Ok(command)) if command.op().row().class == Class::Sync => self.sync_ready(),
@@ -279,7 +281,9 @@ impl Device {
                 let ahead = self.fetched.len() as u32;
                 let ring = self.ring();
                 let slot = ring.slot(ring.add(self.registers.cons, ahead));
-                self.fetched.push_back(bus.fetch(slot));
+                let fetched = bus.fetch(slot).map_err(|Aborted| Bad::Aborted);
+                let decoded = |words| decode(words, &self.config).map_err(Bad::Illegal);
+                self.fetched.push_back(fetched.and_then(decoded));
             }
             Action::Consume => self.consume(bus),
             Action::Finish(number) => {
@@ -305,10 +309,14 @@ impl Device {
     }
 
     fn consume(&mut self, bus: &mut dyn Bus) {
-        let command = match self.head() {
+        let command = match self.fetched.front() {
             None => return,
-            Some(Err(error)) => return self.stop(error, bus),
-            Some(Ok(command)) => command,
+            Some(Err(Bad::Aborted)) => return self.stop(Cerror::Abt, bus),
+            Some(Err(Bad::Illegal(why))) => {
+                self.illegal = Some(*why);
+                return self.stop(Cerror::Ill, bus);
+            }
+            Some(Ok(command)) => *command,
         };
         if command.op().row().class != Class::Sync {
             self.advance(bus);
@@ -369,9 +377,6 @@ impl Device {
 
     /// Consumption stops at CONS. ERR is visible before the error is.
     fn stop(&mut self, error: Cerror, bus: &mut dyn Bus) {
-        if let Some(Ok(words)) = self.fetched.front() {
-            self.illegal = decode(*words, &self.config).err();
-        }
         // What was fetched ahead is fetched again: software may rewrite it.
         self.fetched.clear();
         self.registers.err = error;

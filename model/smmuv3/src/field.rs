@@ -14,22 +14,25 @@ pub enum Unit {
 }
 
 /// A run of bits of one of the two 64-bit words of a command, or of a register (word 0).
+///
+/// Two fields are compared for each look-up in a command, in the order below: what differs most
+/// comes first, the texts last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Field {
-    /// The text's name.
-    pub name: &'static str,
+    /// Lowest bit.
+    pub low: u8,
     /// 0 for bits 63:0 of the command, 1 for bits 127:64.
     pub word: u8,
     /// Highest bit.
     pub high: u8,
     /// Highest bit in the older text, which the driver's header follows.
     pub older_high: u8,
-    /// Lowest bit.
-    pub low: u8,
     /// How the value is counted.
     pub unit: Unit,
     /// Without this feature the field is RES0.
     pub needs: Option<Feature>,
+    /// The text's name.
+    pub name: &'static str,
     /// Section of Arm IHI 0070 G.b.
     pub section: &'static str,
 }

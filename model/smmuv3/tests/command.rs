@@ -389,3 +389,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_fields_of_a_range_stand_together() {
+    let of_range = [field::NUM, field::SCALE, field::TTL, field::TG];
+    for row in OPCODES {
+        let there = of_range.iter().filter(|f| row.fields.contains(f)).count();
+        assert!(there == 0 || there == of_range.len(), "{}", row.name);
+        assert!(std::ptr::eq(row.op.row(), row), "{}", row.name);
+    }
+}
