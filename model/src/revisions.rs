@@ -530,6 +530,26 @@ twins! {
     "nkumarsi/kernel-topics 17ea9f74bb539aee6d3934555a22979da58db0d8, iommufd_try_inc_users()" => {
         iommufd_hw_queue_depend: hw_queue::try_inc_users::iommufd_hw_queue_depend,
     };
+    "canary_lock_order": "IOMMU_IOAS_ALLOC takes the two locks of its table the other way round",
+    "reference/iommufd.md 6.5" => {
+        iommufd_ioas_finalize: ioas::canaries::iova_rwsem_before_domains_rwsem,
+    };
+    "canary_bad_unlock": "IOMMU_IOAS_ALLOC gives a lock back that it has not taken",
+    "reference/iommufd.md 6.5" => {
+        iommufd_ioas_finalize: ioas::canaries::up_without_down,
+    };
+    "canary_sleep_in_atomic": "IOMMU_IOAS_ALLOC waits for a lock under xa_lock",
+    "reference/iommufd.md 6.5" => {
+        iommufd_ioas_finalize: ioas::canaries::sleep_under_xa_lock,
+    };
+    "canary_saturated": "IOMMU_IOAS_ALLOC gives out an IOAS whose counter is full",
+    "reference/iommufd.md 6.2" => {
+        iommufd_ioas_finalize: ioas::canaries::counter_without_room,
+    };
+    "canary_held_lock_freed": "iommufd_group_release() frees the group with its lock held",
+    "reference/iommufd.md 6.5" => {
+        iommufd_group_release: device::group_canary::iommufd_group_release,
+    };
     "without_7a425ec": "mmap looks up without a lock and raises the owner's users last",
     "7a425ec75d2bb30a1c959a8676ef8c5ef285095d" => {
         iommufd_fops_mmap: Some(main::linux_6_17_rc1::iommufd_fops_mmap),

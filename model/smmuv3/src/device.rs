@@ -239,7 +239,7 @@ impl Device {
         match action {
             Action::AcknowledgeCr0 => self.registers.cr0 != self.registers.cr0ack,
             Action::Fetch => self.may_fetch(),
-            Action::Consume => self.consuming() && self.may_consume(),
+            Action::Consume => self.may_consume() && self.consuming(),
             Action::Finish(number) => begun(number).is_some(),
             Action::TimeOut(number) | Action::Unsupported(number) => {
                 begun(number).is_some_and(|b| b.command.op().row().class == Class::Atc)
@@ -249,9 +249,12 @@ impl Device {
 
     /// Whether it has room to fetch one more command ahead.
     fn may_fetch(&self) -> bool {
-        let ahead = u32::from(self.config.fetch_ahead.max(1)).min(self.waiting());
-        let aborted = self.fetched.back() == Some(&Err(Bad::Aborted));
-        self.consuming() && (self.fetched.len() as u32) < ahead && !aborted
+        let ahead = self.fetched.len() as u32;
+        // What costs least is asked first: this is asked before each action.
+        ahead < u32::from(self.config.fetch_ahead.max(1))
+            && self.fetched.back() != Some(&Err(Bad::Aborted))
+            && self.consuming()
+            && ahead < self.waiting()
     }
 
     /// Whether the head can be begun, completed, or be an error.

@@ -7,6 +7,7 @@
 //!
 //! Source: reference/iommufd.md 2.5 (D613).
 
+pub mod group_canary;
 pub mod group_twins;
 pub mod linux_6_15;
 pub mod linux_6_17_rc7;

@@ -21,6 +21,8 @@ use crate::linux::xarray::{
     check_nodes_freed, xa_destroy, xa_find, xa_lock, xa_store, xa_unlock, XArray, XaFlags,
 };
 
+pub mod canaries;
+
 /// `iommufd_ioas_alloc()`
 ///
 /// # Errors
