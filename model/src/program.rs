@@ -155,11 +155,10 @@ impl Owned {
         }
     }
 
-    /// A file is closed: user space owns nothing of it any more.
+    /// A file is closed: user space owns nothing of it any more. Calls that found it open are still
+    /// on their way, so what they destroy and allocate is kept until they return.
     fn closed(&mut self, fd: usize) {
         self.ids.retain(|(f, ..)| *f != fd);
-        self.destroying.retain(|(f, _)| *f != fd);
-        self.early.retain(|(f, _)| *f != fd);
     }
 }
 

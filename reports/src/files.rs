@@ -40,16 +40,44 @@ impl Directory {
 ///
 /// # Errors
 ///
-/// If it cannot be written; the message says which and why.
+/// If it cannot be written; the message says which and why. What was there is then as it was.
 pub fn write(path: &Path, text: &str) -> Result<(), String> {
-    let fail = |e: std::io::Error| format!("cannot write {}: {e}", path.display());
+    replaceable(path)?;
+    let fail = |e: std::io::Error| {
+        format!(
+            "cannot write {}: {e}; nothing is changed there: make room or name another place",
+            path.display()
+        )
+    };
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file =
-        tempfile::Builder::new().permissions(permissions()).tempfile_in(dir).map_err(fail)?;
-    file.write_all(text.as_bytes()).map_err(fail)?;
+    // The name of the temporary file, which tempfile adds to its errors, says nothing to a user.
+    let mut file = tempfile::Builder::new()
+        .permissions(permissions())
+        .tempfile_in(dir)
+        .map_err(|e| fail(e.kind().into()))?;
+    file.as_file_mut().write_all(text.as_bytes()).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
+}
+
+/// Whether a file of this name may be put in place of what is there: a directory, a pipe or a
+/// device is not what a user meant to lose.
+///
+/// # Errors
+///
+/// If it may not; the message says what is there.
+pub fn replaceable(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_dir() => {
+            Err(format!("{} is a directory; name a file", path.display()))
+        }
+        Ok(there) if !there.is_file() => Err(format!(
+            "{} is a device or a pipe, which a file would replace; name a file, or redirect stdout",
+            path.display()
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A temporary file is private to its user; a report is for everybody that the umask allows.

@@ -123,9 +123,7 @@ const PROFILE: &str = "kunpeng-920";
 
 /// Finds out before the run whether the file can be written.
 fn writable(file: &Path) -> Result<(), String> {
-    if file.is_dir() {
-        return Err(format!("{} is a directory; name a file with -o", file.display()));
-    }
+    files::replaceable(file)?;
     let parent = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.is_dir() {
         return Err(format!(

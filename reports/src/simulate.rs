@@ -172,7 +172,7 @@ pub fn merge(options: &MergeOptions) -> Result<Exit, Failed> {
     interrupt::listen().map_err(Failed::usage)?;
     let from = records.runs().next().map_or(0, |record| record.run);
     let missing = records.missing();
-    answer(&first_line(&head, from, Some(records.len() + missing)));
+    answer(&first_line(&head, from, Some(records.len().saturating_add(missing))));
     if missing > 0 {
         complain(&format!("{} runs are in none of the journals", grouped(missing)));
     }

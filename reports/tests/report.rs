@@ -143,10 +143,13 @@ fn the_exit_code_is_that_of_the_run() {
 fn places_that_cannot_be_written_are_errors_before_the_run() {
     let dir = with_race(&[]);
     fs::write(dir.path().join("file"), "x").expect("writable");
+    let pipe = Command::new("mkfifo").arg(dir.path().join("pipe")).status().expect("mkfifo");
+    assert!(pipe.success());
     for (place, words) in [
         ("none/report.html", "there is no directory none"),
         ("file/report.html", "there is no directory file"),
         (".", "is a directory"),
+        ("pipe", "is a device or a pipe"),
     ] {
         let output = report(&dir, &["-o", place]);
         exits(&output, 2);

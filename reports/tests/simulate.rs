@@ -140,6 +140,41 @@ fn the_journal_of_another_simulation_is_refused() {
     }
 }
 
+/// A file of the user's, named by mistake, is not taken for a journal whose head was torn.
+#[test]
+fn what_is_no_journal_is_left_as_it_is() {
+    let dir = directory();
+    let args = ["simulate", "--revision", "linux_6_12", "--runs", "1", "--journal", "notes.txt"];
+    for notes in ["notes without a newline", "{", "{\"format\":1,\"testbed\":\"none\""] {
+        fs::write(dir.path().join("notes.txt"), notes).expect("writable");
+        let output = run(dir.path(), &args);
+        let left = fs::read_to_string(dir.path().join("notes.txt")).expect("a file");
+        let errors = from_utf8(&output.stderr).expect("UTF-8");
+        let torn = notes == "{";
+        assert_eq!(output.status.code() == Some(2), !torn, "{notes}: {errors}");
+        assert_eq!(left == notes, !torn, "{notes}: {left}");
+        assert_eq!(errors.contains("is no journal, and is left as it is"), !torn, "{errors}");
+    }
+}
+
+/// Numbers of runs reach as far as their type.
+#[test]
+fn the_last_number_of_a_run_can_be_merged() {
+    let dir = directory();
+    let args = ["--revision", "linux_6_12", "--runs", "2", "--findings", "0"];
+    simulate(dir.path(), &[&args[..], &["--jobs", "1", "--journal", "runs.jsonl"]].concat());
+    let path = dir.path().join("runs.jsonl");
+    let text = fs::read_to_string(&path).expect("a journal");
+    let last = format!("\"run\":{},", u64::MAX);
+    assert!(text.contains("\"run\":1,"), "{text}");
+    fs::write(&path, text.replace("\"run\":1,", &last)).expect("writable");
+    let output = run(dir.path(), &["simulate", "merge", "--findings", "0", "runs.jsonl"]);
+    let errors = from_utf8(&output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    let missing = "18,446,744,073,709,551,614 runs are in none of the journals";
+    assert!(errors.contains(missing), "{errors}");
+}
+
 #[test]
 fn the_shards_are_the_whole() {
     let dir = directory();

@@ -8,7 +8,7 @@
 use super::record::{Record, Records};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// What is simulated: everything that a run depends on, beside its number.
@@ -94,6 +94,12 @@ impl Journal {
         let (found, whole) = read(&mut file, path, records)?;
         match found {
             None => {
+                if !torn_head(&mut file, head).map_err(fail)? {
+                    return Err(format!(
+                        "{} is no journal, and is left as it is; name a new file",
+                        path.display()
+                    ));
+                }
                 file.set_len(0).map_err(fail)?;
                 write_line(&mut file, head).map_err(fail)?;
             }
@@ -126,6 +132,16 @@ impl Journal {
             format!("cannot write the journal {}: {e}; what it holds is whole", self.path.display())
         })
     }
+}
+
+/// Whether all that a file holds is the beginning of this head: what a kill may leave of it, and
+/// nothing that a user would miss.
+fn torn_head(file: &mut File, head: &Head) -> std::io::Result<bool> {
+    let head = serde_json::to_vec(head)?;
+    let mut text = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    Read::take(file, head.len() as u64 + 1).read_to_end(&mut text)?;
+    Ok(head.starts_with(&text))
 }
 
 fn write_line<T: Serialize>(file: &mut File, line: &T) -> std::io::Result<()> {
@@ -180,7 +196,7 @@ fn read(
     let (mut head, mut whole) = (None, 0);
     for number in 1.. {
         let mut line = Vec::new();
-        let mut limited = std::io::Read::take(&mut reader, LINE_MAX);
+        let mut limited = Read::take(&mut reader, LINE_MAX);
         let length = limited.read_until(b'\n', &mut line).map_err(|e| bad(number, &e))?;
         if line.last() != Some(&b'\n') {
             if length as u64 == LINE_MAX {

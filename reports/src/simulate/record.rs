@@ -95,7 +95,8 @@ impl Records {
     /// Numbers between the first and the last run that are missing.
     pub fn missing(&self) -> u64 {
         match (self.runs.keys().next(), self.runs.keys().next_back()) {
-            (Some(first), Some(last)) => last - first + 1 - self.len(),
+            // The first and the last one are there: a number behind the last need not exist.
+            (Some(first), Some(last)) => (last - first) - (self.len() - 1),
             _ => 0,
         }
     }

@@ -5,14 +5,10 @@
 
 use crate::iommufd::objects::Group;
 use crate::linux::mutex::mutex_lock;
-use crate::linux::slab::{kfree, Ptr};
-use crate::linux::xarray::xa_cmpxchg;
+use crate::linux::slab::Ptr;
 
 /// `iommufd_group_release()`
 pub fn iommufd_group_release(igroup: Ptr<Group>) {
     mutex_lock(&igroup.lock);
-    if let Some(ictx) = igroup.ictx.load() {
-        let _replaced = xa_cmpxchg(&ictx.groups, u64::from(igroup.group), Some(igroup), None);
-    }
-    kfree(igroup);
+    super::iommufd_group_release(igroup);
 }
