@@ -23,8 +23,10 @@ use crate::iommufd::device::{
     iommufd_device_unbind, iommufd_get_hw_info, HwInfo,
 };
 use crate::iommufd::eventq::{
-    iommufd_eventq_fops_poll, iommufd_eventq_fops_read, NewEventq, VeventqAlloc,
+    iommufd_eventq_fops_poll, iommufd_eventq_fops_read, iommufd_eventq_fops_write, NewEventq,
+    ReadOut, VeventqAlloc,
 };
+use crate::iommufd::fault::Response;
 use crate::iommufd::graph;
 use crate::iommufd::hw_pagetable::{
     iommufd_hwpt_alloc, or_auto, HwptAlloc, HwptInvalidate, UserData,
@@ -57,7 +59,7 @@ use crate::linux::refcount::refcount_inc;
 use crate::linux::slab::{immortal, kzalloc, report_leaks, Plain, Ptr, Struct};
 use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
 use crate::linux::task_work::task_work_run;
-use crate::linux::uaccess::copy_from_user;
+use crate::linux::uaccess::{copy_from_user, userfaultfd_copy, UserPage, Userfault};
 use crate::linux::{fault, lockdep};
 use crate::sites::call_sites;
 use crate::sync::{self, Cell, Guest, GuestMaker};
@@ -170,6 +172,8 @@ struct World {
     closes: bool,
     files: Cell<Option<Ptr<Files>>>,
     pdevs: Cell<Vec<Ptr<StructDevice>>>,
+    /// The page of `read_pgfault(…, uffd = 1)`, if the program has one.
+    userfault: Cell<Option<Ptr<Userfault>>>,
     state: Cell<State>,
 }
 
@@ -286,6 +290,7 @@ fn world(program: &Rc<Program>, rev: &'static Revision) -> Rc<dyn Guest> {
         closes: program.cpus.iter().flatten().any(|s| s.call == Call::Close),
         files: Cell::new(None),
         pdevs: Cell::new(Vec::new()),
+        userfault: Cell::new(None),
         state: Cell::new(State {
             syms: vec![None; program.syms.len()],
             names: Vec::new(),
@@ -416,6 +421,15 @@ impl World {
             Value::Device(id, _) => u64::from(id),
             Value::File(n) | Value::Mapping(n) => n as u64,
         })
+    }
+
+    /// The arguments of a step.
+    fn nums(&self, step: &Step) -> Result<Args, Skipped> {
+        let mut args = Args::default();
+        for (arg, operand) in args.iter_mut().zip(&step.args) {
+            *arg = self.num(operand)?;
+        }
+        Ok(args)
     }
 
     /// The device of a driver's handle, if the driver still has it.
@@ -591,13 +605,24 @@ impl World {
                 self.detach(idev);
                 Ok::<(), Errno>(()).into()
             }
+            Call::Interrupt => {
+                let dev = self.device(&args[0])?.dev.peek().ok_or(Skipped)?;
+                let rev = self.rev;
+                exists(rev.interrupt, Errno::EOPNOTSUPP, |interrupt| interrupt(rev, dev)).into()
+            }
             Call::Munmap => {
                 let Value::Mapping(vma) = self.value(&args[0])? else { return Err(Skipped) };
                 self.munmap(vma).into()
             }
-            Call::Read | Call::Poll => {
-                let (fd, timeout) = (self.fd(&args[0])?, self.num(&args[args.len() - 1])?);
-                self.with_file(fd, |filp| Ok(read_or_poll(filp, step, timeout)))?
+            Call::Read | Call::ReadPgfault | Call::Poll | Call::Write => {
+                let (fd, args) = (self.fd(&args[0])?, self.nums(step)?);
+                self.with_file(fd, |filp| Ok(self.iommufd_eventq_fops(filp, step, &args)))?
+            }
+            Call::UffdioCopy => {
+                if let Some(page) = self.userfault.get() {
+                    userfaultfd_copy(&page);
+                }
+                Ok::<(), Errno>(()).into()
             }
             Call::Mmap => self.with_file(self.fd(&step.file)?, |filp| self.mmap(filp, step))?,
             _ => self.with_file(self.fd(&step.file)?, |filp| {
@@ -615,10 +640,7 @@ impl World {
         step: &Step,
     ) -> Result<Answer, Skipped> {
         // All operands first: a call that user space cannot make does not enter the kernel.
-        let mut args = Args::default();
-        for (arg, operand) in args.iter_mut().zip(&step.args) {
-            *arg = self.num(operand)?;
-        }
+        let mut args = self.nums(step)?;
         // The file of an event queue has no ioctl.
         let Some(ictx) = filp.ictx.peek() else {
             return Ok(Err::<(), _>(Errno::ENOTTY).into());
@@ -730,6 +752,10 @@ impl World {
                 None => Err::<(), _>(Errno::EOPNOTSUPP).into(),
                 Some(trigger) => trigger(ucmd, args[0], args[1]).into(),
             },
+            Call::TriggerIopf => {
+                let trigger = rev.iommufd_test_trigger_iopf;
+                exists(trigger, Errno::EOPNOTSUPP, |f| f(ucmd, args[0])).into()
+            }
             Call::ViommuSetVdevId => {
                 exists(rev.iommufd_viommu_set_vdev_id, Errno::ENOTTY, |f| f(ucmd, &vdev_id(args)))
                     .into()
@@ -771,10 +797,43 @@ impl World {
             | Call::Attach
             | Call::Replace
             | Call::Detach
+            | Call::Interrupt
             | Call::Read
+            | Call::ReadPgfault
             | Call::Poll
+            | Call::Write
+            | Call::UffdioCopy
             | Call::Mmap
             | Call::Munmap => Err::<(), _>(Errno::ENOTTY).into(),
+        }
+    }
+
+    /// read(2), poll(2) and write(2) of an event queue's file.
+    fn iommufd_eventq_fops(&self, filp: Ptr<File>, step: &Step, args: &Args) -> Answer {
+        let Some(obj) = filp.eventq.peek() else { return Err::<(), _>(Errno::EINVAL).into() };
+
+        match step.call {
+            Call::Poll => Ok::<u32, Errno>(iommufd_eventq_fops_poll(self.rev, obj)).into(),
+            Call::Write => {
+                let (cookie, code) = (args[1], args[2]);
+                let response = Response { cookie, code, bad_address: step.bad_pointer };
+                iommufd_eventq_fops_write(obj, response, args[3]).into()
+            }
+            _ => {
+                let uffd = step.call == Call::ReadPgfault && args[2] != 0;
+                let page = self.user_page(step, uffd);
+                let ret = iommufd_eventq_fops_read(self.rev, obj, args[1], &page);
+                ret.map_or_else(|e| Err::<(), _>(e).into(), |read| read_answer(step.call, &read))
+            }
+        }
+    }
+
+    /// Where the buffer of a read lies.
+    fn user_page(&self, step: &Step, uffd: bool) -> UserPage {
+        match self.userfault.get() {
+            Some(page) if uffd => UserPage::Missing(page),
+            _ if step.bad_pointer => UserPage::Bad,
+            _ => UserPage::Present,
         }
     }
 
@@ -1034,6 +1093,9 @@ impl Guest for World {
             fd: (0..=opens).map(|_| Plain::new(owner.field("fd"), None)).collect(),
         });
         self.files.set(Some(files));
+        if all_steps(&self.program).any(|s| s.call == Call::UffdioCopy) {
+            self.userfault.set(Some(immortal(Userfault::new)));
+        }
         if self.open().is_err() {
             return;
         }
@@ -1139,22 +1201,16 @@ fn check_outputs(step: &Step, answer: &Answer) {
     }
 }
 
-/// read(2) and poll(2) of an event queue's file.
-fn read_or_poll(filp: Ptr<File>, step: &Step, count: u64) -> Answer {
-    let Some(obj) = filp.eventq.peek() else { return Err::<(), _>(Errno::EINVAL).into() };
-
-    if step.call == Call::Poll {
-        let revents = iommufd_eventq_fops_poll(obj);
-        return Answer { ret: Ok(()), out: vec![Value::Id(revents.into())], entry_num: None };
+/// What read(2) of an event queue's file gave out: the bytes, and fields of the first event.
+fn read_answer(call: Call, read: &ReadOut) -> Answer {
+    let mut out = vec![read.bytes];
+    if call == Call::ReadPgfault {
+        let first = read.faults.first();
+        out.extend(first.into_iter().flat_map(|f| [f.dev_id, f.cookie]).map(u64::from));
+    } else {
+        out.extend(read.words.iter().copied().map(u64::from));
     }
-    match iommufd_eventq_fops_read(obj, count, step.bad_pointer) {
-        Err(e) => Err::<(), _>(e).into(),
-        Ok(read) => {
-            let words = read.words.iter().map(|word| Value::Id(u64::from(*word)));
-            let out = std::iter::once(Value::Id(read.bytes)).chain(words).collect();
-            Answer { ret: Ok(()), out, entry_num: None }
-        }
-    }
+    Answer { ret: Ok(()), out: out.into_iter().map(Value::Id).collect(), entry_num: None }
 }
 
 fn vdev_id(args: &[u64; 12]) -> ViommuVdevId {

@@ -13,7 +13,7 @@ use crate::iommufd::revision::Revision;
 use crate::iommufd::viommu::skip_erase::{self, unless_published};
 use crate::iommufd::viommu::users_inc_after_publish;
 use crate::iommufd::{
-    device, driver, eventq, hw_pagetable, hw_queue, ioas, main, selftest, viommu,
+    device, driver, eventq, fault, hw_pagetable, hw_queue, ioas, main, selftest, viommu,
 };
 
 const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
@@ -43,6 +43,7 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_ioas_finalize: ioas::iommufd_ioas_finalize,
     iommufd_ioas_change_process: Some(ioas::iommufd_ioas_change_process),
     take_all_forgets: ioas::forget_ioas,
+    area_is_of_no_file: ioas::area_is_of_no_file,
     iommufd_hw_pagetable_detach: device::iommufd_hw_pagetable_detach,
     iommufd_device_do_replace: device::iommufd_device_do_replace,
     iommufd_hwpt_invalidate: hw_pagetable::iommufd_hwpt_invalidate,
@@ -67,6 +68,14 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_test_trigger_vevent: None,
     iommufd_test_access_replace_ioas: Some(selftest::access::iommufd_test_access_replace_ioas),
     iommufd_test_syz_conv_iova: selftest::access::iommufd_test_syz_conv_iova,
+    interrupt: None,
+    attached_to_hwpt: |_hwpt| {},
+    iommufd_test_trigger_iopf: Some(fault::iommufd_test_trigger_iopf),
+    iommufd_fault_iopf_handler: fault::iommufd_fault_iopf_handler,
+    iommufd_auto_response_faults: fault::iommufd_auto_response_faults,
+    iommufd_fault_fops_read: fault::iommufd_fault_fops_read,
+    iommufd_fault_fops_poll: fault::iommufd_fault_fops_poll,
+    iommufd_fault_destroy: fault::iommufd_fault_destroy,
     iommufd_viommu_report_event: eventq::iommufd_viommu_report_event,
     iommufd_device_pre_destroy: None,
     iommufd_vdevice_abort: None,
@@ -112,6 +121,7 @@ pub const LINUX_6_7: Revision = Revision {
             "6f9c4d8c468c189d6dc470324bd52955f8aa0a10, bd7a282650b8beb57bc9d19bfcb714b1ccae843a",
     },
     iommufd_fault_alloc: None,
+    iommufd_test_trigger_iopf: None,
     iommufd_test_syz_conv_iova: selftest::without_cf7c278::iommufd_test_syz_conv_iova,
     ..LINUX_6_12
 };
@@ -152,16 +162,23 @@ pub const LINUX_6_4: Revision = Revision {
     ..LINUX_6_6
 };
 
-/// 6.14: a destroyer waits for a minute.
+/// 6.14: a destroyer waits for a minute, and devices fault without waiting for readers.
 pub const LINUX_6_14: Revision = Revision {
     info: RevisionInfo {
         name: "linux_6_14",
         aliases: &[],
         twin_of: None,
-        doc: "As 6.13, but a destroyer waits for 60 seconds",
-        source: "d9df72c6acd683adf6dd23c061f3a414ec00b1f8",
+        doc:
+            "As 6.13, but a destroyer waits for 60 seconds; a lock for what a fault queue delivers",
+        source: "d9df72c6acd683adf6dd23c061f3a414ec00b1f8, \
+                 3d49020a327cd7d069059317c11df24e407ccfa3",
     },
     destroy_wait_ms: 60_000,
+    iommufd_fault_iopf_handler: fault::linux_6_14::iommufd_fault_iopf_handler,
+    iommufd_auto_response_faults: fault::linux_6_14::iommufd_auto_response_faults,
+    iommufd_fault_fops_read: fault::linux_6_14::iommufd_fault_fops_read,
+    iommufd_fault_fops_poll: fault::linux_6_14::iommufd_fault_fops_poll,
+    iommufd_fault_destroy: fault::linux_6_14::iommufd_fault_destroy,
     ..LINUX_6_13
 };
 
@@ -182,6 +199,7 @@ pub const LINUX_6_15: Revision = Revision {
     iommufd_veventq_alloc: Some(eventq::iommufd_veventq_alloc),
     mock_domain_nop_attach: selftest::linux_6_15::mock_domain_nop_attach,
     iommufd_test_trigger_vevent: Some(selftest::linux_6_15::iommufd_test_trigger_vevent),
+    interrupt: Some(selftest::linux_6_15::interrupt),
     ..LINUX_6_14
 };
 
@@ -254,8 +272,12 @@ pub const LINUX_7_3: Revision = Revision {
     // IOMMU_HW_INFO_FLAG_INPUT_TYPE
     hw_info_flags: 1,
     mock_domain_alloc_paging_flags: selftest::linux_7_3::mock_domain_alloc_paging_flags,
+    // 8c07df7cdfcf (2026)
+    iommufd_test_trigger_iopf: Some(fault::linux_7_3::iommufd_test_trigger_iopf),
     // 4ac2ce123824 (2026)
     take_all_forgets: ioas::release_ioas,
+    // d616de490ec0 (2026)
+    area_is_of_no_file: ioas::area_with_pages_is_of_no_file,
     ..LINUX_6_17
 };
 
@@ -470,6 +492,10 @@ twins! {
     "torvalds/linux v6.13, device.c, iommufd_group_release()" => {
         iommufd_group_release: device::group_twins::iommufd_group_release,
     };
+    "without_auto_response": "a detach leaves the faults of the group in the queue",
+    "3d49020a327cd7d069059317c11df24e407ccfa3" => {
+        iommufd_auto_response_faults: fault::without_auto_response::iommufd_auto_response_faults,
+    };
 }
 
 twins! {
@@ -486,6 +512,29 @@ twins! {
     "without_get_vdevice": "an unbind destroys the vDEVICE without a reference of it",
     "<20250623094946.1714996-1-yilun.xu@linux.intel.com>" => {
         iommufd_device_pre_destroy: Some(viommu::without_get_vdevice::iommufd_device_pre_destroy),
+    };
+    "poll_vdev": "an unbind waits until idev->vdev is NULL, without the lock",
+    "<20250623094946.1714996-1-yilun.xu@linux.intel.com>" => {
+        iommufd_device_pre_destroy: Some(viommu::poll_vdev::iommufd_device_pre_destroy),
+        iommufd_vdevice_destroy: viommu::poll_vdev::iommufd_vdevice_destroy,
+    };
+    "poll_vdev_woken_early": "as poll_vdev, and the wake-up comes before idev->vdev is NULL",
+    "<20250623094946.1714996-1-yilun.xu@linux.intel.com>" => {
+        iommufd_device_pre_destroy: Some(viommu::poll_vdev::iommufd_device_pre_destroy),
+        iommufd_vdevice_destroy: viommu::poll_vdev::iommufd_vdevice_destroy_wake_first,
+    };
+    "into_vdevice": "a driver looks into its own part of a vDEVICE that an invalidation names",
+    "reference/iommufd.md R-C24" => {
+        mock_viommu_invalidate_one: selftest::into_vdevice::mock_viommu_invalidate_one,
+    };
+    "into_vdevice_init_first": "as into_vdevice, and vdevice_init comes before the vDEVICE can be found",
+    "reference/iommufd.md R-C24" => {
+        mock_viommu_invalidate_one: selftest::into_vdevice::mock_viommu_invalidate_one,
+        iommufd_vdevice_alloc_ioctl: Some(viommu::init_before_publish::iommufd_vdevice_alloc_ioctl),
+    };
+    "irq_stays_hooked": "a device that left a vIOMMU still reports its events there",
+    "reference/iommufd.md R-E3" => {
+        mock_domain_nop_attach: selftest::irq_stays_hooked::mock_domain_nop_attach,
     };
     "without_destroying": "IOMMU_VDEVICE_ALLOC does not ask whether the device is being unbound",
     "850f14f5b91986e586b66565c9c75bdd4c834571" => {
@@ -513,6 +562,14 @@ twins! {
         iommufd_object_abort_and_destroy: main::iommufd_object_abort_and_destroy,
         iommufd_fault_alloc: Some(eventq::iommufd_fault_alloc),
         iommufd_veventq_alloc: Some(eventq::iommufd_veventq_alloc),
+    };
+    "without_auto_response": "a detach leaves the faults of the group in the queue",
+    "3d49020a327cd7d069059317c11df24e407ccfa3" => {
+        iommufd_auto_response_faults: fault::without_auto_response::iommufd_auto_response_faults,
+    };
+    "read_ends_on_fault": "a read of a fault queue ends when a fault cannot be copied out",
+    "reference/iommufd.md R-G6" => {
+        iommufd_fault_fops_read: fault::read_ends_on_fault::iommufd_fault_fops_read,
     };
     "without_af7f478": "a failed IOMMU_FAULT_QUEUE_ALLOC drops what its file drops as well",
     "af7f4780514f850322b2959032ecaa96e4b26472" => {
@@ -559,6 +616,10 @@ twins! {
 twins! {
     /// The twins of 6.4.
     TWINS_6_4 of LINUX_6_4, "linux_6_4" [];
+    "without_b4ff830": "attaching to a HWPT puts it on the list of its IOAS once more",
+    "b4ff830eca097df51af10a9be29e8cc817327919" => {
+        attached_to_hwpt: device::without_b4ff830::attached_to_hwpt,
+    };
     "without_7214c1c": "attaching to an IOAS does not ask whether an auto HWPT is being destroyed",
     "7214c1c85fe464929e9c32f90f81d65cd44b8ff6" => {
         iommufd_device_auto_get_domain: device::without_lock_obj::iommufd_device_auto_get_domain,

@@ -234,9 +234,9 @@ fn splat_kind(splat: &Splat) -> Option<Printed> {
         | Kind::KasanDoubleFree
         | Kind::KasanInvalidFree
         | Kind::WaitedLockFreed => Some(Printed::Kasan),
-        Kind::NullDeref | Kind::BadDeref => Some(Printed::Bug),
+        Kind::NullDeref | Kind::BadDeref | Kind::SoftLockup => Some(Printed::Bug),
         Kind::Warn if splat.function.starts_with("__alloc_pages") => Some(Printed::PageAllocator),
-        Kind::Warn | Kind::AssertHeld => Some(Printed::Warning),
+        Kind::Warn | Kind::AssertHeld | Kind::ListDoubleAdd => Some(Printed::Warning),
         Kind::RecursiveLock
         | Kind::CircularLock
         | Kind::BadUnlock

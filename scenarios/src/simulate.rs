@@ -91,7 +91,7 @@ impl Row {
         for signature in SIGNATURES {
             let missing = match signature.call {
                 Call::Mmap => Errno::ENODEV,
-                Call::CheckCache | Call::TriggerVevent => Errno::EOPNOTSUPP,
+                Call::CheckCache | Call::TriggerVevent | Call::TriggerIopf => Errno::EOPNOTSUPP,
                 _ => Errno::ENOTTY,
             };
             let needs_name = |arg: &uapi::call::Arg| {

@@ -100,10 +100,19 @@ pub(crate) fn usage(signature: &Signature) -> String {
 /// Whether the call hands a struct of user space to the kernel.
 fn is_ioctl(signature: &Signature) -> bool {
     use uapi::call::Call::{
-        Attach, Bind, Close, Detach, Mmap, Munmap, Open, Poll, Read, Replace, Unbind, Unplug,
+        Attach, Bind, Close, Detach, Interrupt, Mmap, Munmap, Open, Poll, Replace, UffdioCopy,
+        Unbind, Unplug,
     };
-    let driver = matches!(signature.call, Bind | Unbind | Unplug | Attach | Replace | Detach);
-    !driver && !matches!(signature.call, Open | Close | Read | Poll | Mmap | Munmap)
+    let driver =
+        matches!(signature.call, Bind | Unbind | Unplug | Attach | Replace | Detach | Interrupt);
+    let file = matches!(signature.call, Open | Close | Poll | Mmap | Munmap | UffdioCopy);
+    !driver && !file && !has_buffer(signature)
+}
+
+/// Whether the call is a read or a write, which has a buffer instead of a struct.
+fn has_buffer(signature: &Signature) -> bool {
+    use uapi::call::Call::{Read, ReadPgfault, Write};
+    matches!(signature.call, Read | ReadPgfault | Write)
 }
 
 fn count(n: usize, what: &str) -> String {

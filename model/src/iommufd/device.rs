@@ -11,10 +11,14 @@ pub mod group_canary;
 pub mod group_twins;
 pub mod linux_6_15;
 pub mod linux_6_17_rc7;
+pub mod without_b4ff830;
 pub mod without_lock_obj;
 
 use uapi::Errno;
 
+use crate::iommufd::fault::{
+    iommufd_hwpt_attach_device, iommufd_hwpt_detach_device, iommufd_hwpt_replace_device,
+};
 use crate::iommufd::hw_pagetable::{iommufd_hw_pagetable_put, iommufd_hwpt_paging_alloc};
 use crate::iommufd::main::{
     _iommufd_object_alloc, iommufd_ctx_get, iommufd_ctx_put, iommufd_object_destroy_user,
@@ -272,8 +276,8 @@ fn replace_locked(
         return Ok(None);
     }
 
-    // iommufd_hwpt_replace_device(), err_unresv
-    iommu_attach(idev, Some(hwpt))?;
+    // err_unresv
+    iommufd_hwpt_replace_device(idev, hwpt, old_hwpt)?;
     igroup.hwpt.store(Some(hwpt));
 
     // iommufd_group_device_num()
@@ -308,9 +312,9 @@ pub fn iommufd_hw_pagetable_attach(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Resu
         mutex_unlock(&igroup.lock);
         return Err(Errno::EINVAL);
     }
-    // The first device of the group attaches it: iommu_attach_group().
+    // The first device of the group attaches it.
     if list_entry(&igroup.device_list, 0).is_none() {
-        if let Err(e) = iommu_attach(idev, Some(hwpt)) {
+        if let Err(e) = iommufd_hwpt_attach_device(hwpt, idev) {
             // err_unresv
             mutex_unlock(&igroup.lock);
             return Err(e);
@@ -332,7 +336,7 @@ pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>) -> Option<Ptr<Object>> {
     mutex_lock(&igroup.lock);
     list_del_init(idev, &igroup.device_list);
     if list_entry(&igroup.device_list, 0).is_none() {
-        let _cannot_fail = iommu_attach(idev, None);
+        iommufd_hwpt_detach_device(hwpt, idev);
         igroup.hwpt.store(None);
     }
     mutex_unlock(&igroup.lock);
@@ -450,7 +454,11 @@ fn iommufd_device_change_pt(
     let ret = match pt_obj.ty {
         Type::HwptNested | Type::HwptPaging => {
             let id = pt_obj.id.load();
-            do_attach(ictx, how, idev, pt_obj).map(|old_hwpt| (id, old_hwpt))
+            let attached = do_attach(ictx, how, idev, pt_obj);
+            if attached.is_ok() && how == Change::Attach {
+                (rev.attached_to_hwpt)(pt_obj);
+            }
+            attached.map(|old_hwpt| (id, old_hwpt))
         }
         Type::Ioas => (rev.iommufd_device_auto_get_domain)(ictx, idev, to::<Ioas>(pt_obj), how),
         _ => Err(Errno::EINVAL),

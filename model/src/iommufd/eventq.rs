@@ -1,5 +1,5 @@
 //! drivers/iommu/iommufd/eventq.c (fault.c to 6.14): fault queues, virtual event queues, and their
-//! files.
+//! files. What goes through a fault queue is in `fault.rs`.
 //!
 //! A queue has a file of its own, which holds one `users` of the object and the iommufd file. So
 //! user space destroys it in two steps: close(2), then IOMMU_DESTROY, which is -EBUSY before. An
@@ -16,10 +16,12 @@ pub mod without_af7f478;
 
 use uapi::Errno;
 
+use crate::iommufd::fault::{iommufd_fault_fops_write, Pgfault, Response};
 use crate::iommufd::main::{_iommufd_object_alloc, fput, iommufd_ctx_get, iommufd_ctx_put};
 use crate::iommufd::objects::{
     obj_of, to, Event, Eventq, Fault, File, Ictx, Object, Type, Veventq, Viommu,
 };
+use crate::iommufd::revision::Revision;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::list::{list_add, list_add_tail, list_del_init, list_entry, ListHead};
 use crate::linux::mutex::Mutex;
@@ -27,12 +29,11 @@ use crate::linux::refcount::{refcount_dec, refcount_inc};
 use crate::linux::rwsem::{down_read, down_write, lockdep_assert_held_write, up_read, up_write};
 use crate::linux::slab::{kfree, kzalloc, kzalloc_atomic, Owner, Plain, Ptr};
 use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
-use crate::linux::uaccess::copy_to_user;
+use crate::linux::uaccess::{copy_to_user_page, UserPage};
 use crate::linux::wait::{wake_up_interruptible_all, WaitQueue};
 use crate::linux::warn::oops_null;
+use crate::linux::xarray::{XArray, XaFlags};
 
-/// sizeof(struct iommu_hwpt_pgfault): a fault queue is read in multiples of it.
-const PGFAULT_SIZE: u64 = 40;
 /// sizeof(struct iommufd_vevent_header)
 const VEVENT_HEADER_SIZE: u64 = 8;
 /// sizeof(struct iommu_viommu_event_selftest)
@@ -73,7 +74,6 @@ fn eventq(owner: Owner) -> Eventq {
         ictx: Plain::new(owner.field("common.ictx"), None),
         filp: Plain::new(owner.field("common.filp"), None),
         lock: Spinlock::new(owner.field("common.lock")),
-        deliver: ListHead::new(owner.field("common.deliver")),
         wait_queue: WaitQueue::new(owner.field("common.wait_queue")),
     }
 }
@@ -157,6 +157,8 @@ pub(super) fn fault_object(ictx: Ptr<Ictx>) -> Result<Ptr<Fault>, Errno> {
         obj,
         common: eventq(owner),
         mutex: Mutex::new(owner.field("mutex")),
+        deliver: ListHead::new(owner.field("common.deliver")),
+        response: XArray::new(owner.field("response"), XaFlags::Alloc1),
     })
 }
 
@@ -195,21 +197,6 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
     Ok(NewEventq { id, filp: fd_install(&fault.common) })
 }
 
-/// `iommufd_fault_destroy()`: nobody can deliver any more; what was not read goes.
-pub fn iommufd_fault_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
-    let fault = to::<Fault>(obj);
-
-    free_deliver(&fault.common);
-}
-
-/// Frees what waits to be read.
-fn free_deliver(common: &Eventq) {
-    while let Some(event) = list_entry(&common.deliver, 0) {
-        list_del_init(event, &common.deliver);
-        kfree(event);
-    }
-}
-
 /// Part of `iommufd_veventq_alloc()`: the object.
 ///
 /// # Errors
@@ -219,6 +206,7 @@ fn veventq_object(ictx: Ptr<Ictx>, cmd: &VeventqAlloc) -> Result<Ptr<Veventq>, E
     _iommufd_object_alloc(ictx, Type::Veventq, |owner, obj| Veventq {
         obj,
         common: eventq(owner),
+        deliver: ListHead::new(owner.field("common.deliver")),
         viommu: Plain::new(owner.field("viommu"), None),
         ty: cmd.ty,
         depth: cmd.veventq_depth as u32,
@@ -319,7 +307,10 @@ pub fn iommufd_veventq_abort(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
     let Some(viommu) = veventq.viommu.load() else { return };
 
     lockdep_assert_held_write(&viommu.veventqs_rwsem);
-    free_deliver(&veventq.common);
+    while let Some(event) = list_entry(&veventq.deliver, 0) {
+        list_del_init(event, &veventq.deliver);
+        kfree(event);
+    }
     refcount_dec(&viommu.obj.users);
     list_del_init(veventq, &viommu.veventqs);
 }
@@ -385,7 +376,7 @@ fn iommufd_vevent_handler(veventq: Ptr<Veventq>, vevent: Option<Ptr<Event>>) {
         Some(vevent) => {
             veventq.lost_events_header.store(None);
             vevent.sequence.store(sequence);
-            list_add_tail(vevent, &veventq.common.deliver);
+            list_add_tail(vevent, &veventq.deliver);
         }
         None => veventq.lost_events_header.store(Some(sequence)),
     }
@@ -394,33 +385,48 @@ fn iommufd_vevent_handler(veventq: Ptr<Veventq>, vevent: Option<Ptr<Event>>) {
 }
 
 /// What read(2) of a queue gave.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct ReadOut {
     /// How many bytes.
     pub bytes: u64,
-    /// The 32-bit words of them.
+    /// The 32-bit words of a vEVENTQ's.
     pub words: Vec<u32>,
+    /// The faults of a fault queue's.
+    pub faults: Vec<Pgfault>,
 }
 
 /// read(2) of a queue's file: `iommufd_fault_fops_read()`, `iommufd_veventq_fops_read()`.
 ///
 /// # Errors
 ///
-/// -ESPIPE for a size that is no multiple of a fault's, -EFAULT.
-pub fn iommufd_eventq_fops_read(obj: Ptr<Object>, count: u64, bad: bool) -> Result<ReadOut, Errno> {
+/// -ESPIPE for a size that is no multiple of a fault's, -EFAULT, -ENOMEM.
+pub fn iommufd_eventq_fops_read(
+    rev: &Revision,
+    obj: Ptr<Object>,
+    count: u64,
+    page: &UserPage,
+) -> Result<ReadOut, Errno> {
     match obj.ty {
-        Type::Fault => iommufd_fault_fops_read(to::<Fault>(obj), count),
-        Type::Veventq => iommufd_veventq_fops_read(to::<Veventq>(obj), count, bad),
+        Type::Fault => (rev.iommufd_fault_fops_read)(to::<Fault>(obj), count, page),
+        Type::Veventq => iommufd_veventq_fops_read(to::<Veventq>(obj), count, page),
         _ => Err(Errno::EINVAL),
     }
 }
 
-/// `iommufd_fault_fops_read()`: no device of the model faults, so there is nothing to read.
-fn iommufd_fault_fops_read(_fault: Ptr<Fault>, count: u64) -> Result<ReadOut, Errno> {
-    if count % PGFAULT_SIZE != 0 {
-        return Err(Errno::ESPIPE);
+/// write(2) of a queue's file: only a fault queue can be written. Gives the bytes.
+///
+/// # Errors
+///
+/// -EINVAL for a queue that takes no responses, and as `iommufd_fault_fops_write()`.
+pub fn iommufd_eventq_fops_write(
+    obj: Ptr<Object>,
+    response: Response,
+    count: u64,
+) -> Result<u64, Errno> {
+    match obj.ty {
+        Type::Fault => iommufd_fault_fops_write(to::<Fault>(obj), response, count),
+        _ => Err(Errno::EINVAL),
     }
-    Ok(ReadOut { bytes: 0, words: Vec::new() })
 }
 
 /// What a reader took out of a queue.
@@ -433,9 +439,9 @@ enum Fetched {
 /// `iommufd_veventq_deliver_fetch()`
 fn iommufd_veventq_deliver_fetch(veventq: Ptr<Veventq>) -> Option<Fetched> {
     spin_lock(&veventq.common.lock);
-    let fetched = match list_entry(&veventq.common.deliver, 0) {
+    let fetched = match list_entry(&veventq.deliver, 0) {
         Some(vevent) => {
-            list_del_init(vevent, &veventq.common.deliver);
+            list_del_init(vevent, &veventq.deliver);
             Some(Fetched::Event(vevent))
         }
         None => veventq.lost_events_header.load().map(|sequence| {
@@ -451,10 +457,10 @@ fn iommufd_veventq_deliver_fetch(veventq: Ptr<Veventq>) -> Option<Fetched> {
 fn iommufd_veventq_deliver_restore(veventq: Ptr<Veventq>, fetched: Fetched) {
     spin_lock(&veventq.common.lock);
     match fetched {
-        Fetched::Event(vevent) => list_add(vevent, &veventq.common.deliver),
+        Fetched::Event(vevent) => list_add(vevent, &veventq.deliver),
         Fetched::LostEvents(sequence) => {
             // An event that came in between has taken its place.
-            if list_entry(&veventq.common.deliver, 0).is_none() {
+            if list_entry(&veventq.deliver, 0).is_none() {
                 veventq.lost_events_header.store(Some(sequence));
             }
         }
@@ -466,9 +472,9 @@ fn iommufd_veventq_deliver_restore(veventq: Ptr<Veventq>, fetched: Fetched) {
 fn iommufd_veventq_fops_read(
     veventq: Ptr<Veventq>,
     count: u64,
-    bad: bool,
+    page: &UserPage,
 ) -> Result<ReadOut, Errno> {
-    let mut out = ReadOut { bytes: 0, words: Vec::new() };
+    let mut out = ReadOut::default();
     let mut rc = Ok(());
 
     while let Some(fetched) = iommufd_veventq_deliver_fetch(veventq) {
@@ -481,7 +487,7 @@ fn iommufd_veventq_fops_read(
             iommufd_veventq_deliver_restore(veventq, fetched);
             break;
         }
-        if let Err(e) = copy_to_user(bad) {
+        if let Err(e) = copy_to_user_page(page) {
             iommufd_veventq_deliver_restore(veventq, fetched);
             rc = Err(e);
             break;
@@ -504,16 +510,21 @@ fn iommufd_veventq_fops_read(
 
 /// poll(2) of a queue's file, `iommufd_eventq_fops_poll()`: EPOLLIN | EPOLLRDNORM if something
 /// waits to be read; a fault queue can always be written.
-pub fn iommufd_eventq_fops_poll(obj: Ptr<Object>) -> u32 {
-    let Some(common) = common(obj) else { return 0 };
-
-    spin_lock(&common.lock);
-    let mut waits = list_entry(&common.deliver, 0).is_some();
-    if obj.ty == Type::Veventq {
-        waits |= to::<Veventq>(obj).lost_events_header.load().is_some();
-    }
-    spin_unlock(&common.lock);
+pub fn iommufd_eventq_fops_poll(rev: &Revision, obj: Ptr<Object>) -> u32 {
+    let (waits, writable) = match obj.ty {
+        Type::Fault => ((rev.iommufd_fault_fops_poll)(to::<Fault>(obj)), POLL_WRITABLE),
+        Type::Veventq => (iommufd_veventq_fops_poll(to::<Veventq>(obj)), 0),
+        _ => return 0,
+    };
     let readable = if waits { POLL_READABLE } else { 0 };
-    let writable = if obj.ty == Type::Fault { POLL_WRITABLE } else { 0 };
     readable | writable
+}
+
+/// Part of `iommufd_eventq_fops_poll()`: whether an event waits to be read.
+fn iommufd_veventq_fops_poll(veventq: Ptr<Veventq>) -> bool {
+    spin_lock(&veventq.common.lock);
+    let event = list_entry(&veventq.deliver, 0).is_some();
+    let waits = event || veventq.lost_events_header.load().is_some();
+    spin_unlock(&veventq.common.lock);
+    waits
 }

@@ -11,13 +11,13 @@
 use uapi::Errno;
 
 use crate::iommufd::objects::{Area, HwptPaging, IoPagetable};
-use crate::linux::list::{list_add_tail, list_del_init, list_entry, ListHead};
+use crate::linux::list::{list_add_tail, list_del_init, list_entry};
 use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
 use crate::linux::rwsem::{down_read, down_write, lockdep_assert_held_rwsem, up_read, up_write};
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::uaccess::pin_user_pages;
 use crate::linux::warn::warn_on;
-use crate::linux::xarray::{xa_erase, xa_reserve, xa_store};
+use crate::linux::xarray::{xa_erase, xa_find, xa_reserve, xa_store};
 
 /// PAGE_SIZE
 const PAGE_SIZE: u64 = 4096;
@@ -49,16 +49,16 @@ pub struct Mapping {
 }
 
 /// Part of `iopt_map_user_pages()`: alignment and reserved ranges, which each domain contributes to.
-/// A table without domains has neither.
-fn aperture(hwpts: &ListHead<HwptPaging>) -> Aperture {
-    if list_entry(hwpts, 0).is_none() {
-        return Aperture { alignment: 1, first: 0, last: u64::MAX };
+/// A table without domains has neither. The caller holds `iova_rwsem`.
+fn aperture(iopt: &IoPagetable) -> Aperture {
+    match iopt.iova_alignment.load() {
+        1 => Aperture { alignment: 1, first: 0, last: u64::MAX },
+        alignment => Aperture { alignment, first: MOCK_APERTURE_START, last: MOCK_APERTURE_LAST },
     }
-    Aperture { alignment: MOCK_IO_PAGE_SIZE, first: MOCK_APERTURE_START, last: MOCK_APERTURE_LAST }
 }
 
 /// `iopt_area_iter_first()`: an area that meets the range. The caller holds `iova_rwsem`.
-pub fn iopt_area_iter_first(iopt: &IoPagetable, first: u64, last: u64) -> Option<Ptr<Area>> {
+fn iopt_area_iter_first(iopt: &IoPagetable, first: u64, last: u64) -> Option<Ptr<Area>> {
     lockdep_assert_held_rwsem(&iopt.iova_rwsem);
     let mut nth = 0;
     while let Some(area) = list_entry(&iopt.areas, nth) {
@@ -123,12 +123,9 @@ fn iopt_alloc_iova(iopt: &IoPagetable, allowed: Aperture, length: u64) -> Result
 /// # Errors
 ///
 /// -ENOMEM, and what the range is wrong with.
-fn iopt_alloc_area_pages(
-    iopt: &IoPagetable,
-    allowed: Aperture,
-    map: &Mapping,
-) -> Result<Ptr<Area>, Errno> {
+fn iopt_alloc_area_pages(iopt: &IoPagetable, map: &Mapping) -> Result<Ptr<Area>, Errno> {
     down_write(&iopt.iova_rwsem);
+    let allowed = aperture(iopt);
     let iova = match map.iova {
         Some(iova) => iopt_check_iova(iopt, allowed, iova, map.length),
         None => iopt_alloc_iova(iopt, allowed, map.length),
@@ -166,16 +163,33 @@ fn iopt_abort_area(iopt: &IoPagetable, area: Ptr<Area>) {
 pub fn iopt_table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) -> Result<(), Errno> {
     let index = u64::from(hwpt.owner().alloc);
 
+    down_write(&iopt.domains_rwsem);
+    down_write(&iopt.iova_rwsem);
     // Whatever can run out of memory does so here, before anything changed.
-    xa_reserve(&iopt.domains, index)?;
-    xa_store(&iopt.domains, index, Some(hwpt)).map(|_| ())
+    let ret = xa_reserve(&iopt.domains, index)
+        .and_then(|()| xa_store(&iopt.domains, index, Some(hwpt)).map(|_| ()));
+    if ret.is_ok() {
+        iopt.iova_alignment.store(MOCK_IO_PAGE_SIZE);
+    }
+    // out_unlock
+    up_write(&iopt.iova_rwsem);
+    up_write(&iopt.domains_rwsem);
+    ret
 }
 
 /// `iopt_table_remove_domain()`: the domain must be there.
 pub fn iopt_table_remove_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
+    down_write(&iopt.domains_rwsem);
+    down_write(&iopt.iova_rwsem);
     let removed = xa_erase(&iopt.domains, u64::from(hwpt.owner().alloc));
-
     warn_on(!removed.is_some_and(|removed| removed.is(hwpt)));
+    // iopt_calculate_iova_alignment()
+    if xa_find(&iopt.domains, 0).is_none() {
+        iopt.iova_alignment.store(1);
+    }
+    // out_unlock
+    up_write(&iopt.iova_rwsem);
+    up_write(&iopt.domains_rwsem);
 }
 
 /// `iopt_map_user_pages()`: gives the IOVA of the new area out.
@@ -184,19 +198,14 @@ pub fn iopt_table_remove_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
 ///
 /// -EINVAL, -EOVERFLOW, -EEXIST and -ENOSPC for a wrong range, -ENOMEM, -EFAULT for memory that
 /// cannot be pinned.
-pub fn iopt_map_user_pages(
-    iopt: &IoPagetable,
-    hwpts: &ListHead<HwptPaging>,
-    map: &Mapping,
-) -> Result<u64, Errno> {
+pub fn iopt_map_user_pages(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Errno> {
     // iopt_alloc_pages()
     if map.length == 0 || map.length > u64::MAX - PAGE_SIZE {
         return Err(Errno::EINVAL);
     }
 
     down_read(&iopt.domains_rwsem);
-    let allowed = aperture(hwpts);
-    let area = match iopt_alloc_area_pages(iopt, allowed, map) {
+    let area = match iopt_alloc_area_pages(iopt, map) {
         Ok(area) => area,
         Err(e) => {
             up_read(&iopt.domains_rwsem);
@@ -208,9 +217,9 @@ pub fn iopt_map_user_pages(
     // iopt_area_fill_domains()
     lockdep_assert_held_rwsem(&iopt.domains_rwsem);
     // Without a domain the memory is looked at when one comes.
-    let filled = if allowed.alignment == 1 {
+    let filled = if xa_find(&iopt.domains, 0).is_none() {
         Ok(())
-    } else if map.length % allowed.alignment != 0 {
+    } else if map.length % MOCK_IO_PAGE_SIZE != 0 {
         // iommu_map()
         Err(Errno::EINVAL)
     } else {

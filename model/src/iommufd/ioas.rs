@@ -6,17 +6,17 @@ use uapi::call::{IOAS_MAP_FIXED_IOVA, IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE};
 use uapi::Errno;
 
 use crate::iommufd::io_pagetable::{
-    iopt_area_iter_first, iopt_destroy_table, iopt_map_user_pages, iopt_unmap_all, iopt_unmap_iova,
-    Mapping,
+    iopt_destroy_table, iopt_map_user_pages, iopt_unmap_all, iopt_unmap_iova, Mapping,
 };
 use crate::iommufd::main::_iommufd_object_alloc;
-use crate::iommufd::objects::{obj_of, to, Ictx, IoPagetable, Ioas, Object, Type};
+use crate::iommufd::objects::{obj_of, to, Area, Ictx, IoPagetable, Ioas, Object, Type};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
-use crate::linux::list::ListHead;
+use crate::linux::list::{list_entry, ListHead};
 use crate::linux::mutex::Mutex;
 use crate::linux::refcount::{refcount_dec, refcount_inc_not_zero};
 use crate::linux::rwsem::{down_read, down_write, down_write_nest_lock, up_read, up_write};
 use crate::linux::slab::{immortal, Ptr, Struct};
+use crate::linux::warn::oops_null;
 use crate::linux::xarray::{
     check_nodes_freed, xa_destroy, xa_find, xa_lock, xa_store, xa_unlock, XArray, XaFlags,
 };
@@ -154,7 +154,7 @@ pub fn iommufd_ioas_change_process(ucmd: &Ucmd, reserved: u64) -> Result<(), Err
     let mut index = 0;
     while let Some((found, ioas)) = xa_find(&ioas_list.entries, index) {
         index = found + 1;
-        if iopt_area_iter_first(&ioas.iopt, 0, u64::MAX).is_some() {
+        if has_memory_of_no_file(ictx, &ioas.iopt) {
             ret = Err(Errno::EINVAL);
             break;
         }
@@ -163,6 +163,34 @@ pub fn iommufd_ioas_change_process(ucmd: &Ucmd, reserved: u64) -> Result<(), Err
     // out
     iommufd_release_all_iova_rwsem(ictx, ioas_list);
     ret
+}
+
+/// Part of `iommufd_ioas_change_process()`: whether an area is one of the process's own memory. The
+/// caller holds `iova_rwsem`.
+fn has_memory_of_no_file(ictx: Ptr<Ictx>, iopt: &IoPagetable) -> bool {
+    let mut nth = 0;
+    while let Some(area) = list_entry(&iopt.areas, nth) {
+        if (ictx.rev.area_is_of_no_file)(area) {
+            return true;
+        }
+        nth += 1;
+    }
+    false
+}
+
+/// Part of `iommufd_ioas_change_process()` up to the fix: looks at the kind of the area's pages,
+/// which an area that is only reserved has not (R-F5). Memory of files is not modelled.
+pub fn area_is_of_no_file(area: Ptr<Area>) -> bool {
+    if !area.pages.load() {
+        oops_null("area->pages");
+    }
+    true
+}
+
+/// Part of `iommufd_ioas_change_process()` since d616de490ec0: an area that is only reserved is
+/// passed over. Only the title of the commit was seen; that it passes over is a guess.
+pub fn area_with_pages_is_of_no_file(area: Ptr<Area>) -> bool {
+    area.pages.load()
 }
 
 /// `iommufd_ioas_destroy()`: what is mapped goes with it.
@@ -215,7 +243,7 @@ pub fn iommufd_ioas_map(ucmd: &Ucmd, cmd: &IoasMap) -> Result<u64, Errno> {
         length: cmd.length,
         user_va: cmd.user_va,
     };
-    let ret = iopt_map_user_pages(&ioas.iopt, &ioas.hwpt_list, &map)
+    let ret = iopt_map_user_pages(&ioas.iopt, &map)
         .and_then(|iova| iommufd_ucmd_respond(ucmd).map(|()| iova));
     // out_put
     (rev.iommufd_put_object)(ucmd.ictx, ioas_obj);

@@ -9,6 +9,7 @@ pub mod access;
 pub mod device;
 pub mod driver;
 pub mod eventq;
+pub mod fault;
 pub mod graph;
 pub mod hw_pagetable;
 pub mod hw_queue;

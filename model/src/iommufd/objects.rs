@@ -213,12 +213,14 @@ impl Struct for Area {
 
 /// struct io_pagetable, as a list of areas.
 pub struct IoPagetable {
-    /// Protects the domains; held for reading while areas are filled.
+    /// Protects the domains, with `iova_rwsem`; held for reading while areas are filled.
     pub domains_rwsem: Rwsem,
     /// Protects the areas. Taken under `domains_rwsem`.
     pub iova_rwsem: Rwsem,
-    /// The domains that it fills, under `ioas->mutex`; the index means nothing.
+    /// The domains that it fills; the index means nothing.
     pub domains: XArray<HwptPaging>,
+    /// What the domains ask of an IOVA. Under `iova_rwsem`.
+    pub iova_alignment: Plain<u64>,
     /// What is mapped.
     pub areas: ListHead<Area>,
 }
@@ -230,6 +232,7 @@ impl IoPagetable {
             domains_rwsem: Rwsem::new(owner.field("iopt.domains_rwsem")),
             iova_rwsem: Rwsem::new(owner.field("iopt.iova_rwsem")),
             domains: XArray::new(owner.field("iopt.domains"), XaFlags::Plain),
+            iova_alignment: Plain::new(owner.field("iopt.iova_alignment"), 1),
             areas: ListHead::new(owner.field("iopt.area_itree")),
         }
     }
@@ -375,6 +378,8 @@ pub struct Vdevice {
     /// Whether the slot of `vdevs` is to be left alone by destroy. Only the twins
     /// `skip_erase_on_eexist` and `skip_erase_on_abort` have it.
     pub skip_erase: Plain<bool>,
+    /// The driver's part behind the core's, once the driver has initialised it (6.17+).
+    pub driver_part: Plain<bool>,
 }
 
 /// struct iommufd_eventq, and what FAULT and VEVENTQ objects share.
@@ -383,15 +388,13 @@ pub struct Eventq {
     pub ictx: Plain<Option<Ptr<Ictx>>>,
     /// Its file, which holds the object's users.
     pub filp: Plain<Option<Ptr<File>>>,
-    /// Protects `deliver` (since 3d49020a327c; the fault queue's mutex did before).
+    /// Protects `common.deliver` (since 3d49020a327c; the fault queue's mutex did before).
     pub lock: Spinlock,
-    /// What waits to be read.
-    pub deliver: ListHead<Event>,
     /// Where readers wait.
     pub wait_queue: WaitQueue,
 }
 
-/// What a queue delivers: struct iopf_group or struct iommufd_vevent.
+/// struct iommufd_vevent
 pub struct Event {
     /// Number of the event within its queue (struct iommufd_vevent_header).
     pub sequence: Plain<u32>,
@@ -411,6 +414,39 @@ pub struct Fault {
     pub common: Eventq,
     /// Protects the responses; before 3d49020a327c the queue, too.
     pub mutex: Mutex,
+    /// `common.deliver`: faults that nobody has read yet.
+    pub deliver: ListHead<IopfGroup>,
+    /// Faults that were read and wait for a response, by cookie.
+    pub response: XArray<IopfGroup>,
+}
+
+/// struct iopf_group: a page fault of a device, with the one request that it consists of here. On
+/// the way to a response it is on a queue's `deliver` or in its `response`.
+pub struct IopfGroup {
+    /// `fault_param->dev`: the device. Not held.
+    pub dev: Ptr<StructDevice>,
+    /// What the device's group was attached by when the fault was reported. Not held: a detach
+    /// takes the faults of its handle away before it frees the handle.
+    pub attach_handle: Plain<Option<Ptr<AttachHandle>>>,
+    /// Its number among those that wait for a response.
+    pub cookie: Plain<u32>,
+}
+
+impl Struct for IopfGroup {
+    const NAME: &'static str = "iopf_group";
+}
+
+/// struct iommufd_attach_handle: what the IOMMU core keeps for a group that is attached to a HWPT
+/// with a fault queue.
+pub struct AttachHandle {
+    /// The device by which the group was attached.
+    pub idev: Plain<Option<Ptr<Device>>>,
+    /// `handle.domain`: the HWPT.
+    pub hwpt: Plain<Option<Ptr<Object>>>,
+}
+
+impl Struct for AttachHandle {
+    const NAME: &'static str = "attach_handle";
 }
 
 /// struct iommufd_veventq
@@ -419,6 +455,8 @@ pub struct Veventq {
     pub obj: Object,
     /// The queue.
     pub common: Eventq,
+    /// `common.deliver`: what waits to be read.
+    pub deliver: ListHead<Event>,
     /// The vIOMMU; holds its users.
     pub viommu: Plain<Option<Ptr<Viommu>>>,
     /// Type of its events. Constant.

@@ -6,14 +6,15 @@ use uapi::program::Entry;
 use uapi::Errno;
 
 use crate::iommufd::device::{Change, Changed};
-use crate::iommufd::eventq::{NewEventq, VeventqAlloc};
+use crate::iommufd::eventq::{NewEventq, ReadOut, VeventqAlloc};
 use crate::iommufd::hw_pagetable::{HwptInvalidate, UserData};
 use crate::iommufd::hw_queue::HwQueueAlloc;
 use crate::iommufd::ioas::ForgetIoas;
 use crate::iommufd::main::linux_6_17::VmArea;
 use crate::iommufd::main::Remove;
 use crate::iommufd::objects::{
-    Access, Device, File, Group, HwQueue, Ictx, Ioas, Object, SelftestAccess, Type, Viommu,
+    Access, Area, AttachHandle, Device, Fault, File, Group, HwQueue, Ictx, Ioas, IopfGroup, Object,
+    SelftestAccess, Type, Viommu,
 };
 use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::viommu_v1::ViommuVdevId;
@@ -21,6 +22,7 @@ use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
 use crate::iommufd::{access, eventq, hw_pagetable, hw_queue, ioas, selftest};
 use crate::linux::device::Device as StructDevice;
 use crate::linux::slab::Ptr;
+use crate::linux::uaccess::UserPage;
 
 /// An operation of a type: destroy or abort.
 pub type ObjectOp = fn(Ptr<Ictx>, Ptr<Object>);
@@ -75,6 +77,8 @@ pub type TriggerVevent = fn(&Ucmd, u64, u64) -> Result<(), Errno>;
 pub type AccessReplaceIoas = fn(Ptr<SelftestAccess>, u64) -> Result<(), Errno>;
 /// Finds the file of an object that has one: `iommufd_object_ops[].file_offset`.
 pub type FileOffset = fn(Ptr<Object>) -> Option<Ptr<File>>;
+/// `iommufd_fault_fops_read()`
+pub type FaultRead = fn(Ptr<Fault>, u64, &UserPage) -> Result<ReadOut, Errno>;
 /// What the mock driver, and any driver, does when a device is attached to a domain, or to none.
 pub type Attach = fn(&Revision, Option<Ptr<Object>>, Ptr<StructDevice>) -> Result<(), Errno>;
 
@@ -113,6 +117,8 @@ pub struct Revision {
     pub iommufd_ioas_change_process: Option<ChangeProcess>,
     /// What `iommufd_take_all_iova_rwsem()` does with the IOAS that it could not note.
     pub take_all_forgets: ForgetIoas,
+    /// Whether `iommufd_ioas_change_process()` takes the area for memory of no file.
+    pub area_is_of_no_file: fn(Ptr<Area>) -> bool,
     /// Detaches a device; gives out what the caller has to put.
     pub iommufd_hw_pagetable_detach: fn(Ptr<Device>) -> Option<Ptr<Object>>,
     /// Attaches a group that is attached to something else.
@@ -161,6 +167,22 @@ pub struct Revision {
     pub iommufd_test_access_replace_ioas: Option<AccessReplaceIoas>,
     /// The IOVA that a fuzzer's number stands for.
     pub iommufd_test_syz_conv_iova: fn(Ptr<Access>, u64) -> u64,
+    /// The interrupt of a device whose driver reports events, if it has one.
+    pub interrupt: Option<fn(&Revision, Ptr<StructDevice>) -> Result<(), Errno>>,
+    /// What `iommufd_device_attach()` does with a HWPT that it has attached the device to.
+    pub attached_to_hwpt: fn(Ptr<Object>),
+    /// IOMMU_TEST_OP_TRIGGER_IOPF, if the mock driver has it.
+    pub iommufd_test_trigger_iopf: Option<fn(&Ucmd, u64) -> Result<(), Errno>>,
+    /// A device that is attached to the HWPT has faulted.
+    pub iommufd_fault_iopf_handler: fn(Ptr<Object>, Ptr<IopfGroup>),
+    /// Answers what is left of the faults of a group that was detached.
+    pub iommufd_auto_response_faults: fn(Ptr<Fault>, Ptr<AttachHandle>),
+    /// read(2) of a fault queue's file.
+    pub iommufd_fault_fops_read: FaultRead,
+    /// poll(2) of a fault queue's file: whether a fault waits to be read.
+    pub iommufd_fault_fops_poll: fn(Ptr<Fault>) -> bool,
+    /// `iommufd_object_ops[IOMMUFD_OBJ_FAULT].destroy`
+    pub iommufd_fault_destroy: ObjectOp,
     /// Reports an event of a device to user space.
     pub iommufd_viommu_report_event: fn(Ptr<Viommu>, u64, u64) -> Result<(), Errno>,
     /// `iommufd_object_ops[IOMMUFD_OBJ_DEVICE].pre_destroy`
@@ -207,7 +229,7 @@ impl Revision {
             Type::Selftest => (selftest::iommufd_selftest_destroy, None),
             Type::Viommu => (self.iommufd_viommu_destroy, None),
             Type::Vdevice => (self.iommufd_vdevice_destroy, self.iommufd_vdevice_abort),
-            Type::Fault => (eventq::iommufd_fault_destroy, None),
+            Type::Fault => (self.iommufd_fault_destroy, None),
             Type::Veventq => (eventq::iommufd_veventq_destroy, Some(eventq::iommufd_veventq_abort)),
             Type::HwQueue => (hw_queue::iommufd_hw_queue_destroy, None),
             Type::Access => (access::iommufd_access_destroy_object, None),

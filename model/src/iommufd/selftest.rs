@@ -6,6 +6,8 @@
 //! Source: reference/iommufd.md 2.4, 2.9, 5.1.
 
 pub mod access;
+pub mod into_vdevice;
+pub mod irq_stays_hooked;
 pub mod linux_6_15;
 pub mod linux_6_17;
 pub mod linux_7_3;

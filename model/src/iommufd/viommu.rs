@@ -10,11 +10,13 @@
 pub mod assert_not_held;
 pub mod cmpxchg_after_kfree;
 pub mod compare_virt_id;
+pub mod init_before_publish;
 pub mod linux_6_17;
 pub mod lock_in_destroy;
 pub mod p2_v3;
 pub mod p2_v4;
 pub mod p2_v5;
+pub mod poll_vdev;
 pub mod put_device_before_erase;
 pub mod put_idev_before_unlock;
 pub mod skip_erase;
@@ -176,6 +178,7 @@ pub(super) fn vdevice_object(ictx: Ptr<Ictx>) -> Result<Ptr<Vdevice>, Errno> {
         idev: Plain::new(owner.field("idev"), None),
         id: Plain::new(owner.field("id"), 0),
         skip_erase: Plain::new(owner.field("skip_erase"), false),
+        driver_part: Plain::new(owner.field("driver_part"), false),
     })
 }
 

@@ -19,6 +19,9 @@ pub struct IommuGroup {
     pub owner: Plain<Option<u32>>,
     /// How many of its devices the owner has claimed.
     pub owner_cnt: Plain<u32>,
+    /// `pasid_array[IOMMU_NO_PASID]`: what it is attached by, as the ordinal of its allocation, if
+    /// whoever attached it asked for faults. Not held.
+    pub attach_handle: Plain<Option<u32>>,
 }
 
 impl Struct for IommuGroup {
@@ -33,6 +36,8 @@ impl IommuGroup {
             // Marked: the testbed's own check of ownership looks at it without the mutex.
             owner: Plain::marked(owner.field("owner"), None),
             owner_cnt: Plain::new(owner.field("owner_cnt"), 0),
+            // Marked: a slot of an xarray.
+            attach_handle: Plain::marked(owner.field("pasid_array[0]"), None),
         }
     }
 }

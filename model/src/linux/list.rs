@@ -1,15 +1,18 @@
 //! struct list_head, as far as its order and its owner matter.
 //!
 //! The links are not modelled one by one: adding, removing and stepping to the next entry are one
-//! step each on the whole list. Source: include/linux/list.h.
+//! step each on the whole list. They are plain accesses: whoever makes them without a lock in common
+//! races. Source: include/linux/list.h.
 
 use std::panic::Location;
 
+use uapi::splat::Kind;
 use uapi::step::{Access, Mode, Site};
 use uapi::trace::Val;
 
+use crate::linux::kcsan;
 use crate::linux::slab::{Field, Ptr};
-use crate::sync::{self, Cell};
+use crate::sync::{self, Cell, Effect};
 
 /// The head of a list of `T`.
 pub struct ListHead<T> {
@@ -30,6 +33,23 @@ impl<T> ListHead<T> {
     }
 }
 
+/// One step on the links of a list: plain accesses, which order nothing and may race.
+fn plain<T, R>(
+    head: &ListHead<T>,
+    mode: Mode,
+    op: &'static str,
+    at: Site,
+    body: impl FnOnce(&mut Effect<'_>) -> R,
+) -> R {
+    let accesses = head.field.accesses(Access::all(head.obj, mode));
+    let result = sync::step(op, at, accesses, |effect| {
+        effect.orders_nothing();
+        body(effect)
+    });
+    kcsan::access(head.field, head.obj, mode == Mode::Write, at);
+    result
+}
+
 /// list_add_tail()
 #[track_caller]
 pub fn list_add_tail<T>(entry: Ptr<T>, head: &ListHead<T>) {
@@ -40,12 +60,22 @@ pub fn list_add_tail<T>(entry: Ptr<T>, head: &ListHead<T>) {
 }
 
 fn add_tail<T>(at: Site, entry: Ptr<T>, head: &ListHead<T>) {
-    let accesses = head.field.accesses(Access::all(head.obj, Mode::Write));
-    sync::step("list_add_tail", at, accesses, |effect| {
+    plain(head, Mode::Write, "list_add_tail", at, |effect| {
         effect.log(|| (vec![entry.val(), head.field.val()], Val::Void));
         head.field.check(at);
-        head.entries.with(|e| e.push(entry));
+        if __list_add_valid(at, entry, head) {
+            head.entries.with(|e| e.push(entry));
+        }
     });
+}
+
+/// __list_add_valid() of CONFIG_DEBUG_LIST: an entry that is on the list already is not added.
+fn __list_add_valid<T>(at: Site, entry: Ptr<T>, head: &ListHead<T>) -> bool {
+    let valid = !head.entries.with(|e| e.iter().any(|x| x.is(entry)));
+    if !valid {
+        sync::splat(Kind::ListDoubleAdd, at, head.field.text());
+    }
+    valid
 }
 
 /// list_add(): at the head.
@@ -58,11 +88,12 @@ pub fn list_add<T>(entry: Ptr<T>, head: &ListHead<T>) {
 }
 
 fn add<T>(at: Site, entry: Ptr<T>, head: &ListHead<T>) {
-    let accesses = head.field.accesses(Access::all(head.obj, Mode::Write));
-    sync::step("list_add", at, accesses, |effect| {
+    plain(head, Mode::Write, "list_add", at, |effect| {
         effect.log(|| (vec![entry.val(), head.field.val()], Val::Void));
         head.field.check(at);
-        head.entries.with(|e| e.insert(0, entry));
+        if __list_add_valid(at, entry, head) {
+            head.entries.with(|e| e.insert(0, entry));
+        }
     });
 }
 
@@ -81,8 +112,7 @@ pub fn list_del_init<T>(entry: Ptr<T>, head: &ListHead<T>) -> bool {
 }
 
 fn del_init<T>(at: Site, entry: Ptr<T>, head: &ListHead<T>) -> bool {
-    let accesses = head.field.accesses(Access::all(head.obj, Mode::Write));
-    sync::step("list_del_init", at, accesses, |effect| {
+    plain(head, Mode::Write, "list_del_init", at, |effect| {
         effect.log(|| (vec![entry.val(), head.field.val()], Val::Void));
         head.field.check(at);
         head.entries.with(|e| {
@@ -97,8 +127,7 @@ fn del_init<T>(at: Site, entry: Ptr<T>, head: &ListHead<T>) -> bool {
 #[track_caller]
 pub fn list_entry<T>(head: &ListHead<T>, nth: usize) -> Option<Ptr<T>> {
     let at = sync::site(Location::caller());
-    let accesses = head.field.accesses(Access::all(head.obj, Mode::Read));
-    sync::step("list_entry", at, accesses, |effect| {
+    plain(head, Mode::Read, "list_entry", at, |effect| {
         head.field.check(at);
         let entry = head.entries.with(|e| e.get(nth).copied());
         effect.log(|| {

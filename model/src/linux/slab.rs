@@ -528,6 +528,11 @@ impl<T: Value> Plain<T> {
         }
     }
 
+    /// What a step that reads it as a part of something else touches: the condition of a wait.
+    pub fn read_access(&self) -> Access {
+        Access::all(self.obj, Mode::Read)
+    }
+
     /// Reads it without a step: for the testbed's checks and for the object graph.
     pub fn peek(&self) -> T {
         self.value.get()

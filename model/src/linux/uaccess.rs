@@ -10,7 +10,11 @@ use uapi::trace::Val;
 use uapi::Errno;
 
 use crate::linux::fault;
+use crate::linux::slab::{Owner, Plain, Ptr, Struct};
 use crate::linux::spinlock::might_sleep;
+use crate::linux::wait::{
+    wait_event_interruptible, wake_up_interruptible_all, Condition, WaitQueue,
+};
 use crate::sync;
 
 fn copy(op: &'static str, at: Site, bad: bool) -> Result<(), Errno> {
@@ -44,6 +48,68 @@ pub fn copy_from_user(bad: bool) -> Result<(), Errno> {
 #[track_caller]
 pub fn copy_to_user(bad: bool) -> Result<(), Errno> {
     copy("copy_to_user", sync::site(Location::caller()), bad)
+}
+
+/// Memory of the process that a buffer of a call lies in.
+pub enum UserPage {
+    /// It is there.
+    Present,
+    /// Nothing is mapped there.
+    Bad,
+    /// It is filled by a userfaultfd: whoever touches it first sleeps until user space has done
+    /// so.
+    Missing(Ptr<Userfault>),
+}
+
+/// struct userfaultfd_ctx, for a range of one page.
+pub struct Userfault {
+    /// Whether user space has filled the page.
+    present: Plain<bool>,
+    /// Where those wait who touched it.
+    fault_pending_wqh: WaitQueue,
+}
+
+impl Struct for Userfault {
+    const NAME: &'static str = "userfaultfd_ctx";
+}
+
+impl Userfault {
+    /// A page that is not there yet.
+    pub fn new(owner: Owner) -> Userfault {
+        Userfault {
+            present: Plain::marked(owner.field("present"), false),
+            fault_pending_wqh: WaitQueue::new(owner.field("fault_pending_wqh")),
+        }
+    }
+}
+
+/// `handle_userfault()`: sleeps until the page is there. A signal would end it; none comes here.
+///
+/// Source: fs/userfaultfd.c; reference/iommufd.md R-E1.
+fn handle_userfault(page: &Userfault) {
+    let accesses = [page.present.read_access()];
+    let condition = Condition { accesses: &accesses, holds: &|| page.present.peek() };
+    let _no_signal = wait_event_interruptible(&page.fault_pending_wqh, &condition);
+}
+
+/// UFFDIO_COPY: user space fills the page.
+pub fn userfaultfd_copy(page: &Userfault) {
+    page.present.store(true);
+    wake_up_interruptible_all(&page.fault_pending_wqh);
+}
+
+/// copy_to_user() to such memory.
+///
+/// # Errors
+///
+/// -EFAULT
+#[track_caller]
+pub fn copy_to_user_page(page: &UserPage) -> Result<(), Errno> {
+    let at = sync::site(Location::caller());
+    if let UserPage::Missing(page) = page {
+        handle_userfault(page);
+    }
+    copy("copy_to_user", at, matches!(page, UserPage::Bad))
 }
 
 /// pin_user_pages(). `bad`: there is no memory at the address.

@@ -16,6 +16,13 @@ pub fn warn_on(condition: bool) -> bool {
     condition
 }
 
+/// A loop of the kernel that does not end and gives nobody a chance to end it: what the watchdog
+/// says then. The execution ends.
+#[track_caller]
+pub fn soft_lockup(detail: &str) -> ! {
+    sync::stop(Kind::SoftLockup, sync::site(Location::caller()), detail.to_string())
+}
+
 /// The kernel dereferences a NULL pointer that it read from `field`. The execution ends.
 #[track_caller]
 pub fn oops_null(field: &str) -> ! {

@@ -176,8 +176,14 @@ pub enum Call {
     HwQueueAlloc,
     /// read(2) of an event queue's file.
     Read,
+    /// read(2) of a fault queue's file.
+    ReadPgfault,
     /// poll(2) of an event queue's file.
     Poll,
+    /// write(2) of a fault queue's file.
+    Write,
+    /// UFFDIO_COPY of a userfaultfd.
+    UffdioCopy,
     /// mmap(2) of an iommufd file.
     Mmap,
     /// munmap(2)
@@ -198,6 +204,8 @@ pub enum Call {
     Replace,
     /// `iommufd_device_detach()` by a driver.
     Detach,
+    /// The interrupt thread of the driver of a bound device.
+    Interrupt,
     /// `IOMMU_TEST_OP_MOCK_DOMAIN`
     MockDomain,
     /// `IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE`
@@ -206,6 +214,8 @@ pub enum Call {
     CheckCache,
     /// `IOMMU_TEST_OP_TRIGGER_VEVENT`
     TriggerVevent,
+    /// `IOMMU_TEST_OP_TRIGGER_IOPF`
+    TriggerIopf,
     /// `IOMMU_TEST_OP_MD_CHECK_IOTLB`
     CheckIotlb,
     /// `IOMMU_TEST_OP_CREATE_ACCESS`
@@ -407,6 +417,35 @@ pub const SIGNATURES: &[Signature] = &[
         doc: "read(2) of an event queue's file; behind the bytes come the fields of the first event.",
     },
     Signature {
+        call: Call::ReadPgfault,
+        name: "read_pgfault",
+        args: &[req("file", File), opt("count", Num, 40), opt("uffd", Num, 0)],
+        outs: &[out("bytes", Num), out("dev_id", Num), out("cookie", Num)],
+        entry_num: false,
+        doc: "read(2) of a fault queue's file, with fields of the first struct iommu_hwpt_pgfault. With `uffd = 1` the buffer is not there until UFFDIO_COPY.",
+    },
+    Signature {
+        call: Call::Write,
+        name: "write",
+        args: &[
+            req("file", File),
+            req("cookie", Num),
+            opt("code", Num, 0),
+            opt("count", Num, 8),
+        ],
+        outs: &[out("bytes", Num)],
+        entry_num: false,
+        doc: "write(2) of a fault queue's file: the response to the page fault of that cookie; code 0 is SUCCESS, 1 INVALID.",
+    },
+    Signature {
+        call: Call::UffdioCopy,
+        name: "UFFDIO_COPY",
+        args: &[],
+        outs: &[],
+        entry_num: false,
+        doc: "The ioctl of a userfaultfd that fills the page of `read_pgfault(…, uffd = 1)`.",
+    },
+    Signature {
         call: Call::Poll,
         name: "poll",
         args: &[req("file", File)],
@@ -500,6 +539,14 @@ pub const SIGNATURES: &[Signature] = &[
         doc: "The driver detaches the device.",
     },
     Signature {
+        call: Call::Interrupt,
+        name: "interrupt",
+        args: &[req("idev", Device)],
+        outs: &[],
+        entry_num: false,
+        doc: "The interrupt thread of the device's driver: reports an event to the vIOMMU that the device is attached to, without an id (6.15+).",
+    },
+    Signature {
         call: Call::MockDomain,
         name: "mock_domain",
         args: &[req("pt_id", Id), opt("pdev", Pdev, AUTO)],
@@ -534,6 +581,14 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[],
         entry_num: false,
         doc: "The mock driver's IOMMU_TEST_OP_TRIGGER_VEVENT: the device reports an event (6.15+).",
+    },
+    Signature {
+        call: Call::TriggerIopf,
+        name: "trigger_iopf",
+        args: &[req("dev_id", Id)],
+        outs: &[],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_TRIGGER_IOPF: the device has a page fault (6.11+).",
     },
     Signature {
         call: Call::CheckIotlb,

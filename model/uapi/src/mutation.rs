@@ -144,6 +144,7 @@ pub const PRIMITIVES: &[(&str, &[Change])] = {
     &[
         ("copy_from_user", &[Omit]),
         ("copy_to_user", &[Omit]),
+        ("copy_to_user_page", &[Omit]),
         ("down_read", &[Omit]),
         ("down_read_trylock", &[Omit]),
         ("down_write", &[Omit, AsShared]),

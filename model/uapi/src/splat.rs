@@ -1,8 +1,8 @@
 //! What a kernel would print. All texts live in this file.
 //!
-//! Sources: lib/refcount.c, mm/kasan/report.c, kernel/locking/lockdep.c, kernel/hung_task.c,
-//! mm/kmemleak.c, kernel/kcsan/report.c (their message formats); reference/iommufd.md 1.3, 6.1,
-//! 6.5 and 6.6 for when each appears. The texts under `Invariant` are the testbed's own: a kernel
+//! Sources: lib/refcount.c, lib/list_debug.c, mm/kasan/report.c, kernel/locking/lockdep.c,
+//! kernel/hung_task.c, kernel/watchdog.c, mm/kmemleak.c, kernel/kcsan/report.c (their message
+//! formats); reference/iommufd.md 1.3, 6.1, 6.5 and 6.6 for when each appears. The texts under `Invariant` are the testbed's own: a kernel
 //! goes on silently there.
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,8 @@ pub enum Kind {
     Warn,
     /// An object still allocated at the end, with nothing left that could free it.
     Leak,
+    /// list_add() of an entry that is on the list.
+    ListDoubleAdd,
     /// A lock taken twice by one task.
     RecursiveLock,
     /// Locks taken in two orders.
@@ -62,6 +64,8 @@ pub enum Kind {
     SleepInAtomic,
     /// Nobody can run any more.
     HungTask,
+    /// A loop that does not end and never sleeps.
+    SoftLockup,
     /// Two plain accesses, one of them a write, with nothing to order them.
     DataRace,
     /// An invariant of reference/iommufd.md 1.3 (I8, I9, I11) or ownership is broken.
@@ -130,6 +134,7 @@ impl Kind {
         Kind::BadDeref,
         Kind::Warn,
         Kind::Leak,
+        Kind::ListDoubleAdd,
         Kind::RecursiveLock,
         Kind::CircularLock,
         Kind::BadUnlock,
@@ -139,6 +144,7 @@ impl Kind {
         Kind::AssertHeld,
         Kind::SleepInAtomic,
         Kind::HungTask,
+        Kind::SoftLockup,
         Kind::DataRace,
         Kind::Invariant,
         Kind::UnexpectedAnswer,
@@ -159,6 +165,7 @@ impl Kind {
             Kind::BadDeref => "BUG: unable to handle page fault in",
             Kind::Warn => "WARNING: at",
             Kind::Leak => "kmemleak: unreferenced object",
+            Kind::ListDoubleAdd => "list_add double add: in",
             Kind::RecursiveLock => "WARNING: possible recursive locking detected",
             Kind::CircularLock => "WARNING: possible circular locking dependency detected",
             Kind::BadUnlock => "WARNING: bad unlock balance detected!",
@@ -168,6 +175,7 @@ impl Kind {
             Kind::AssertHeld => "WARNING: lockdep_assert_held at",
             Kind::SleepInAtomic => "BUG: sleeping function called from invalid context at",
             Kind::HungTask => "INFO: task hung in",
+            Kind::SoftLockup => "watchdog: BUG: soft lockup - CPU stuck in",
             Kind::DataRace => "BUG: KCSAN: data-race in",
             Kind::Invariant => "",
             Kind::UnexpectedAnswer => "unexpected answer:",
@@ -184,6 +192,7 @@ impl Kind {
                 | Kind::RefcountUnderflow
                 | Kind::RefcountDecHitZero
                 | Kind::Warn
+                | Kind::ListDoubleAdd
                 | Kind::CircularLock
                 | Kind::AssertHeld
                 | Kind::SleepInAtomic
@@ -202,10 +211,12 @@ impl Kind {
                 | Kind::NullDeref
                 | Kind::BadDeref
                 | Kind::Warn
+                | Kind::ListDoubleAdd
                 | Kind::WaitedLockFreed
                 | Kind::AssertHeld
                 | Kind::SleepInAtomic
                 | Kind::HungTask
+                | Kind::SoftLockup
                 | Kind::DataRace
         )
     }

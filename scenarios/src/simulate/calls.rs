@@ -160,9 +160,14 @@ impl<'a> Maker<'a> {
             Call::Close => self.close(step)?,
             Call::Bind | Call::Unplug => self.of_pdev(step)?,
             Call::Unbind | Call::Attach | Call::Replace | Call::Detach => self.of_driver(step)?,
-            Call::Read | Call::Poll => {
+            Call::Read | Call::ReadPgfault | Call::Poll => {
                 let file = self.one(|kind| kind == Kind::QueueFile)?;
                 with(step, 0, Operand::Sym(file.sym))
+            }
+            Call::Write => {
+                let file = self.one(|kind| kind == Kind::QueueFile)?;
+                let cookie = Operand::Num(1 + self.draws.below(2) as u64);
+                with(with(step, 0, Operand::Sym(file.sym)), 1, cookie)
             }
             Call::Munmap => {
                 let mapping = self.one(|kind| kind == Kind::Mapping)?;
@@ -243,6 +248,10 @@ impl<'a> Maker<'a> {
             Call::TriggerVevent => {
                 let (viommu, device) = (self.one(|k| k == Kind::Viommu)?, self.one(is_device)?);
                 Some(self.with_ids(step, &[viommu, device]))
+            }
+            Call::TriggerIopf => {
+                let device = self.one(is_device)?;
+                Some(self.with_ids(step, &[device]))
             }
             Call::CreateAccess => {
                 let ioas = self.one(|k| k == Kind::Ioas)?;

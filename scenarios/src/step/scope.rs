@@ -1,7 +1,7 @@
 //! What a step means: its names, its options, what it may answer.
 
 use super::shape::{names_in_broken, ExpectShape, Shape, Term, Word};
-use super::{count, is_ioctl, pdev, unknown_call, unknown_row, Text, OPTIONS};
+use super::{count, has_buffer, is_ioctl, pdev, unknown_call, unknown_row, Text, OPTIONS};
 use crate::error::{suggest, Problem};
 use crate::{canonical, Answers};
 use std::collections::{BTreeMap, BTreeSet};
@@ -235,7 +235,9 @@ impl<'r> Scope<'r> {
                 "for example `[usize = 24]`, `[trail = 30]`, `[fail_nth = 1]`",
             )),
         };
-        if matches!(name.text, "ro" | "badptr" | "usize" | "trail") && !is_ioctl(signature) {
+        let has_buffer = name.text == "badptr" && has_buffer(signature);
+        let of_ioctls = matches!(name.text, "ro" | "badptr" | "usize" | "trail");
+        if of_ioctls && !is_ioctl(signature) && !has_buffer {
             return Err(wrong(
                 format!("`{}` is for ioctls, {} is none", name.text, signature.name),
                 "a driver and open/close pass no struct of user space; leave the option out",

@@ -7,7 +7,8 @@
 
 use uapi::Errno;
 
-use super::{iommu_attach, replace_locked};
+use super::replace_locked;
+use crate::iommufd::fault::iommufd_hwpt_detach_device;
 use crate::iommufd::objects::{Device, Group, Object};
 use crate::linux::list::{list_del_init, list_entry};
 use crate::linux::mutex::{mutex_lock, mutex_unlock};
@@ -57,7 +58,7 @@ pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>) -> Option<Ptr<Object>> {
     let hwpt = igroup.hwpt.load();
     list_del_init(idev, &igroup.device_list);
     if list_entry(&igroup.device_list, 0).is_none() {
-        let _cannot_fail = iommu_attach(idev, None);
+        iommufd_hwpt_detach_device(hwpt, idev);
         igroup.hwpt.store(None);
     }
     mutex_unlock(&igroup.lock);

@@ -64,6 +64,16 @@ pub fn iommufd_test_trigger_vevent(ucmd: &Ucmd, viommu_id: u64, dev_id: u64) -> 
     ret
 }
 
+/// The interrupt thread of a driver that keeps the vIOMMU of its device itself, as `mock_dev` does:
+/// it reports an event without a look-up by id.
+///
+/// # Errors
+///
+/// -ENOENT if the device is on no vIOMMU; what reporting answers.
+pub fn interrupt(rev: &Revision, dev: Ptr<StructDevice>) -> Result<(), Errno> {
+    trigger(rev, dev)
+}
+
 /// Part of `iommufd_test_trigger_vevent()`: what is done under the mock device's lock.
 fn trigger(rev: &Revision, dev: Ptr<StructDevice>) -> Result<(), Errno> {
     down_read(&dev.viommu_rwsem);

@@ -148,7 +148,7 @@ pub fn iommufd_vdevice_alloc_ioctl(ucmd: &Ucmd, cmd: &VdeviceAlloc) -> Result<u3
         }
         let ret = match refused {
             Some(e) => Err(e),
-            None => vdevice_alloc_locked(ucmd, cmd, viommu, idev),
+            None => vdevice_alloc_locked(ucmd, cmd, viommu, idev, publish_and_init),
         };
         // out_unlock_igroup
         mutex_unlock(&igroup.lock);
@@ -216,6 +216,7 @@ pub(super) fn vdevice_alloc_locked(
     cmd: &VdeviceAlloc,
     viommu: Ptr<Viommu>,
     idev: Ptr<Device>,
+    publish: fn(Ptr<Viommu>, u64, Ptr<Vdevice>) -> Result<(), Errno>,
 ) -> Result<u32, Errno> {
     let ictx = ucmd.ictx;
 
@@ -227,7 +228,7 @@ pub(super) fn vdevice_alloc_locked(
     idev.vdev.store(Some(vdev));
 
     let id = vdev.obj.id.load();
-    let ret = vdevice_publish(viommu, cmd.virt_id, vdev).and_then(|()| iommufd_ucmd_respond(ucmd));
+    let ret = publish(viommu, cmd.virt_id, vdev).and_then(|()| iommufd_ucmd_respond(ucmd));
     match ret {
         Ok(()) => {
             (ictx.rev.iommufd_object_finalize)(ictx, obj_of(vdev));
@@ -241,12 +242,32 @@ pub(super) fn vdevice_alloc_locked(
     }
 }
 
+/// Part of `iommufd_vdevice_alloc_ioctl()`: steps 11 and 12. The vDEVICE can be found before its
+/// driver has initialised its part (R-C24).
+pub(super) fn publish_and_init(
+    viommu: Ptr<Viommu>,
+    virt_id: u64,
+    vdev: Ptr<Vdevice>,
+) -> Result<(), Errno> {
+    vdevice_publish(viommu, virt_id, vdev)?;
+    vdevice_init(vdev);
+    Ok(())
+}
+
+/// `viommu->ops->vdevice_init`, which a driver has that asks for a vDEVICE of its own size.
+pub(super) fn vdevice_init(vdev: Ptr<Vdevice>) {
+    let dev = vdev.idev.peek().and_then(|idev| idev.dev.peek());
+    if dev.is_some_and(|dev| dev.vdevice_size != 0) {
+        vdev.driver_part.store(true);
+    }
+}
+
 /// `iommufd_device_remove_vdev()`: the device is being unbound and takes its vDEVICE along.
 ///
 /// User space may be destroying the vDEVICE at this moment. If it has taken it out of the xarray
 /// already, the wait of our caller covers it, since the vDEVICE holds our `wait_cnt`. If not, the
 /// users taken here make its IOMMU_DESTROY answer -EBUSY.
-fn iommufd_device_remove_vdev(idev: Ptr<Device>) {
+pub(super) fn iommufd_device_remove_vdev(idev: Ptr<Device>) {
     let (Some(ictx), Some(igroup)) = (idev.ictx.load(), idev.igroup.load()) else { return };
     let rev = ictx.rev;
 
