@@ -527,11 +527,6 @@ twins! {
     "reference/iommufd.md R-C24" => {
         mock_viommu_invalidate_one: selftest::into_vdevice::mock_viommu_invalidate_one,
     };
-    "into_vdevice_init_first": "as into_vdevice, and vdevice_init comes before the vDEVICE can be found",
-    "reference/iommufd.md R-C24" => {
-        mock_viommu_invalidate_one: selftest::into_vdevice::mock_viommu_invalidate_one,
-        iommufd_vdevice_alloc_ioctl: Some(viommu::init_before_publish::iommufd_vdevice_alloc_ioctl),
-    };
     "irq_stays_hooked": "a device that left a vIOMMU still reports its events there",
     "reference/iommufd.md R-E3" => {
         mock_domain_nop_attach: selftest::irq_stays_hooked::mock_domain_nop_attach,

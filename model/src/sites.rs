@@ -91,7 +91,6 @@ sources![
     "iommufd/viommu/assert_not_held.rs",
     "iommufd/viommu/cmpxchg_after_kfree.rs",
     "iommufd/viommu/compare_virt_id.rs",
-    "iommufd/viommu/init_before_publish.rs",
     "iommufd/viommu/linux_6_17.rs",
     "iommufd/viommu/lock_in_destroy.rs",
     "iommufd/viommu/p2_v3.rs",

@@ -71,6 +71,10 @@ pub type ChangeProcess = fn(&Ucmd, u64) -> Result<(), Errno>;
 pub type HwQueueDepend = fn(Ptr<Ictx>, Ptr<HwQueue>, Ptr<HwQueue>) -> Result<(), Errno>;
 /// `iommufd_fops_mmap()`: gives the owner, whose users the mapping holds.
 pub type FopsMmap = fn(Ptr<Ictx>, &VmArea) -> Result<Ptr<Object>, Errno>;
+/// `iommufd_test_trigger_iopf()`
+pub type TriggerIopf = fn(&Ucmd, u64) -> Result<(), Errno>;
+/// The interrupt thread of a device's driver.
+pub type Interrupt = fn(&Revision, Ptr<StructDevice>) -> Result<(), Errno>;
 /// `iommufd_test_trigger_vevent()`
 pub type TriggerVevent = fn(&Ucmd, u64, u64) -> Result<(), Errno>;
 /// `iommufd_test_access_replace_ioas()`
@@ -168,11 +172,11 @@ pub struct Revision {
     /// The IOVA that a fuzzer's number stands for.
     pub iommufd_test_syz_conv_iova: fn(Ptr<Access>, u64) -> u64,
     /// The interrupt of a device whose driver reports events, if it has one.
-    pub interrupt: Option<fn(&Revision, Ptr<StructDevice>) -> Result<(), Errno>>,
+    pub interrupt: Option<Interrupt>,
     /// What `iommufd_device_attach()` does with a HWPT that it has attached the device to.
     pub attached_to_hwpt: fn(Ptr<Object>),
     /// IOMMU_TEST_OP_TRIGGER_IOPF, if the mock driver has it.
-    pub iommufd_test_trigger_iopf: Option<fn(&Ucmd, u64) -> Result<(), Errno>>,
+    pub iommufd_test_trigger_iopf: Option<TriggerIopf>,
     /// A device that is attached to the HWPT has faulted.
     pub iommufd_fault_iopf_handler: fn(Ptr<Object>, Ptr<IopfGroup>),
     /// Answers what is left of the faults of a group that was detached.

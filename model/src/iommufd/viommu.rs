@@ -10,7 +10,6 @@
 pub mod assert_not_held;
 pub mod cmpxchg_after_kfree;
 pub mod compare_virt_id;
-pub mod init_before_publish;
 pub mod linux_6_17;
 pub mod lock_in_destroy;
 pub mod p2_v3;

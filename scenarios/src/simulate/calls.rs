@@ -159,7 +159,9 @@ impl<'a> Maker<'a> {
             Call::IoasChangeProcess => Step { file: self.file(), ..step },
             Call::Close => self.close(step)?,
             Call::Bind | Call::Unplug => self.of_pdev(step)?,
-            Call::Unbind | Call::Attach | Call::Replace | Call::Detach => self.of_driver(step)?,
+            Call::Unbind | Call::Attach | Call::Replace | Call::Detach | Call::Interrupt => {
+                self.of_driver(step)?
+            }
             Call::Read | Call::ReadPgfault | Call::Poll => {
                 let file = self.one(|kind| kind == Kind::QueueFile)?;
                 with(step, 0, Operand::Sym(file.sym))

@@ -146,6 +146,7 @@ impl Feature {
                 (4, 2, Call::VeventqAlloc),
                 (1, 2, Call::TriggerVevent),
                 (1, 2, Call::TriggerIopf),
+                (0, 1, Call::Interrupt),
                 (0, 2, Call::Read),
                 (0, 1, Call::ReadPgfault),
                 (0, 1, Call::Write),

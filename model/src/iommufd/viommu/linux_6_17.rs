@@ -148,7 +148,7 @@ pub fn iommufd_vdevice_alloc_ioctl(ucmd: &Ucmd, cmd: &VdeviceAlloc) -> Result<u3
         }
         let ret = match refused {
             Some(e) => Err(e),
-            None => vdevice_alloc_locked(ucmd, cmd, viommu, idev, publish_and_init),
+            None => vdevice_alloc_locked(ucmd, cmd, viommu, idev),
         };
         // out_unlock_igroup
         mutex_unlock(&igroup.lock);
@@ -216,7 +216,6 @@ pub(super) fn vdevice_alloc_locked(
     cmd: &VdeviceAlloc,
     viommu: Ptr<Viommu>,
     idev: Ptr<Device>,
-    publish: fn(Ptr<Viommu>, u64, Ptr<Vdevice>) -> Result<(), Errno>,
 ) -> Result<u32, Errno> {
     let ictx = ucmd.ictx;
 
@@ -228,7 +227,7 @@ pub(super) fn vdevice_alloc_locked(
     idev.vdev.store(Some(vdev));
 
     let id = vdev.obj.id.load();
-    let ret = publish(viommu, cmd.virt_id, vdev).and_then(|()| iommufd_ucmd_respond(ucmd));
+    let ret = publish_and_init(viommu, cmd.virt_id, vdev).and_then(|()| iommufd_ucmd_respond(ucmd));
     match ret {
         Ok(()) => {
             (ictx.rev.iommufd_object_finalize)(ictx, obj_of(vdev));
@@ -244,18 +243,14 @@ pub(super) fn vdevice_alloc_locked(
 
 /// Part of `iommufd_vdevice_alloc_ioctl()`: steps 11 and 12. The vDEVICE can be found before its
 /// driver has initialised its part (R-C24).
-pub(super) fn publish_and_init(
-    viommu: Ptr<Viommu>,
-    virt_id: u64,
-    vdev: Ptr<Vdevice>,
-) -> Result<(), Errno> {
+fn publish_and_init(viommu: Ptr<Viommu>, virt_id: u64, vdev: Ptr<Vdevice>) -> Result<(), Errno> {
     vdevice_publish(viommu, virt_id, vdev)?;
     vdevice_init(vdev);
     Ok(())
 }
 
 /// `viommu->ops->vdevice_init`, which a driver has that asks for a vDEVICE of its own size.
-pub(super) fn vdevice_init(vdev: Ptr<Vdevice>) {
+fn vdevice_init(vdev: Ptr<Vdevice>) {
     let dev = vdev.idev.peek().and_then(|idev| idev.dev.peek());
     if dev.is_some_and(|dev| dev.vdevice_size != 0) {
         vdev.driver_part.store(true);

@@ -6,8 +6,7 @@
 use uapi::Errno;
 
 use super::linux_6_17::{
-    publish_and_init, vdevice_alloc_locked, vdevice_refused, vdevice_size_too_small,
-    with_viommu_and_idev,
+    vdevice_alloc_locked, vdevice_refused, vdevice_size_too_small, with_viommu_and_idev,
 };
 use super::VdeviceAlloc;
 use crate::iommufd::ucmd::Ucmd;
@@ -26,7 +25,7 @@ pub fn iommufd_vdevice_alloc_ioctl(ucmd: &Ucmd, cmd: &VdeviceAlloc) -> Result<u3
         let ret = match vdevice_refused(idev) {
             Some(e) => Err(e),
             None if vdevice_size_too_small(idev) => Err(Errno::EOPNOTSUPP),
-            None => vdevice_alloc_locked(ucmd, cmd, viommu, idev, publish_and_init),
+            None => vdevice_alloc_locked(ucmd, cmd, viommu, idev),
         };
         // out_unlock_igroup
         mutex_unlock(&igroup.lock);

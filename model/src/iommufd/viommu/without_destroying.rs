@@ -5,7 +5,7 @@
 
 use uapi::Errno;
 
-use super::linux_6_17::{publish_and_init, vdevice_alloc_locked, with_viommu_and_idev};
+use super::linux_6_17::{vdevice_alloc_locked, with_viommu_and_idev};
 use super::VdeviceAlloc;
 use crate::iommufd::ucmd::Ucmd;
 use crate::linux::mutex::{mutex_lock, mutex_unlock};
@@ -23,7 +23,7 @@ pub fn iommufd_vdevice_alloc_ioctl(ucmd: &Ucmd, cmd: &VdeviceAlloc) -> Result<u3
         let ret = if idev.vdev.load().is_some() {
             Err(Errno::EEXIST)
         } else {
-            vdevice_alloc_locked(ucmd, cmd, viommu, idev, publish_and_init)
+            vdevice_alloc_locked(ucmd, cmd, viommu, idev)
         };
         // out_unlock_igroup
         mutex_unlock(&igroup.lock);
