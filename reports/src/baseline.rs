@@ -5,10 +5,11 @@
 //! every machine: the worth of each question, the verdicts, the executions of the explorers that
 //! went to the end, the figures of the cost model. Only what both runs asked is compared.
 
+use crate::files;
 use crate::record::{Observation, QuestionRecord, Verdicts, FORMAT};
 use crate::values::grouped;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -84,11 +85,7 @@ pub fn sweep(path: &Path) -> Result<Value, String> {
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path, command: &str) -> Result<T, String> {
-    let size = std::fs::metadata(path).map_err(|e| bad(path, command, e))?.len();
-    if size > BYTES_MAX {
-        return Err(bad(path, command, format!("it has more than {BYTES_MAX} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| bad(path, command, e))?;
+    let text = files::read(path, BYTES_MAX).map_err(|e| bad(path, command, e))?;
     serde_json::from_str(&text).map_err(|e| bad(path, command, e))
 }
 
@@ -99,13 +96,16 @@ fn bad(path: &Path, command: &str, why: impl std::fmt::Display) -> String {
     )
 }
 
-/// Compares two runs of `check`.
+/// Compares two runs of `check`. Of questions with one name, in the order in which they stand.
 pub fn compare(before: &Verdicts, now: &Verdicts) -> Comparison {
     let key = |q: &QuestionRecord| (q.scenario.clone(), q.revision.clone());
-    let mut old: BTreeMap<_, _> = before.questions.iter().map(|q| (key(q), q)).collect();
+    let mut old: BTreeMap<_, VecDeque<&QuestionRecord>> = BTreeMap::new();
+    for question in &before.questions {
+        old.entry(key(question)).or_default().push_back(question);
+    }
     let mut comparison = Comparison::default();
     for question in &now.questions {
-        match old.remove(&key(question)) {
+        match old.get_mut(&key(question)).and_then(VecDeque::pop_front) {
             None => comparison.new += 1,
             Some(was) => {
                 comparison.compared += 1;
@@ -117,7 +117,7 @@ pub fn compare(before: &Verdicts, now: &Verdicts) -> Comparison {
             }
         }
     }
-    comparison.gone = old.len();
+    comparison.gone = old.values().map(VecDeque::len).sum();
     comparison
 }
 

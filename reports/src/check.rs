@@ -78,6 +78,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether it is this very question, and not one of the same name.
+    pub fn is(&self, other: &Question) -> bool {
+        Arc::ptr_eq(&self.scenario, &other.scenario) && self.revision == other.revision
+    }
+
     /// Every row of a scenario, in the order of its file.
     pub fn all(scenario: Scenario, called: String) -> Vec<Question> {
         let scenario = Arc::new(scenario);
@@ -300,10 +305,20 @@ fn answer(question: &Question, settings: &Settings, screen: &Screen) -> Answered
             Err(format!("the testbed itself panicked ({what}); please report this as a bug"))
         });
         drop(eyes);
+        let out_of_time = watch.elapsed() >= settings.budget && !interrupt::requested();
+        let result = match out_of_time {
+            true => result.map(|finding| stopped_by_time(finding, settings.budget)),
+            false => result,
+        };
         answers.push(Answer { explorer, result, samplers, time: watch.elapsed() });
     }
     let judgement = judge(question, &answers, interrupt::requested());
     Answered { question: question.clone(), answers, judgement }
+}
+
+/// An explorer knows only that it was told to stop; the user wants to know why.
+fn stopped_by_time(finding: Finding, budget: Duration) -> Finding {
+    Finding { note: finding.note.replace("interrupted", &format!("time <= {budget:?}")), ..finding }
 }
 
 /// The portfolio as one finding: `random 2,000, urw 2,000, pct3 2,000; seed 7`.

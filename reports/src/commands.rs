@@ -4,7 +4,7 @@ use crate::baseline;
 use crate::check::{self, Answered, Question, Settings};
 use crate::cli::{CheckOptions, Failed, Format, RunOptions, Text};
 use crate::columns::Steps;
-use crate::files::{safe, Directory};
+use crate::files::{self, safe, Directory};
 use crate::interrupt;
 use crate::judge::Judgement;
 use crate::junit;
@@ -305,19 +305,8 @@ fn from_file(path: &Path) -> Result<Recorded, Failed> {
             path.display()
         ))
     };
-    let meta = std::fs::metadata(path).map_err(|e| bad(&e))?;
-    if meta.len() > FAILURE_FILE_MAX {
-        return Err(bad(&format!("it has more than {FAILURE_FILE_MAX} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| bad(&e))?;
-    let file: FailureFile = serde_json::from_str(&text).map_err(|e| bad(&e))?;
-    if file.format != crate::record::FORMAT {
-        return Err(bad(&format!(
-            "it has format {}, this testbed reads {}",
-            file.format,
-            crate::record::FORMAT
-        )));
-    }
+    let text = files::read(path, FAILURE_FILE_MAX).map_err(|e| bad(&e))?;
+    let file = FailureFile::parse(&text).map_err(|e| bad(&e))?;
     let schedule = file.schedule.parse().map_err(|e: races::ScheduleError| bad(&e))?;
     Ok(Recorded {
         token: Token { scenario: file.scenario, revision: file.revision, schedule },

@@ -1,7 +1,8 @@
 //! Files of a run. Each is written to a temporary file in its directory and renamed, so a reader
 //! sees the whole old one or the whole new one.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The directory of `-o`, found to be writable.
@@ -22,7 +23,9 @@ impl Directory {
             )
         };
         std::fs::create_dir_all(path).map_err(fail)?;
-        tempfile::NamedTempFile::new_in(path).map_err(fail)?;
+        let tried = tempfile::NamedTempFile::new_in(path);
+        // Its name, which tempfile adds to its errors, says nothing to a user.
+        tried.map_err(|e| fail(e.kind().into()))?;
         Ok(Directory(path.to_path_buf()))
     }
 
@@ -51,7 +54,11 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
     };
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The name of the temporary file, which tempfile adds to its errors, says nothing to a user.
+    // One that a kill leaves behind says whose it is by its own.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut file = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(".tmp")
         .permissions(permissions())
         .tempfile_in(dir)
         .map_err(|e| fail(e.kind().into()))?;
@@ -59,6 +66,22 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
+}
+
+/// The text of a file of at most `bytes_max`. What never ends, as `/dev/zero`, ends there, too.
+///
+/// # Errors
+///
+/// If it cannot be read, is larger, or is no text; the message says which.
+pub fn read(path: &Path, bytes_max: u64) -> Result<String, String> {
+    let mut text = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(bytes_max.saturating_add(1)).read_to_end(&mut text))
+        .map_err(|e| e.to_string())?;
+    if text.len() as u64 > bytes_max {
+        return Err(format!("it has more than {bytes_max} bytes"));
+    }
+    String::from_utf8(text).map_err(|e| format!("it is not UTF-8 ({e})"))
 }
 
 /// Whether a file of this name may be put in place of what is there: a directory, a pipe or a

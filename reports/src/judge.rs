@@ -101,10 +101,10 @@ fn decision(expected: &Expected, finding: &Finding) -> Judgement {
     };
     match (expected, verdict) {
         (_, Verdict::NotExhausted | Verdict::NoneSeen) => Judgement::Undecided(format!(
-            "dpor stopped after {} executions without a verdict ({}); raise --executions or \
-             --budget, or the scenario's [bounds]",
+            "dpor stopped after {} executions without a verdict ({}); {}",
             grouped(*executions),
-            finding.note
+            finding.note,
+            remedy(&finding.note)
         )),
         (Expected::Never, Verdict::Never) => Judgement::AsRecorded(None),
         (Expected::Never, Verdict::Sometimes { splat } | Verdict::Always { splat }) => {
@@ -119,9 +119,10 @@ fn decision(expected: &Expected, finding: &Finding) -> Judgement {
         }
         // All executions that were run failed, but they were not all there are.
         (_, Verdict::Always { splat }) if !finding.exhausted => Judgement::Undecided(format!(
-            "dpor stopped ({}) while {}: Sometimes or Always is open",
+            "dpor stopped ({}) while {}: Sometimes or Always is open; {}",
             finding.note,
-            found(splat)
+            found(splat),
+            remedy(&finding.note)
         )),
         (Expected::Sometimes(text), Verdict::Sometimes { splat })
         | (Expected::Always(text), Verdict::Always { splat }) => named(text, splat, finding),
@@ -131,6 +132,24 @@ fn decision(expected: &Expected, finding: &Finding) -> Judgement {
             spelt(expected),
             found(splat)
         )),
+    }
+}
+
+/// What a user can do about each bound, by the word that a note has for it.
+const REMEDIES: &[(&str, &str)] = &[
+    ("executions <=", "raise --executions, or `executions` of the scenario's [bounds]"),
+    ("time <=", "raise --budget"),
+    ("preemptions <=", "leave `preemptions` out of the scenario's [bounds]"),
+    ("steps <=", "raise `steps` of the scenario's [bounds]"),
+];
+
+/// What to do about the bounds of a note.
+fn remedy(note: &str) -> String {
+    let hit = REMEDIES.iter().filter(|(bound, _)| note.contains(bound));
+    let remedies: Vec<&str> = hit.map(|(_, remedy)| *remedy).collect();
+    match remedies.is_empty() {
+        true => "ask for fewer CPUs or steps".to_owned(),
+        false => format!("{}, or ask for fewer CPUs or steps", remedies.join(", ")),
     }
 }
 

@@ -14,7 +14,9 @@ pub fn answer(text: &str) {
         if e.kind() == ErrorKind::BrokenPipe {
             std::process::exit(BROKEN_PIPE);
         }
-        complain(&format!("cannot write to stdout: {e}"));
+        complain(&format!(
+            "error: cannot write to stdout: {e}; make room, or redirect it to another place"
+        ));
         std::process::exit(crate::run::Exit::BadUsage.code().into());
     }
 }

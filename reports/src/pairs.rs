@@ -7,7 +7,7 @@
 
 use crate::check::{self, Answered, Question, Settings};
 use crate::cli::{Failed, PairsOptions, Text};
-use crate::files;
+use crate::files::{self, Directory};
 use crate::interrupt;
 use crate::judge::answers;
 use crate::output::{answer, complain};
@@ -140,16 +140,18 @@ pub fn pairs(options: &PairsOptions) -> Result<Exit, Failed> {
         shard: options.shard,
         output: options.output.clone(),
     };
+    options.output.as_deref().map(Directory::open).transpose().map_err(Failed::usage)?;
     interrupt::listen().map_err(Failed::usage)?;
     let screen = if options.quiet { Screen::hidden() } else { Screen::new() };
     let report = run(&file, &selection, &options.settings(), &screen)?;
-    if let Some(dir) = &options.output {
-        write_files(dir, &report)?;
-    }
+    // What was found comes first: a full disk must not cost it.
     answer(&match options.format {
         Text::Json => json(&report).map_err(Failed::usage)?,
         Text::Human => text(&file, &report),
     });
+    if let Some(dir) = &options.output {
+        write_files(dir, &report)?;
+    }
     if report.interrupted {
         complain("interrupted: the races above are what was finished");
     }
@@ -200,7 +202,11 @@ pub fn run(
     let answered = check::run(&questions, &settings, screen, &mut |_| {});
     let interrupted = interrupt::requested();
     let mut races = Vec::new();
-    for ((world, calls, question), answered) in made.iter().zip(&answered) {
+    // In the order of the questions; after an interrupt some of them have no answer.
+    let mut asked = made.iter();
+    for answered in &answered {
+        let its_own = |(_, _, q): &&(&World, Vec<String>, Question)| q.is(&answered.question);
+        let Some((world, calls, question)) = asked.find(its_own) else { break };
         // A token names the file of its scenario.
         let has_file = selection.output.is_some();
         races.push(race(file, world, calls, question, answered, has_file)?);

@@ -166,6 +166,19 @@ pub struct FailureFile {
 }
 
 impl FailureFile {
+    /// Reads the text of a file that a run left.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or one of another format.
+    pub fn parse(text: &str) -> Result<FailureFile, String> {
+        let file: FailureFile = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        match file.format {
+            FORMAT => Ok(file),
+            format => Err(format!("it has format {format}, this testbed reads {FORMAT}")),
+        }
+    }
+
     /// Of a failure.
     pub fn of(question: &Question, failure: &Failure) -> FailureFile {
         FailureFile {

@@ -232,10 +232,11 @@ fn finish(
         out_of_budget: showing.out_of_budget,
         interrupted: interrupt::requested(),
     };
+    // What was found comes first: a full disk must not cost the night.
+    answer(&text(&report, showing.directory.is_some()));
     if let Some(directory) = &showing.directory {
         write_files(directory, &report).map_err(Failed::usage)?;
     }
-    answer(&text(&report, showing.directory.is_some()));
     if showing.coverage && !report.interrupted {
         let settings = Settings { jobs: showing.jobs, ..Settings::default() };
         let by_scenarios = reached_by_scenarios(row.name(), &settings, &screen())?;

@@ -86,7 +86,7 @@ fn html_is_one_file_that_loads_nothing() {
     }
     assert!(page.contains("my_race") && page.contains("What a batch or a queue type buys"));
     assert_eq!(page.matches("data:image/svg+xml,").count(), 7, "a plot per question");
-    assert_eq!(page.matches("</script>").count(), 2, "the island and the script");
+    assert_eq!(page.matches("</script>").count(), 3, "two islands and the script");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn hostile_texts_stay_texts() {
     let output = report(&dir, &["--no-sweep"]);
     exits(&output, 0);
     let page = stdout(&output);
-    assert_eq!(page.matches("</script>").count(), 2, "the island and the script");
+    assert_eq!(page.matches("</script>").count(), 3, "two islands and the script");
     assert!(!page.contains("<img src=x"));
 }
 

@@ -484,7 +484,8 @@ fn scenarios_ask_first_and_cite() {
     let dir = root().join("scenarios");
     let mut seen = 0;
     for part in fs::read_dir(&dir).expect("scenarios/ exists").flatten().map(|e| e.path()) {
-        let skipped = ["src", "tests", "answers", "profiles"].iter().any(|s| part.ends_with(s));
+        let skipped =
+            ["src", "tests", "answers", "profiles", "fuzz"].iter().any(|s| part.ends_with(s));
         if !part.is_dir() || skipped {
             continue;
         }

@@ -36,6 +36,10 @@ pub struct Location {
     pub column: usize,
 }
 
+/// Longest line that is drawn, in bytes. Nobody reads a longer one, and miette, which pads with
+/// blanks, panics where a label stands behind the 65,535th column.
+const LINE_DRAWN_MAX: usize = 4_096;
+
 impl Problem {
     /// A problem with the file as a whole.
     pub(crate) fn whole(message: impl Into<String>, help: impl Into<String>) -> Problem {
@@ -52,6 +56,15 @@ impl Problem {
         Problem { message: message.into(), help: help.into(), labels: vec![(span, label.into())] }
     }
 
+    /// Says where it is in its message, since its line cannot be drawn.
+    fn place_in_words(&mut self, text: &str) {
+        let place = self.labels.first().and_then(|(span, _)| location(text, span));
+        if let Some(Location { line, column }) = place {
+            self.message = format!("line {line}, column {column}: {}", self.message);
+        }
+        self.labels.clear();
+    }
+
     /// The same with a second place.
     pub(crate) fn and(mut self, span: Range<usize>, label: impl Into<String>) -> Problem {
         self.labels.push((span, label.into()));
@@ -59,9 +72,27 @@ impl Problem {
     }
 }
 
+/// Problems that are shown of one file.
+const PROBLEMS_MAX: usize = 20;
+
 impl ScenarioError {
-    /// Problems found in `text`; `file` is how the user knows it.
-    pub(crate) fn new(file: &str, text: Option<&str>, problems: Vec<Problem>) -> ScenarioError {
+    /// Problems found in `text`; `file` is how the user knows it. They are put into the order of
+    /// their places, those of the whole file first; what is beyond [`PROBLEMS_MAX`] is only counted.
+    pub(crate) fn new(file: &str, text: Option<&str>, mut problems: Vec<Problem>) -> ScenarioError {
+        problems.sort_by_key(|p| p.labels.first().map(|(at, _)| at.start));
+        let more = problems.len().saturating_sub(PROBLEMS_MAX);
+        problems.truncate(PROBLEMS_MAX);
+        if more > 0 {
+            let help = "correct those above first";
+            problems.push(Problem::whole(format!("and {more} more errors"), help));
+        }
+        let long = text.filter(|t| t.split('\n').any(|line| line.len() > LINE_DRAWN_MAX));
+        if let Some(text) = long {
+            for problem in &mut problems {
+                problem.place_in_words(text);
+            }
+        }
+        let text = text.filter(|_| long.is_none());
         let source = text.map(|t| NamedSource::new(file, t.to_string()).with_language("TOML"));
         ScenarioError { file: file.to_string(), source, problems }
     }
@@ -79,12 +110,16 @@ impl ScenarioError {
     /// Where a problem is, if it has a place.
     pub fn location(&self, problem: &Problem) -> Option<Location> {
         let (span, _) = problem.labels.first()?;
-        let text = self.source.as_ref()?.inner();
-        let before = text.get(..span.start.min(text.len()))?;
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        Some(Location { line, column })
+        location(self.source.as_ref()?.inner(), span)
     }
+}
+
+/// Where a span begins.
+fn location(text: &str, span: &Range<usize>) -> Option<Location> {
+    let before = text.get(..span.start.min(text.len()))?;
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    Some(Location { line, column })
 }
 
 impl fmt::Display for ScenarioError {

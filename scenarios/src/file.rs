@@ -4,6 +4,7 @@
 //! in one round and not in three.
 
 use crate::error::{nearest, suggest, Problem};
+use crate::load;
 use crate::step::{self, List, Scope, Shape, Text};
 use crate::verdict_text;
 use crate::{
@@ -21,9 +22,6 @@ use uapi::verdict::Expected;
 
 /// Steps of one file: it is to be read by people, and a `Sym` has 16 bits.
 pub(crate) const STEPS_MAX: usize = 1_000;
-
-/// Problems that are shown of one file.
-const PROBLEMS_MAX: usize = 20;
 
 /// Keys of a file, in the order in which they are best written.
 pub(crate) const KEYS: &[&str] = &[
@@ -64,17 +62,7 @@ pub(crate) fn parse(
     text: &str,
     rows: &[RevisionInfo],
 ) -> Result<Scenario, ScenarioError> {
-    let fail = |mut problems: Vec<Problem>| {
-        // Whole-file problems have no place and come first.
-        problems.sort_by_key(|p| p.labels.first().map(|(at, _)| at.start));
-        let more = problems.len().saturating_sub(PROBLEMS_MAX);
-        problems.truncate(PROBLEMS_MAX);
-        if more > 0 {
-            let help = "correct those above first";
-            problems.push(Problem::whole(format!("and {more} more errors"), help));
-        }
-        ScenarioError::new(shown, Some(text), problems)
-    };
+    let fail = |problems| ScenarioError::new(shown, Some(text), problems);
     if let Some(problem) = before_toml(text) {
         return Err(fail(vec![problem]));
     }
@@ -93,11 +81,8 @@ pub(crate) fn parse(
 
 /// What is wrong before TOML is even looked at.
 fn before_toml(text: &str) -> Option<Problem> {
-    if text.len() as u64 > crate::FILE_SIZE_MAX {
-        return Some(Problem::whole(
-            format!("the text has more than {} bytes", crate::FILE_SIZE_MAX),
-            "a scenario fits on a screen; is this the file you meant?",
-        ));
+    if let Some(problem) = load::before_toml(text) {
+        return Some(problem);
     }
     if text.trim().is_empty() {
         return Some(Problem::at(

@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 use uapi::pick::RevisionInfo;
 
 /// Files that are larger are refused before they are parsed.
-pub const FILE_SIZE_MAX: u64 = 1 << 20;
+pub const FILE_SIZE_MAX: u64 = 256 << 10;
+
+/// A file with a longer line, in bytes, is refused before it is parsed: what is nested a thousand
+/// times deep on one line costs the reader of TOML minutes.
+const LINE_LEN_MAX: usize = 4_096;
 
 /// How deep below the directory files are looked for: a link that points upwards must not loop.
 const DEPTH_MAX: u32 = 4;
@@ -119,12 +123,30 @@ pub(crate) fn text_of(path: &Path) -> Result<String, ScenarioError> {
     }
 }
 
+/// What is wrong with a text before TOML is even looked at.
+pub(crate) fn before_toml(text: &str) -> Option<Problem> {
+    if text.len() as u64 > FILE_SIZE_MAX {
+        return Some(Problem::whole(
+            format!("the text has more than {FILE_SIZE_MAX} bytes"),
+            "such a file fits on a screen; is this the file you meant?",
+        ));
+    }
+    let long = text.split('\n').position(|line| line.len() > LINE_LEN_MAX)?;
+    Some(Problem::whole(
+        format!("line {} has more than {LINE_LEN_MAX} bytes", long + 1),
+        "break it: a list may have an entry per line; is this the file you meant?",
+    ))
+}
+
 /// Reads TOML that is no scenario; `help` says of what form it is.
 pub(crate) fn data<T: DeserializeOwned>(
     path: &str,
     text: &str,
     help: &str,
 ) -> Result<T, ScenarioError> {
+    if let Some(problem) = before_toml(text) {
+        return Err(ScenarioError::new(path, Some(text), vec![problem]));
+    }
     toml::from_str(text).map_err(|e| {
         let problem = match e.span() {
             Some(span) => Problem::at(span, "here", e.message(), help),
@@ -196,7 +218,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, ScenarioError> {
             if path.is_dir() {
                 let skipped = matches!(
                     stem(&path).as_str(),
-                    "src" | "tests" | "target" | "answers" | "profiles"
+                    "src" | "tests" | "target" | "answers" | "profiles" | "fuzz"
                 );
                 if !skipped && depth < DEPTH_MAX {
                     todo.push((path, depth + 1));

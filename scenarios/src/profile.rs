@@ -62,15 +62,14 @@ fn read(path: &Path) -> Result<String, ScenarioError> {
 ///
 /// Everything that is wrong with it, with its places.
 pub fn parse_profile(file: &str, text: &str) -> Result<Profile, ScenarioError> {
+    if let Some(problem) = load::before_toml(text) {
+        return Err(ScenarioError::new(file, Some(text), vec![problem]));
+    }
     let mut reader = Reader { problems: Vec::new() };
     let read = reader.profile(text);
     match read {
         Some(profile) if reader.problems.is_empty() => Ok(profile),
-        _ => {
-            let start = |p: &Problem| p.labels.first().map_or(0, |l| l.0.start);
-            reader.problems.sort_by_key(start);
-            Err(ScenarioError::new(file, Some(text), reader.problems))
-        }
+        _ => Err(ScenarioError::new(file, Some(text), reader.problems)),
     }
 }
 

@@ -21,12 +21,58 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const PICTURE: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'`');
 
-/// What the script needs beyond the tables of the page.
+/// Lines of the table that are laid out before somebody asks for more: a long table takes seconds.
+const LINES_SHOWN: usize = 100;
+
+/// What the script needs to filter, beyond the tables of the page. A scenario has an island of its
+/// own, which is read when its page is opened.
 #[derive(Serialize)]
 struct Island<'a> {
     sources: &'a str,
     rows: &'a [super::Row],
-    scenarios: &'a [Scenario],
+    lines_shown: usize,
+    scenarios: Vec<Entry<'a>>,
+}
+
+/// A scenario, as far as a filter looks at it.
+#[derive(Serialize)]
+struct Entry<'a> {
+    name: &'a str,
+    kind: &'a str,
+    /// What a search looks at, in small letters.
+    words: String,
+    answers: Vec<Verdict<'a>>,
+}
+
+/// An answer, as far as a filter looks at it.
+#[derive(Serialize)]
+struct Verdict<'a> {
+    revision: &'a str,
+    verdict: &'a str,
+    judgement: &'a str,
+}
+
+impl Verdict<'_> {
+    fn of(answer: &Answer) -> Verdict<'_> {
+        let Answer { revision, verdict, judgement, .. } = answer;
+        Verdict { revision, verdict, judgement }
+    }
+}
+
+fn entry(scenario: &Scenario) -> Entry<'_> {
+    let observations = scenario.answers.iter().flat_map(|a| &a.observations);
+    let mut splats: Vec<&str> =
+        observations.flat_map(|o| o.said.splats.keys().map(String::as_str)).collect();
+    splats.sort_unstable();
+    splats.dedup();
+    let words = [scenario.name.as_str(), &scenario.question, &scenario.source];
+    let words: Vec<&str> = words.into_iter().chain(splats).collect();
+    Entry {
+        name: &scenario.name,
+        kind: &scenario.kind,
+        words: words.join("\n").to_lowercase(),
+        answers: scenario.answers.iter().map(Verdict::of).collect(),
+    }
 }
 
 /// The page. `sources` is put in front of the paths of the model's sources, if it is not empty.
@@ -35,7 +81,10 @@ struct Island<'a> {
 ///
 /// If the data cannot be written as JSON, which would be a bug of the testbed.
 pub fn page(report: &Report, sources: &str) -> Result<String, String> {
-    let island = island(&Island { sources, rows: &report.rows, scenarios: &report.scenarios })?;
+    let scenarios: Vec<Entry<'_>> = report.scenarios.iter().map(entry).collect();
+    let data = Island { sources, rows: &report.rows, lines_shown: LINES_SHOWN, scenarios };
+    let data = island(&data)?;
+    let islands: Vec<String> = report.scenarios.iter().map(island).collect::<Result<_, _>>()?;
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -48,6 +97,7 @@ pub fn page(report: &Report, sources: &str) -> Result<String, String> {
                 link rel="icon" href="data:,";
                 title { "iommufd-testbed: report" }
                 style { (PreEscaped(STYLE)) }
+                noscript { style { "#matrix tr[hidden] { display: table-row; }" } }
             }
             body {
                 a.skip href="#main" { "Skip to the content" }
@@ -74,7 +124,12 @@ pub fn page(report: &Report, sources: &str) -> Result<String, String> {
                         (PreEscaped(text_of(&report.findings)))
                     }
                 }
-                script type="application/json" id="data" { (PreEscaped(island)) }
+                script type="application/json" id="data" { (PreEscaped(data)) }
+                @for (i, scenario) in islands.iter().enumerate() {
+                    script type="application/json" id={ "scenario-" (i) } {
+                        (PreEscaped(scenario))
+                    }
+                }
                 script { (PreEscaped(SCRIPT)) }
             }
         }
@@ -125,10 +180,13 @@ fn verdict_section(report: &Report) -> Markup {
                     th scope="col" { "twins" }
                 } }
                 tbody {
-                    @for scenario in &report.scenarios { (matrix_row(scenario, &bases)) }
+                    @for (i, scenario) in report.scenarios.iter().enumerate() {
+                        (matrix_row(scenario, &bases, i >= LINES_SHOWN))
+                    }
                 }
             }
         }
+        button type="button" id="more" hidden {}
     }
 }
 
@@ -162,11 +220,11 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-fn matrix_row(scenario: &Scenario, bases: &[&super::Row]) -> Markup {
+fn matrix_row(scenario: &Scenario, bases: &[&super::Row], hidden: bool) -> Markup {
     let on = |name: &str| scenario.answers.iter().find(|a| a.revision == name);
     let twins = scenario.answers.iter().filter(|a| bases.iter().all(|r| r.name != a.revision));
     html! {
-        tr {
+        tr hidden[hidden] {
             th scope="row" {
                 a href={ "#race/" (encoded(&scenario.name)) } { (scenario.name) }
                 span.question { (scenario.question) }

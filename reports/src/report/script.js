@@ -20,15 +20,12 @@
 
   const odd = (answer) => answer.judgement !== 'as_recorded' && answer.judgement !== 'evidence';
   const lines = Array.from(document.querySelectorAll('#matrix tbody tr'));
-  const words = data.scenarios.map((s) =>
-    [s.name, s.question, s.source, ...s.answers.flatMap((a) =>
-      a.observations.flatMap((o) => Object.keys(o.splats)))].join('\n').toLowerCase());
   const heads = Array.from(document.querySelectorAll('#matrix thead th'), (th) => th.textContent);
   const columnStyle = document.head.appendChild(make('style'));
 
-  function passes(scenario, text, filter) {
+  function passes(scenario, filter) {
     if (filter.kind && scenario.kind !== filter.kind) return false;
-    if (!filter.search.every((word) => text.includes(word))) return false;
+    if (!filter.search.every((word) => scenario.words.includes(word))) return false;
     return scenario.answers.some((a) => (!filter.row || a.revision === filter.row) &&
       (!filter.verdict || (filter.verdict === 'differs' ? odd(a) : a.verdict === filter.verdict)));
   }
@@ -40,6 +37,10 @@
       ? `#matrix tr > :not(:first-child):not(:nth-child(${at + 1})) { display: none; }` : '';
   }
 
+  // Of the lines that pass, so many are laid out; a button, and scrolling to it, shows more.
+  let limit = data.lines_shown;
+  const more = byId('more');
+
   function filter() {
     const wanted = {
       search: byId('search').value.toLowerCase().split(/\s+/).filter(Boolean),
@@ -47,15 +48,36 @@
     };
     let shown = 0;
     data.scenarios.forEach((scenario, i) => {
-      const pass = passes(scenario, words[i], wanted);
-      if (lines[i].hidden === pass) lines[i].hidden = !pass;
+      const pass = passes(scenario, wanted);
       shown += pass ? 1 : 0;
+      const visible = pass && shown <= limit;
+      if (lines[i].hidden === visible) lines[i].hidden = !visible;
     });
+    more.hidden = shown <= limit;
+    more.textContent = `Show ${Math.min(data.lines_shown, shown - limit)} more of ${shown - limit}`;
     showColumns(wanted.row);
     byId('shown').textContent = `${shown} of ${lines.length} scenarios`;
   }
 
+  function showLines(most) {
+    limit = most;
+    filter();
+  }
+
+  more.addEventListener('click', () => showLines(limit + data.lines_shown));
+  new IntersectionObserver((seen) => {
+    if (seen.some((s) => s.isIntersecting)) showLines(limit + data.lines_shown);
+  }).observe(more);
+  window.addEventListener('beforeprint', () => showLines(Infinity));
+  window.addEventListener('afterprint', () => showLines(data.lines_shown));
+
   // ---- a race ----
+
+  // All that is said about a scenario.
+  const read = (name) => {
+    const at = data.scenarios.findIndex((s) => s.name === name);
+    return at < 0 ? null : JSON.parse(byId(`scenario-${at}`).textContent);
+  };
 
   const item = (name, ...what) => what.length ? [make('dt', {}, name), make('dd', {}, ...what)] : [];
 
@@ -170,6 +192,114 @@
       ` held by ${cpus(l.holders)}`, l.waiters.length ? make('mark', {}, `; ${cpus(l.waiters)} waits`) : null)));
   }
 
+  // ---- the graph of a stepper, drawn ----
+
+  const BOX = { width: 190, line: 15, gap: 26 };
+
+  function svg(tag, attributes, ...children) {
+    const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  }
+
+  // Where each object stands, the same at every step: a line per C type, in the order in which the
+  // first of each was allocated. CPUs stand on the left.
+  function layoutOf(run) {
+    const all = new Map();
+    for (const change of run.changes) for (const o of change.set || []) {
+      const most = all.get(o.alloc);
+      if (!most || most.fields.length < o.fields.length) all.set(o.alloc, o);
+    }
+    const types = new Map();
+    for (const o of [...all.values()].sort((a, b) => a.alloc - b.alloc)) {
+      types.set(o.ty, [...(types.get(o.ty) || []), o]);
+    }
+    const places = new Map();
+    let y = 8;
+    let width = 0;
+    for (const objects of types.values()) {
+      let tallest = 0;
+      objects.forEach((o, i) => {
+        const height = (o.fields.length + 1) * BOX.line + 10;
+        places.set(o.alloc, { x: 90 + i * (BOX.width + BOX.gap), y, height });
+        tallest = Math.max(tallest, height);
+        width = Math.max(width, 90 + (i + 1) * (BOX.width + BOX.gap));
+      });
+      y += tallest + BOX.gap;
+    }
+    for (let cpu = 0; cpu < run.cpus; cpu += 1) {
+      places.set(`cpu${cpu}`, { x: 4, y: 8 + cpu * 60, height: 30 });
+    }
+    return { places, width, height: Math.max(y, 8 + run.cpus * 60) };
+  }
+
+  // From the side of one box to the side of another one.
+  function arrow(from, fromWidth, to, toWidth, style) {
+    const left = from.x + fromWidth / 2 <= to.x + toWidth / 2;
+    const x1 = left ? from.x + fromWidth : from.x;
+    const x2 = left ? to.x : to.x + toWidth;
+    const bend = left ? 18 : -18;
+    const [y1, y2] = [from.y + 12, to.y + 12];
+    return svg('path', { class: style, 'marker-end': 'url(#head)',
+      d: `M${x1} ${y1} C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}` });
+  }
+
+  function objectBox(o, old, place) {
+    const was = new Map(old ? old.fields : []);
+    const changed = (field, value) => !old || was.get(field) !== value;
+    const title = `${o.name}${o.id === undefined ? '' : `, id ${o.id}`}`;
+    const texts = [[title, false], ...o.fields.map(([f, v]) => [`${f} = ${v}`, changed(f, v)])];
+    const lines = texts.map(([text, isNew], i) => svg('text', {
+      x: place.x + 6, y: place.y + 15 + i * BOX.line,
+      class: `${i ? '' : 'title'} ${isNew ? 'new' : ''}`,
+    }, text.length > 30 ? `${text.slice(0, 29)}…` : text, svg('title', {}, text)));
+    const box = svg('rect', { x: place.x, y: place.y, width: BOX.width, height: place.height, rx: 4,
+      class: old ? 'box' : 'box new' });
+    return svg('g', { class: 'object' }, box, ...lines);
+  }
+
+  // Objects with their pointers, and the CPUs with the locks that they hold or wait for.
+  function objectGraph(run, layout, now, before) {
+    const { places } = layout;
+    const byName = new Map([...now.objects.values()].map((o) => [o.name, o]));
+    const parts = [svg('defs', {}, svg('marker', { id: 'head', viewBox: '0 0 8 8', refX: 7, refY: 4,
+      markerWidth: 7, markerHeight: 7, orient: 'auto' }, svg('path', { d: 'M0 0 L8 4 L0 8 z' })))];
+    for (const o of now.objects.values()) {
+      for (const [, value] of o.fields) {
+        const to = byName.get(value);
+        if (to && to !== o) parts.push(arrow(places.get(o.alloc), BOX.width, places.get(to.alloc), BOX.width, 'pointer'));
+      }
+    }
+    for (const lock of now.locks) {
+      const owner = byName.get(lock.name.split('->')[0].split('.')[0]);
+      const say = (cpu, style) => {
+        const from = places.get(`cpu${cpu}`);
+        if (owner && from) {
+          parts.push(svg('g', { class: style }, arrow(from, 60, places.get(owner.alloc), BOX.width, style),
+            svg('title', {}, `CPU ${cpu} ${style} ${lock.name}`)));
+        }
+      };
+      lock.holders.forEach((cpu) => say(cpu, 'holds'));
+      lock.waiters.forEach((cpu) => say(cpu, 'waits'));
+    }
+    for (let cpu = 0; cpu < run.cpus; cpu += 1) {
+      const { x, y } = places.get(`cpu${cpu}`);
+      const waits = now.locks.some((l) => l.waiters.includes(cpu));
+      const holds = now.locks.some((l) => l.holders.includes(cpu));
+      const state = waits ? 'waits' : holds ? 'holds' : '';
+      parts.push(svg('g', { class: 'cpu' }, svg('rect', { x, y, width: 60, height: 30, rx: 15 }),
+        svg('text', { x: x + 30, y: y + 14, 'text-anchor': 'middle' }, `CPU ${cpu}`),
+        svg('text', { x: x + 30, y: y + 25, 'text-anchor': 'middle', class: 'state' }, state)));
+    }
+    for (const o of now.objects.values()) {
+      parts.push(objectBox(o, before.objects.get(o.alloc), places.get(o.alloc)));
+    }
+    return svg('svg', { viewBox: `0 0 ${layout.width} ${layout.height}`, width: layout.width, role: 'img',
+      'aria-label': 'Objects with their pointers, CPUs with the locks that they hold or wait for; the '
+        + 'lists below say the same' }, ...parts);
+  }
+
   // The lines that are drawn, with the names of the functions between them.
   function drawn(run, all) {
     const functions = new Array(run.cpus).fill(null);
@@ -205,6 +335,8 @@
     const body = make('tbody', {});
     const now = make('div', { class: 'now', role: 'status', 'aria-live': 'polite' });
     const graph = make('div', { class: 'graph' });
+    const picture = make('div', { class: 'picture wide' });
+    const layout = layoutOf(run);
     const all = make('input', { type: 'checkbox', class: 'all' });
     const slider = make('input', { type: 'range', min: 0, max: run.steps, value: 0, 'aria-label': 'step' });
     const button = (text, label, act) => {
@@ -250,6 +382,7 @@
         step ? location(step.code) : null, after));
       const before = stateAfter(run, count - 1);
       const here = stateAfter(run, count);
+      picture.replaceChildren(...(count ? [objectGraph(run, layout, here, count === 1 ? here : before)] : []));
       graph.replaceChildren(make('h4', {}, 'Locks'), lockList(here.locks),
         count ? objectTable(here, count === 1 ? here : before) : make('p', { class: 'dim' }, 'The objects are shown from the first step on.'));
     }
@@ -277,6 +410,7 @@
       now,
       make('div', { class: 'stepper' },
         make('table', { class: 'columns code' }, make('thead', {}, make('tr', {}, heads)), body), graph),
+      picture,
       make('details', {}, make('summary', {}, 'As text for a mail'), make('pre', {}, run.text)));
   }
 
@@ -295,7 +429,7 @@
 
   function show() {
     const [part, name, revision] = decodeParts(window.location.hash.slice(1));
-    const scenario = part === 'race' && data.scenarios.find((s) => s.name === name);
+    const scenario = part === 'race' && read(name);
     const id = scenario ? 'race' : views.some((v) => v.id === part && part !== 'race') ? part : 'verdicts';
     keys = null;
     byId('race').replaceChildren(...(scenario ? racePage(scenario, revision).filter(Boolean) : []));
@@ -317,7 +451,7 @@
     }
   }
 
-  for (const id of ['search', 'kind', 'verdict', 'row']) byId(id).addEventListener('input', filter);
+  for (const id of ['search', 'kind', 'verdict', 'row']) byId(id).addEventListener('input', () => showLines(data.lines_shown));
   document.querySelector('.filters').addEventListener('submit', (event) => event.preventDefault());
   document.querySelector('.skip').addEventListener('click', (event) => {
     event.preventDefault();

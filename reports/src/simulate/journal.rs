@@ -1,5 +1,6 @@
 //! The journal of a simulation: a line that says what is simulated, then a line per run, appended as the
-//! runs end.
+//! runs end. Each line is an object of JSON that closes with the checksum of what stands before it, so
+//! that a journal whose bytes were changed is refused.
 //!
 //! A process that is killed leaves whole lines and perhaps a torn last one, which is dropped when
 //! the journal is opened again; its run is made again. Journals of the shards of one
@@ -7,6 +8,7 @@
 
 use super::record::{Record, Records};
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -32,10 +34,13 @@ pub struct Head {
 }
 
 /// Version of the format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A line is a run; no run has more call sites than this has room for.
 const LINE_MAX: u64 = 1 << 20;
+
+/// A journal is read into memory to go on: some ten million runs.
+pub const BYTES_MAX: u64 = 2 << 30;
 
 impl Head {
     /// Of this testbed.
@@ -77,6 +82,8 @@ fn sites() -> u64 {
 pub struct Journal {
     file: File,
     path: PathBuf,
+    /// Bytes that may still be appended.
+    room: u64,
 }
 
 impl Journal {
@@ -92,6 +99,7 @@ impl Journal {
         let options = || OpenOptions::new().read(true).append(true).create(true).clone();
         let mut file = options().open(path).map_err(fail)?;
         let (found, whole) = read(&mut file, path, records)?;
+        let mut room = BYTES_MAX - whole;
         match found {
             None => {
                 if !torn_head(&mut file, head).map_err(fail)? {
@@ -101,7 +109,7 @@ impl Journal {
                     ));
                 }
                 file.set_len(0).map_err(fail)?;
-                write_line(&mut file, head).map_err(fail)?;
+                room -= write_line(&mut file, head, room).map_err(fail)?;
             }
             Some(found) => {
                 let other = found.differs(head).or_else(|| {
@@ -119,7 +127,7 @@ impl Journal {
                 file.set_len(whole).map_err(fail)?;
             }
         }
-        Ok(Journal { file, path: path.to_owned() })
+        Ok(Journal { file, path: path.to_owned(), room })
     }
 
     /// Appends a run. One write for the whole line: a kill leaves it whole, torn at the end, or out.
@@ -128,26 +136,68 @@ impl Journal {
     ///
     /// It cannot be written.
     pub fn append(&mut self, record: &Record) -> Result<(), String> {
-        write_line(&mut self.file, record).map_err(|e| {
-            format!("cannot write the journal {}: {e}; what it holds is whole", self.path.display())
-        })
+        let written = write_line(&mut self.file, record, self.room).map_err(|e| {
+            format!(
+                "cannot write the journal {}: {e}; its whole lines are kept: make room and give the \
+                 same command, or go on in a new file with --from {}",
+                self.path.display(),
+                record.run
+            )
+        })?;
+        self.room -= written;
+        Ok(())
     }
 }
 
 /// Whether all that a file holds is the beginning of this head: what a kill may leave of it, and
 /// nothing that a user would miss.
 fn torn_head(file: &mut File, head: &Head) -> std::io::Result<bool> {
-    let head = serde_json::to_vec(head)?;
+    let head = sealed(serde_json::to_vec(head)?);
     let mut text = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     Read::take(file, head.len() as u64 + 1).read_to_end(&mut text)?;
     Ok(head.starts_with(&text))
 }
 
-fn write_line<T: Serialize>(file: &mut File, line: &T) -> std::io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    file.write_all(&text)
+/// The key behind which a line has its checksum.
+const SUM: &[u8] = b",\"sum\":\"";
+
+/// What follows the sum.
+const SUM_END: &[u8] = b"\"}\n";
+
+/// Digits of a sum.
+const SUM_DIGITS: usize = 16;
+
+/// An object of JSON as a line with its checksum.
+pub fn sealed(mut object: Vec<u8>) -> Vec<u8> {
+    let sum = races::simulate::fingerprint(&object);
+    object.pop();
+    object.extend_from_slice(SUM);
+    object.extend_from_slice(format!("{sum:0SUM_DIGITS$x}").as_bytes());
+    object.extend_from_slice(SUM_END);
+    object
+}
+
+/// The object of a whole line.
+fn opened(line: &[u8]) -> Result<Vec<u8>, String> {
+    let behind = line.len().checked_sub(SUM.len() + SUM_DIGITS + SUM_END.len());
+    let object = behind.map(|at| [&line[..at], b"}"].concat());
+    match object {
+        Some(object) if sealed(object.clone()) == line => Ok(object),
+        _ => Err("its checksum is not that of its bytes, or it has none".to_owned()),
+    }
+}
+
+/// Writes a line if there is room for it, and says how long it is.
+fn write_line<T: Serialize>(file: &mut File, line: &T, room: u64) -> std::io::Result<u64> {
+    let text = sealed(serde_json::to_vec(line)?);
+    let length = text.len() as u64;
+    if length > room {
+        let full = format!("it is full: {BYTES_MAX} bytes are read again at most");
+        return Err(std::io::Error::other(full));
+    }
+    file.write_all(&text)?;
+    Ok(length)
 }
 
 /// Reads the journals of the parts of one simulation.
@@ -178,39 +228,54 @@ pub fn merge(paths: &[PathBuf]) -> Result<(Head, Records), String> {
     Ok((head, records))
 }
 
-/// The head, if there is a whole one, and the length of all whole lines.
+/// As [`read_lines`], of a file.
 fn read(
     file: &mut File,
     path: &Path,
     records: &mut Records,
 ) -> Result<(Option<Head>, u64), String> {
-    let bad = |line: u64, e: &dyn std::fmt::Display| {
-        format!(
-            "line {line} of the journal {} cannot be read: {e}; only its last line may be torn. \
-             Name a new file",
-            path.display()
-        )
+    let bad = |e: &dyn Display| {
+        format!("the journal {} cannot be read: {e}. Name a new file", path.display())
     };
-    file.seek(SeekFrom::Start(0)).map_err(|e| bad(0, &e))?;
-    let mut reader = BufReader::new(file);
+    file.seek(SeekFrom::Start(0)).map_err(|e| bad(&e))?;
+    read_lines(BufReader::new(file), records).map_err(|e| bad(&e))
+}
+
+/// Adds the runs of a journal. What comes back is its head, if there is a whole one, and the length
+/// of all whole lines.
+///
+/// # Errors
+///
+/// A line that is whole and none of a journal, or more of them than [`BYTES_MAX`] has.
+pub fn read_lines(
+    journal: impl BufRead,
+    records: &mut Records,
+) -> Result<(Option<Head>, u64), String> {
+    let mut journal = journal.take(BYTES_MAX + 1);
     let (mut head, mut whole) = (None, 0);
-    for number in 1.. {
-        let mut line = Vec::new();
-        let mut limited = Read::take(&mut reader, LINE_MAX);
-        let length = limited.read_until(b'\n', &mut line).map_err(|e| bad(number, &e))?;
+    let mut line = Vec::new();
+    for number in 1u64.. {
+        let bad = |e: &dyn Display| format!("line {number}: {e}; only its last line may be torn");
+        line.clear();
+        let mut limited = Read::take(&mut journal, LINE_MAX);
+        let length = limited.read_until(b'\n', &mut line).map_err(|e| bad(&e))? as u64;
+        if whole + length > BYTES_MAX {
+            return Err(format!("it has more than {BYTES_MAX} bytes"));
+        }
         if line.last() != Some(&b'\n') {
-            if length as u64 == LINE_MAX {
-                return Err(bad(number, &"it is too long"));
+            if length == LINE_MAX {
+                return Err(bad(&"it is too long"));
             }
             break;
         }
+        let object = opened(&line).map_err(|e| bad(&e))?;
         if number == 1 {
-            head = Some(serde_json::from_slice::<Head>(&line).map_err(|e| bad(number, &e))?);
+            head = Some(serde_json::from_slice::<Head>(&object).map_err(|e| bad(&e))?);
         } else {
-            let record: Record = serde_json::from_slice(&line).map_err(|e| bad(number, &e))?;
+            let record: Record = serde_json::from_slice(&object).map_err(|e| bad(&e))?;
             records.add(record);
         }
-        whole += length as u64;
+        whole += length;
     }
     Ok((head, whole))
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uapi::call::signature;
 
 /// One run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// Its number.

@@ -1,0 +1,212 @@
+//! Kills, full disks, and directories that cannot be written: what was there stays or is replaced as a
+//! whole, and the user is told what to do.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use support::{exits, run, stderr, stdout, testbed, with_race};
+use tempfile::TempDir;
+
+/// How often a report is killed.
+const KILLS: usize = 20;
+
+/// Files of the directory that a writer has begun and not renamed.
+fn unfinished(dir: &Path) -> usize {
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.file_name());
+    names.filter(|n| n.to_string_lossy().ends_with(".tmp")).count()
+}
+
+/// At any moment of the run and, every other time, while the page is being written.
+#[test]
+fn a_killed_report_leaves_the_old_page_or_the_new_one() {
+    let dir = with_race(&[]);
+    let args =
+        ["report", "my_race.toml", "--no-sweep", "--explorer", "dpor", "-q", "-o", "page.html"];
+    let page = dir.path().join("page.html");
+    exits(&run(dir.path(), &args), 0);
+    let new = fs::read(&page).expect("a page");
+    assert!(new.len() > 10_000 && new.ends_with(b"</html>\n"), "{} bytes", new.len());
+    let old = b"an old page".to_vec();
+    let (mut killed, mut while_written) = (0, 0);
+    for kill in 0..KILLS {
+        fs::write(&page, &old).expect("writable");
+        let before = unfinished(dir.path());
+        let mut child = testbed(dir.path(), &args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let mut looks = 0;
+        let mut written = false;
+        while child.try_wait().expect("a child").is_none() && !written {
+            // Looks at a directory are the clock: some hundred of them are a run.
+            looks += 1;
+            written = kill % 2 == 1 && unfinished(dir.path()) > before;
+            if kill % 2 == 0 && looks > kill * kill * 20 {
+                break;
+            }
+        }
+        // It may have ended meanwhile.
+        let _ = child.kill();
+        let status = child.wait().expect("it ends");
+        killed += usize::from(!status.success());
+        let left = fs::read(&page).expect("a page");
+        while_written += usize::from(written && left == old);
+        assert!(left == old || left == new, "kill {kill} left {} bytes", left.len());
+    }
+    println!("{killed} of {KILLS} killed before their end, {while_written} while it was written");
+    assert!(killed >= 5, "most kills came too late to show anything: {killed}");
+}
+
+/// Runs the testbed where no file can have more than `blocks` blocks of 512 bytes: a disk that is
+/// full.
+fn on_a_full_disk(dir: &Path, blocks: u32, args: &[&str]) -> Output {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_iommufd-testbed")])
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .expect("a shell")
+}
+
+/// Commands that write, and where.
+const WRITERS: &[&[&str]] = &[
+    &["check", "my_race.toml", "--explorer", "dpor", "--quiet", "-o"],
+    &["report", "my_race.toml", "--explorer", "dpor", "--no-sweep", "--quiet", "-o"],
+    &[
+        "simulate",
+        "--revision",
+        "p2_v3",
+        "--runs",
+        "40",
+        "--all",
+        "--findings",
+        "1",
+        "--quiet",
+        "-o",
+    ],
+    &["simulate", "--revision", "linux_6_12", "--runs", "40", "--quiet", "--journal"],
+    &["sweep", "--cpus", "1", "--seeds", "1", "--commands", "64", "-o"],
+    &["man", "-o"],
+];
+
+#[test]
+fn a_full_disk_is_an_error_with_a_next_step() {
+    let dir = with_race(&[]);
+    for writer in WRITERS {
+        let args = [writer, &["out"][..]].concat();
+        let output = on_a_full_disk(dir.path(), 1, &args);
+        exits(&output, 2);
+        let errors = stderr(&output);
+        let told = errors.contains("make room") || errors.contains("name another");
+        assert!(told && errors.contains("File too large"), "{args:?}: {errors}");
+        let half = unfinished(dir.path()) + unfinished(&dir.path().join("out"));
+        assert_eq!(half, 0, "{args:?} leaves a temporary file");
+        if let Ok(files) = fs::read_dir(dir.path().join("out")) {
+            for file in files.flatten().map(|e| e.path()) {
+                assert!(fs::metadata(&file).is_ok_and(|m| m.len() <= 512), "{}", file.display());
+            }
+            fs::remove_dir_all(dir.path().join("out")).expect("removable");
+        } else {
+            // A journal keeps its whole lines, a page is all or nothing.
+            let _ = fs::remove_file(dir.path().join("out"));
+        }
+    }
+}
+
+/// What was found is printed although its files cannot be written.
+#[test]
+fn a_full_disk_does_not_cost_what_was_found() {
+    let dir = with_race(&[]);
+    let args = [WRITERS[2], &["out"][..]].concat();
+    let output = on_a_full_disk(dir.path(), 0, &args);
+    exits(&output, 2);
+    // The directory is tried with an empty file, which has room.
+    let text = stdout(&output);
+    assert!(text.contains("replay: ") && text.contains("kinds of failures"), "{text}");
+}
+
+#[test]
+fn a_journal_that_fills_the_disk_goes_on_later() {
+    let dir = TempDir::new().expect("a directory");
+    let args =
+        ["simulate", "--revision", "linux_6_12", "--runs", "40", "--findings", "0", "--quiet"];
+    let whole = run(dir.path(), &args);
+    let args = [&args[..], &["--journal", "runs.jsonl"]].concat();
+    let output = on_a_full_disk(dir.path(), 8, &args);
+    exits(&output, 2);
+    assert!(stderr(&output).contains("give the same command"), "{}", stderr(&output));
+    let kept = fs::read(dir.path().join("runs.jsonl")).expect("a journal");
+    assert!(kept.len() > 1_000, "some runs were made: {} bytes", kept.len());
+    let output = run(dir.path(), &args);
+    assert_eq!(output.status, whole.status);
+    assert_eq!(stdout(&output), stdout(&whole));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_found_out_before_the_run() {
+    let dir = with_race(&[]);
+    let pairs = &["pairs", "--revision", "linux_6_13", "-o"][..];
+    for writer in WRITERS.iter().chain([&pairs]) {
+        // Root may write anywhere, but nobody makes a file below a file.
+        for place in ["my_race.toml/out", "/proc/self/out"] {
+            let args = [writer, &[place][..]].concat();
+            let output = run(dir.path(), &args);
+            exits(&output, 2);
+            let errors = stderr(&output);
+            assert!(errors.contains("name another"), "{args:?}: {errors}");
+            assert_eq!(stdout(&output), "", "{args:?}: found out before the run");
+        }
+    }
+}
+
+#[test]
+fn stdout_that_is_full_is_an_error() {
+    let dir = with_race(&[]);
+    let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let output = testbed(dir.path(), &["list"]).stdout(full).output().expect("it starts");
+    exits(&output, 2);
+    assert!(stderr(&output).contains("make room"), "{}", stderr(&output));
+}
+
+/// Three CPUs that take ids from each other: millions of executions.
+const EXPLODES: &str = r#"
+question = "Does a race that explodes end at its bound?"
+source   = "reports/tests/robust.rs"
+[[cpu]]
+steps = ["a = IOMMU_IOAS_ALLOC", "IOMMU_DESTROY(a)", "aa = IOMMU_IOAS_ALLOC", "IOMMU_DESTROY(aa)"]
+[[cpu]]
+steps = ["b = IOMMU_IOAS_ALLOC", "IOMMU_DESTROY(b)", "bb = IOMMU_IOAS_ALLOC", "IOMMU_DESTROY(bb)"]
+[[cpu]]
+steps = ["c = IOMMU_IOAS_ALLOC", "IOMMU_DESTROY(c)", "cc = IOMMU_IOAS_ALLOC", "IOMMU_DESTROY(cc)"]
+[verdict]
+linux_6_13 = "Never"
+[bounds]
+"#;
+
+/// It says which bound stopped it and what to do about that one.
+#[test]
+fn what_explodes_is_stopped_by_its_bound() {
+    let dir = TempDir::new().expect("a directory");
+    for (bounds, option, bound, remedy) in [
+        ("executions = 500", [].as_slice(), "executions <= 500", "raise --executions, or"),
+        ("", &["--executions", "70"], "executions <= 70", "raise --executions, or"),
+        ("", &["--budget", "50ms"], "time <= 50ms", "raise --budget, or"),
+        ("steps = 20", &[], "steps <= 20", "raise `steps` of the scenario's [bounds], or"),
+        ("preemptions = 1", &[], "preemptions <= 1", "leave `preemptions` out of"),
+    ] {
+        fs::write(dir.path().join("race.toml"), format!("{EXPLODES}{bounds}\n")).expect("writable");
+        let args = [&["check", "race.toml", "--explorer", "dpor", "--quiet"], option].concat();
+        let output = run(dir.path(), &args);
+        exits(&output, 3);
+        let text = stdout(&output);
+        assert!(text.contains(&format!("without a verdict ({bound}); {remedy}")), "{text}");
+        let other =
+            ["raise --executions", "raise --budget", "raise `steps`", "leave `preemptions`"];
+        assert_eq!(other.iter().filter(|o| text.contains(**o)).count(), 1, "{text}");
+    }
+}
