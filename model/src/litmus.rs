@@ -42,7 +42,7 @@ use crate::linux::xarray::{
     xa_insert, xa_load, xa_lock, xa_lock_index, xa_lock_index_read, xa_release, xa_reserve,
     xa_store_slot, xa_unlock, xa_unlock_index, xas_load, xas_store, Slot, XArray,
 };
-use crate::linux::{fault, lockdep};
+use crate::linux::{fault, kcsan, lockdep};
 use crate::sync::{self, Cell, Guest, GuestMaker};
 
 /// How long `WaitRefcount` and `AwaitTimeout` sleep at most, in virtual milliseconds.
@@ -514,7 +514,7 @@ impl Thread<'_> {
                     name: ptr,
                     users: Refcount::new(owner.field("users"), users),
                     mutex: mutex(owner, "mutex", unlock_steps),
-                    var: Plain::marked(owner.field("var"), 0),
+                    var: Plain::new(owner.field("var"), 0),
                 });
                 self.run.ptrs[usize::from(ptr)].set(new.ok());
                 self.set(reg, errno(new, |_| 0));
@@ -729,6 +729,9 @@ impl Guest for Run {
         if self.program.check_leaks {
             slab::report_leaks();
         }
+        if self.program.check_races {
+            kcsan::report_races();
+        }
     }
 
     fn report(&self, outcome: &mut Outcome) {
@@ -781,7 +784,7 @@ pub fn with_maker<R>(
         cpus: program.threads.len(),
         timers: program.timers,
         mutation: None,
-        watched: false,
+        watched: program.check_races,
         make: &make,
     };
     Ok(f(&maker))

@@ -639,6 +639,50 @@ fn readers_of_one_index_do_not_exclude_each_other() {
 }
 
 // ---------------------------------------------------------------------------------------------
+// KCSAN
+// ---------------------------------------------------------------------------------------------
+
+/// Whether some order of a CPU that stores and one that loads shows a data race; each accesses the
+/// object between `before` and `after` of its own.
+fn races(stores: [Insn; 2], loads: [Insn; 2]) -> bool {
+    let within = |insn, [before, after]: [Insn; 2]| vec![before, insn, after];
+    let program = Litmus {
+        setup: vec![alloc(0)],
+        threads: vec![
+            within(ObjStore { ptr: 0, src: Src::Imm(1) }, stores),
+            within(ObjLoad { reg: 0, ptr: 0 }, loads),
+        ],
+        check_races: true,
+        ..names()
+    };
+    let outcomes = every(program.clone(), &traced());
+    let racing = outcomes.iter().filter(|o| !o.splats.is_empty());
+    racing.clone().for_each(|o| prints(o, &[("BUG: KCSAN: data-race in", "(obj#2->var)")]));
+    let unchecked = every(Litmus { check_races: false, ..program }, &traced());
+    assert!(unchecked.iter().all(|o| o.splats.is_empty()));
+    racing.count() > 0
+}
+
+#[test]
+fn plain_accesses_race_unless_a_lock_keeps_them_apart() {
+    let alone = [Set { reg: 1, src: Src::Imm(0) }, Set { reg: 1, src: Src::Imm(0) }];
+    let mutex = |n| [MutexLock(n), MutexUnlock(n)];
+    let (read, write) = ([DownRead(0), UpRead(0)], [DownWrite(0), UpWrite(0)]);
+    for (stores, loads, race) in [
+        (alone.clone(), alone.clone(), true),
+        (mutex(0), alone.clone(), true),
+        (mutex(0), mutex(1), true),
+        (mutex(0), mutex(0), false),
+        (write.clone(), read.clone(), false),
+        (read.clone(), write, false),
+        // Two readers do not wait for each other.
+        (read.clone(), read, true),
+    ] {
+        assert_eq!(races(stores.clone(), loads.clone()), race, "{stores:?} and {loads:?}");
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
 // Locks
 // ---------------------------------------------------------------------------------------------
 

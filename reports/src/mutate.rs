@@ -518,6 +518,20 @@ fn in_no_row(
     Ok(sites.iter().filter(orphan).map(|s| format!("{}:{} {}", s.file, s.line, s.name())).collect())
 }
 
+/// Scenarios that are named where there are many; `--format json` names all of them.
+const NAMES_SHOWN: usize = 6;
+
+/// The first of some names, which stand in the order of what they cost.
+fn the_cheapest(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    let shown = names[..names.len() - more].join(", ");
+    if more == 0 {
+        shown
+    } else {
+        format!("{shown} and {more} more")
+    }
+}
+
 /// What a row prints.
 fn row_text(row: &RowScore, verbose: bool) -> String {
     let mut text = String::new();
@@ -532,14 +546,15 @@ fn row_text(row: &RowScore, verbose: bool) -> String {
         let Mutant { file, line, function, op, change, site, .. } = mutant;
         let _ = writeln!(text, "{what} {file}:{line} {function}: {op} {change} [{site}]");
         if !mutant.reached_by.is_empty() {
-            let _ = writeln!(text, "          reached by {}", mutant.reached_by.join(", "));
+            let _ = writeln!(text, "          reached by {}", the_cheapest(&mutant.reached_by));
         }
         if !mutant.out_of_budget.is_empty() {
             let names = mutant.out_of_budget.join(", ");
             let _ = writeln!(text, "          out of budget: {names}");
         }
         if let Some(reason) = &mutant.listed {
-            let _ = writeln!(text, "          listed: {reason}");
+            let lines = reason.trim().replace('\n', "\n          ");
+            let _ = writeln!(text, "          listed: {lines}");
         }
     }
     let _ = writeln!(text, "{}", row.closing());

@@ -2,9 +2,9 @@
 //!
 //! Two accesses to one field race if they are of two CPUs, one of them writes, no step of a lock,
 //! counter, xarray or wait queue orders them (`sync::unordered`), and the two CPUs held no lock in
-//! common. A kernel built with KCSAN sees it only when both happen at the same time; here one
-//! execution of many is enough. A race harms nobody by itself: it is printed when an execution has
-//! ended, behind everything that does.
+//! common that at least one of them held as a writer. A kernel built with KCSAN sees it only when
+//! both happen at the same time; here one execution of many is enough. A race harms nobody by
+//! itself: it is printed when an execution has ended, behind everything that does.
 //!
 //! Source: kernel/kcsan/core.c and report.c (the names of the two functions in order),
 //! Documentation/dev-tools/kcsan.rst.
@@ -12,6 +12,7 @@
 use uapi::splat::Kind;
 use uapi::step::{Cpu, Site};
 
+use crate::linux::lock::How;
 use crate::linux::lockdep;
 use crate::linux::slab::Field;
 use crate::sync::{self, Cell, Local, Moment};
@@ -22,7 +23,18 @@ struct Seen {
     write: bool,
     at: Site,
     moment: Moment,
-    locks: Vec<u32>,
+    locks: Vec<(u32, How)>,
+}
+
+impl Seen {
+    /// Whether a lock that both hold keeps the accesses apart; one that both hold as readers does
+    /// not.
+    fn excludes(&self, locks: &[(u32, How)]) -> bool {
+        self.locks.iter().any(|(lock, how)| {
+            let both_read = |other: How| *how == How::Shared && other == How::Shared;
+            locks.iter().any(|(other, how)| lock == other && !both_read(*how))
+        })
+    }
 }
 
 /// Two accesses to a field that no lock excludes, the earlier first.
@@ -56,7 +68,7 @@ pub(super) fn access(field: Field, obj: u32, write: bool, at: Site) {
         };
         let seen = &mut watched.fields[i].1;
         for other in seen.iter().filter(|s| s.cpu != cpu && (s.write || write)) {
-            if !other.locks.iter().any(|lock| locks.contains(lock)) {
+            if !other.excludes(&locks) {
                 let (sites, moments) = ((other.at, at), (other.moment, moment));
                 watched.suspects.push(Suspect { field, sites, moments });
             }

@@ -127,7 +127,7 @@ impl RawLock {
         op: &'static str,
         at: Site,
         how: How,
-        acquired: fn(Field, u32, Site),
+        acquired: fn(Field, u32, How, Site),
     ) -> bool {
         let how = match sync::change_at(at) {
             None => how,
@@ -155,7 +155,7 @@ impl RawLock {
             }
             self.waiters.set(self.waiters.get() & !(1 << me));
             self.take(me, how);
-            acquired(self.field, self.obj, at);
+            acquired(self.field, self.obj, how, at);
         });
         true
     }
@@ -176,7 +176,7 @@ impl RawLock {
                 return false;
             }
             self.take(me, how);
-            lockdep::acquired(self.field, self.obj, at);
+            lockdep::acquired(self.field, self.obj, how, at);
             true
         })
     }
@@ -200,7 +200,7 @@ impl RawLock {
             if taken {
                 self.take(me, how);
                 // It cannot wait, so it adds nothing to the order of locks.
-                lockdep::tried(self.field, self.obj);
+                lockdep::tried(self.field, self.obj, how);
             } else {
                 effect.only_read(0);
             }

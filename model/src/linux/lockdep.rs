@@ -10,16 +10,26 @@
 use uapi::splat::Kind;
 use uapi::step::{Cpu, Site, CPUS_MAX};
 
+use crate::linux::lock::How;
 use crate::linux::slab::Field;
 use crate::sync::{self, Cell, Local};
 
 /// A class of locks: struct and field.
 pub type Class = (&'static str, &'static str);
 
+/// A lock that a CPU holds.
+#[derive(Clone, Copy)]
+struct Held {
+    field: Field,
+    /// The number of the lock.
+    obj: u32,
+    how: How,
+}
+
 #[derive(Default)]
 struct Lockdep {
-    /// What each CPU holds, in order of taking, with the number of the lock.
-    held: [Vec<(Field, u32)>; CPUS_MAX],
+    /// What each CPU holds, in order of taking.
+    held: [Vec<Held>; CPUS_MAX],
     /// (held, taken)
     edges: Vec<(Class, Class)>,
 }
@@ -60,7 +70,7 @@ impl Lockdep {
     fn order(&mut self, cpu: Cpu, taken: Field) -> Option<(Kind, String)> {
         let mut wrong = None;
         for i in 0..self.held[usize::from(cpu)].len() {
-            let edge = (class(self.held[usize::from(cpu)][i].0), class(taken));
+            let edge = (class(self.held[usize::from(cpu)][i].field), class(taken));
             if self.edges.contains(&edge) {
                 continue;
             }
@@ -87,35 +97,35 @@ pub(super) fn passed(field: Field, at: Site) {
 }
 
 /// The current CPU has taken the lock with the number `obj`.
-pub(super) fn acquired(field: Field, obj: u32, at: Site) {
+pub(super) fn acquired(field: Field, obj: u32, how: How, at: Site) {
     passed(field, at);
-    tried(field, obj);
+    tried(field, obj, how);
 }
 
 /// As [`acquired`], under a lock that orders the locks of this class (mutex_lock_nest_lock() and
 /// its like): one of the same class may be held.
-pub(super) fn acquired_nested(field: Field, obj: u32, at: Site) {
+pub(super) fn acquired_nested(field: Field, obj: u32, how: How, at: Site) {
     let cpu = usize::from(sync::current());
     let same_class_held =
-        lockdep().with(|l| l.held[cpu].iter().any(|(held, _)| class(*held) == class(field)));
+        lockdep().with(|l| l.held[cpu].iter().any(|held| class(held.field) == class(field)));
     if !same_class_held {
         passed(field, at);
     }
-    tried(field, obj);
+    tried(field, obj, how);
 }
 
 /// The current CPU has taken the lock with the number `obj` by trying it: it did not wait, so no
 /// order of classes follows. What it takes afterwards is ordered behind it as usual.
-pub(super) fn tried(field: Field, obj: u32) {
+pub(super) fn tried(field: Field, obj: u32, how: How) {
     let cpu = usize::from(sync::current());
-    lockdep().with(|l| l.held[cpu].push((field, obj)));
+    lockdep().with(|l| l.held[cpu].push(Held { field, obj, how }));
 }
 
 /// The current CPU has given the lock with the number `obj` back.
 pub(super) fn released(obj: u32) {
     let cpu = usize::from(sync::current());
     lockdep().with(|l| {
-        if let Some(i) = l.held[cpu].iter().rposition(|(_, o)| *o == obj) {
+        if let Some(i) = l.held[cpu].iter().rposition(|held| held.obj == obj) {
             l.held[cpu].remove(i);
         }
     });
@@ -123,12 +133,12 @@ pub(super) fn released(obj: u32) {
 
 /// The locks that a CPU holds, in order of taking.
 pub fn held(cpu: Cpu) -> Vec<Field> {
-    lockdep().with(|l| l.held[usize::from(cpu)].iter().map(|(field, _)| *field).collect())
+    lockdep().with(|l| l.held[usize::from(cpu)].iter().map(|held| held.field).collect())
 }
 
-/// The numbers of the locks that a CPU holds.
-pub(super) fn held_numbers(cpu: Cpu) -> Vec<u32> {
-    lockdep().with(|l| l.held[usize::from(cpu)].iter().map(|(_, obj)| *obj).collect())
+/// The numbers of the locks that a CPU holds, and how it holds each.
+pub(super) fn held_numbers(cpu: Cpu) -> Vec<(u32, How)> {
+    lockdep().with(|l| l.held[usize::from(cpu)].iter().map(|held| (held.obj, held.how)).collect())
 }
 
 /// The orders of classes seen in this execution: (held, taken).

@@ -33,6 +33,7 @@ use uapi::Errno;
 
 pub use uapi::litmus::XaFlags;
 
+use crate::linux::lock::How;
 use crate::linux::slab::{count_held, Field, Ptr};
 use crate::linux::spinlock::{might_sleep, preempt_disable, preempt_enable};
 use crate::linux::{fault, lockdep, warn};
@@ -326,7 +327,7 @@ fn take<T: ?Sized>(op: &'static str, at: Site, xa: &XArray<T>, index: Option<u64
         xa.check_not_inside(at);
         xa.sections.with(|s| s[usize::from(me)] = Some(Section { index, shared }));
         count_held(xa.field.owner, 1);
-        lockdep::acquired(xa.field, xa.lock, at);
+        lockdep::acquired(xa.field, xa.lock, How::Exclusive, at);
         preempt_disable();
     });
 }

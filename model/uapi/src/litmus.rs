@@ -268,6 +268,9 @@ pub struct Litmus {
     pub unlock_steps: bool,
     /// Whether objects left at the end are leaks.
     pub check_leaks: bool,
+    /// Whether plain accesses to objects that nothing orders are data races.
+    #[serde(default)]
+    pub check_races: bool,
 }
 
 /// Registers of a thread. Setup and `finally` share a set of their own, which no outcome shows.
