@@ -9,7 +9,7 @@ use uapi::program::Timers;
 use uapi::queue::{Invalidate, Queue, Request};
 use uapi::step::Cpu;
 
-use crate::arm_smmu_v3::cmdq::{arm_smmu_cmdq_batch_submit, here, Cmdq};
+use crate::arm_smmu_v3::cmdq::{here, Cmdq};
 use crate::arm_smmu_v3::vsmmu::ArmVsmmu;
 use crate::arm_smmu_v3::{device, rows};
 use crate::linux::fault;
@@ -53,7 +53,9 @@ impl Guest for Run {
                     (Ret::from(&ret), None, false)
                 }
                 Request::Batch { commands, force_sync } => {
-                    let ret = arm_smmu_cmdq_batch_submit(&self.q, commands, *force_sync);
+                    self.q.begins_batch(*force_sync);
+                    let ret = (self.q.rev.batch_submit)(&self.q, commands, *force_sync);
+                    self.q.begins_batch(false);
                     (Ret::from(&ret), None, false)
                 }
                 Request::Invalidate(request) => self.invalidate(request),

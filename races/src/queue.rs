@@ -75,6 +75,15 @@ pub const CASES: &[Case] = &[
         program: || small(0, vec![vec![list(&[tlbi(0), tlbi(1)], false); 3]]),
     },
     Case {
+        name: "full_ring_of_two",
+        question: "Do two CPUs wait for the SMMU when together they have filled the ring?",
+        source: "reference/smmuv3.md 3.6 B12",
+        program: || {
+            let quiet = |page| vec![list(&[tlbi(page), tlbi(page)], false); 2];
+            small(0, vec![quiet(0), quiet(1)])
+        },
+    },
+    Case {
         name: "small_ring",
         question: "Can a CPU that polls for space overtake one that waits for the shared lock?",
         source: "reference/smmuv3.md 3.6 B13; commit df180b1a4cc5",
@@ -130,6 +139,16 @@ pub const CASES: &[Case] = &[
             let commands = vec![tlbi(0), tlbi(1), tlbi(2)];
             let batch = vec![Request::Batch { commands, force_sync: false }];
             Queue { log2size: 3, ..small(0, vec![batch, one(3)]) }
+        },
+    },
+    Case {
+        name: "forced_batch",
+        question: "Does every list of a batch end with a CMD_SYNC where the SMMU needs one?",
+        source: "reference/smmuv3.md 3.6 B8; commit 309a15cb16bb",
+        program: || {
+            let commands = vec![tlbi(0), tlbi(1), tlbi(2)];
+            let batch = vec![Request::Batch { commands, force_sync: true }];
+            Queue { log2size: 3, ..small(0, vec![batch]) }
         },
     },
     Case {

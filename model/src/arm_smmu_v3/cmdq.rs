@@ -21,8 +21,11 @@ use crate::linux::atomic::{
 };
 use crate::sync::{self, Cell};
 
-/// Where the ring is. The model's memory has nothing else in it.
+/// Where the ring is.
 pub const RING_BASE: u64 = 0x8000_0000;
+
+/// Where `smmu->sync_count` is. The model's memory has nothing else in it.
+pub const SYNC_COUNT: u64 = 0x9000_0000;
 
 /// `struct arm_smmu_cmdq`, with the registers and the memory that it shares with the SMMU.
 pub struct Cmdq {
@@ -49,6 +52,12 @@ pub struct Cmdq {
     pub cons_reg: Atomic,
     /// A spinlock, of the texts that have one.
     pub spinlock: Atomic,
+    /// `smmu->sync_nr`: the number of CMD_SYNCs whose MSI goes to `sync_count`, of 5.3.
+    pub sync_nr: Atomic,
+    /// `smmu->sync_count`: the number that the SMMU wrote last, of 5.3.
+    pub sync_count: Atomic,
+    /// `smmu->prev_cmd_opcode`, of 5.3.
+    pub prev_cmd_opcode: Atomic,
     /// Producers that have not finished.
     pub producers: Gate,
     /// What the checks know.
@@ -89,6 +98,9 @@ impl Cmdq {
             prod_reg: word("CMDQ_PROD", at),
             cons_reg: word("CMDQ_CONS", at),
             spinlock: word("slock", 0),
+            sync_nr: word("sync_nr", 0),
+            sync_count: word("sync_count", 0),
+            prev_cmd_opcode: word("prev_cmd_opcode", 0),
             producers: Gate::new(program.cpus.len() as u32),
             ghost: Cell::new(Ghost::new(program, shape)),
         }
@@ -100,15 +112,19 @@ impl Cmdq {
         let slot = RING_BASE + 16 * u64::from(self.shape.idx(prod));
         match self.program.completion {
             Completion::Cons => Command::sync(Cs::Sev).words(),
-            Completion::Msi => {
-                let sync = Command::sync(Cs::Irq)
-                    .with(field::SYNC_MSH, 3)
-                    .and_then(|c| c.with(field::SYNC_MSIATTR, 0xf))
-                    .and_then(|c| c.with(field::SYNC_MSIADDR, slot));
-                sync.map_or_else(|_| Command::sync(Cs::Sev).words(), |c| c.words())
-            }
+            Completion::Msi => sync_with_msi(slot, 0),
         }
     }
+}
+
+/// A CMD_SYNC that writes `data` to `address`.
+pub fn sync_with_msi(address: u64, data: u32) -> [u64; 2] {
+    let sync = Command::sync(Cs::Irq)
+        .with(field::SYNC_MSH, 3)
+        .and_then(|c| c.with(field::SYNC_MSIATTR, 0xf))
+        .and_then(|c| c.with(field::SYNC_MSIADDR, address))
+        .and_then(|c| c.with(field::SYNC_MSIDATA, data.into()));
+    sync.map_or_else(|_| Command::sync(Cs::Sev).words(), |c| c.words())
 }
 
 /// `arm_smmu_cmdq_issue_cmdlist()`
@@ -116,22 +132,9 @@ impl Cmdq {
 /// Many CPUs insert at once; each group has one owner, who writes PROD for all of it.
 pub fn arm_smmu_cmdq_issue_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno> {
     let n = cmds.len() as u32;
-    let k = n + u32::from(sync);
 
     // 1. Allocate some space in the queue
-    let mut llq = Llq::of(read_once(&q.llq, Order::Relaxed));
-    let old = loop {
-        while !(q.rev.queue_has_space)(q.shape, llq, k) {
-            llq = (q.rev.poll_until_not_full)(q, llq, k);
-        }
-        let prod = q.shape.inc_prod_n(llq.prod, k) | CMDQ_PROD_OWNED_FLAG;
-        let new = Llq { prod, cons: llq.cons };
-        let took = || q.allocated(here(), llq.prod, cmds, sync);
-        match cmpxchg(&q.llq, q.rev.orders.llq_cmpxchg, (llq.val(), new.val()), took) {
-            Ok(()) => break llq,
-            Err(found) => llq = Llq::of(found),
-        }
-    };
+    let old = (q.rev.allocate)(q, cmds, sync);
     let owner = old.prod & CMDQ_PROD_OWNED_FLAG == 0;
     let start = q.shape.pos(old.prod);
 
@@ -151,6 +154,31 @@ pub fn arm_smmu_cmdq_issue_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<
         true => wait::arm_smmu_cmdq_sync(q, q.shape.inc_prod_n(start, n)),
         false => Ok(()),
     }
+}
+
+/// Part of `arm_smmu_cmdq_issue_cmdlist()`: takes the slots. The snapshot that it took them from.
+pub fn allocate(q: &Cmdq, cmds: &Cmds, sync: bool) -> Llq {
+    let k = cmds.len() as u32 + u32::from(sync);
+    let mut llq = Llq::of(read_once(&q.llq, Order::Relaxed));
+    loop {
+        while !(q.rev.queue_has_space)(q.shape, llq, k) {
+            llq = (q.rev.poll_until_not_full)(q, llq, k);
+        }
+        match try_allocate(q, llq, cmds, sync) {
+            Ok(()) => return llq,
+            Err(found) => llq = found,
+        }
+    }
+}
+
+/// Part of `arm_smmu_cmdq_issue_cmdlist()`: the CAS. What was found instead of the snapshot.
+pub fn try_allocate(q: &Cmdq, llq: Llq, cmds: &Cmds, sync: bool) -> Result<(), Llq> {
+    let n = cmds.len() as u32;
+    let prod = q.shape.inc_prod_n(llq.prod, n + u32::from(sync)) | CMDQ_PROD_OWNED_FLAG;
+    let new = Llq { prod, cons: llq.cons };
+    let sync = sync.then(|| q.sync_command(q.shape.inc_prod_n(llq.prod, n)));
+    let took = || q.allocated(here(), llq.prod, cmds, sync);
+    cmpxchg(&q.llq, q.rev.orders.llq_cmpxchg, (llq.val(), new.val()), took).map_err(Llq::of)
 }
 
 /// `arm_smmu_cmdq_write_entries()`

@@ -14,7 +14,7 @@ use smmuv3::command::{Class, Cs};
 use smmuv3::registers::{CR0_CMDQEN, CR0_SMMUEN, GERROR_CMDQ_ERR};
 use smmuv3::{Aborted, Action, Bus, Cerror, Command, Config, Device, Effect, Register, RingSize};
 
-use crate::arm_smmu_v3::cmdq::{here, Cmdq, RING_BASE};
+use crate::arm_smmu_v3::cmdq::{here, Cmdq, RING_BASE, SYNC_COUNT};
 use crate::linux::atomic::{queue_poll, read_once, write_entry, writel, Order, Wait};
 
 /// Actions in a row after which the SMMU gives up: more than any program here needs.
@@ -57,6 +57,9 @@ impl Bus for Wires<'_> {
                         q.consumed(here(), q.shape.idx(old), sync);
                     }
                 });
+            }
+            Effect::Msi { address: SYNC_COUNT, data, .. } => {
+                q.sync_count.store("msi_write", here(), Order::Release, data.into(), || {});
             }
             Effect::Msi { address, data, .. } => {
                 let slot = &q.ring[(address.wrapping_sub(RING_BASE) / 16) as usize % q.ring.len()];

@@ -68,9 +68,15 @@ pub struct Ghost {
     completed: u64,
     /// By position from `start`.
     made_valid: Vec<bool>,
+    /// The text has bits that say so.
+    has_valid_map: bool,
     publisher: Option<Cpu>,
     calls: [Call; CPUS_MAX],
     numbers: [u32; CPUS_MAX],
+    /// In a batch of which every list must end with a CMD_SYNC.
+    forced: [bool; CPUS_MAX],
+    /// Its last list did not.
+    unfinished: [bool; CPUS_MAX],
     /// The position of the SYNC that a CPU waits for.
     waiting: [Option<u64>; CPUS_MAX],
     holders: i64,
@@ -147,8 +153,8 @@ impl Cmdq {
     }
 
     /// The CAS on llq succeeded: `prod` was its old value. (I5, I7, I8)
-    pub fn allocated(&self, at: Site, prod: u32, cmds: &Cmds, with_sync: bool) {
-        let (me, k) = (me(), cmds.len() as u32 + u32::from(with_sync));
+    pub fn allocated(&self, at: Site, prod: u32, cmds: &Cmds, sync: Option<[u64; 2]>) {
+        let (me, k) = (me(), cmds.len() as u32 + u32::from(sync.is_some()));
         self.check(at, |g| {
             let base = g.allocated;
             if self.ahead(base, prod) != 0 {
@@ -157,20 +163,26 @@ impl Cmdq {
                     "the entries of a list are not where its CAS put them: {is} instead of {base}"
                 ));
             }
+            if g.forced[me] && std::mem::replace(&mut g.unfinished[me], sync.is_none()) {
+                return Err(format!("CPU {me} issues two lists without a CMD_SYNC between them"));
+            }
             g.calls[me] = Call { base, first: g.entries.len(), k };
-            for i in 0..k {
-                let index = self.shape.inc_prod_n(prod, i);
-                let words = cmds.get(i as usize).copied();
-                let words = words.unwrap_or_else(|| self.sync_command(index));
+            for (words, i) in cmds.iter().copied().chain(sync).zip(0u64..) {
                 let number = g.numbers[me];
                 g.numbers[me] += 1;
-                let position = base + u64::from(i);
+                let position = base + i;
                 g.entries.push(Entry { cpu: me as Cpu, number, words, position });
                 g.made_valid.push(false);
             }
             g.allocated += u64::from(k);
             g.laps()
         });
+    }
+
+    /// A batch begins, in which every list ends with a CMD_SYNC if `forced`. (B8)
+    pub fn begins_batch(&self, forced: bool) {
+        let me = me();
+        self.ghost.with(|g| (g.forced[me], g.unfinished[me]) = (forced, false));
     }
 
     /// The word that goes into the ring for the i-th entry of this CPU's call, and its number.
@@ -202,6 +214,12 @@ impl Cmdq {
 
     /// The valid bits of some of this CPU's slots were toggled.
     pub fn made_valid(&self, done: u32, bits: u32) {
+        self.ghost.with(|g| g.has_valid_map = true);
+        self.whole(done, bits);
+    }
+
+    /// Some of this CPU's entries stand in their slots, and PROD may cover them.
+    pub fn whole(&self, done: u32, bits: u32) {
         self.ghost.with(|g| {
             let from = (g.calls[me()].base - g.start) as usize + done as usize;
             let to = (from + bits as usize).min(g.made_valid.len());
@@ -442,9 +460,13 @@ impl Cmdq {
         let splat = |text: String| {
             sync::splat_at_exit(Kind::Invariant, format!("cmdq: {text}"));
         };
-        let (allocated, dead) = self.ghost.with(|g| (g.allocated, g.dead));
+        let (allocated, dead, has_valid_map) =
+            self.ghost.with(|g| (g.allocated, g.dead, g.has_valid_map));
         if self.lock.peek() != 0 && !dead {
             splat(format!("the lock counts {} holders, there are 0", self.lock.peek() as i64));
+        }
+        if !has_valid_map {
+            return;
         }
         for slot in 0..self.shape.entries() {
             let entries = u64::from(self.shape.entries());

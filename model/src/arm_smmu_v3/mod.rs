@@ -6,6 +6,8 @@
 //! | the queue, and the insertion | `cmdq.rs` |
 //! | the lock between those who wait for a SYNC and those who move `llq.cons` | `lock.rs` |
 //! | waiting for space and for a SYNC | `wait.rs` |
+//! | the insertion with a spinlock after a failed CAS | `slock.rs` |
+//! | the queue before v5.4 | `linux_5_3.rs` |
 //! | the SMMU and the error handler | `device.rs` |
 //! | IOMMU_HWPT_INVALIDATE down to the ring | `vsmmu.rs`, with a file per contract in `vsmmu/` |
 //! | the invariants I1 to I13 | `ghost.rs` |
@@ -26,10 +28,12 @@
 pub mod cmdq;
 pub mod device;
 pub mod ghost;
+pub mod linux_5_3;
 pub mod llq;
 pub mod lock;
 pub mod revision;
 pub mod rows;
+pub mod slock;
 pub mod twins;
 pub mod vsmmu;
 pub mod wait;

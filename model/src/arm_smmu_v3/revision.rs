@@ -43,6 +43,10 @@ pub struct Orders {
     pub exclusive_unlock: Order,
     /// A18: CONS read for space; the slots may be rewritten after it.
     pub cons_read_space: Order,
+    /// spin_lock(), of the texts that have one.
+    pub spin_lock: Order,
+    /// spin_unlock(), of the texts that have one.
+    pub spin_unlock: Order,
 }
 
 /// IOMMU_HWPT_INVALIDATE: the answer, and `entry_num` as written back.
@@ -52,8 +56,13 @@ pub type HwptInvalidate = fn(&Cmdq, Ptr<ArmVsmmu>, &Invalidate) -> (Result<(), E
 pub struct Revision {
     /// Name, source, twin.
     pub info: RevisionInfo,
+    /// `arm_smmu_cmdq_batch_add()` and `arm_smmu_cmdq_batch_submit()`; whether the SMMU needs a
+    /// CMD_SYNC after every list.
+    pub batch_submit: fn(&Cmdq, &Cmds, bool) -> Result<(), Errno>,
     /// `arm_smmu_cmdq_issue_cmdlist()`
     pub issue_cmdlist: fn(&Cmdq, &Cmds, bool) -> Result<(), Errno>,
+    /// Step 1 of the insertion: takes the slots.
+    pub allocate: fn(&Cmdq, &Cmds, bool) -> Llq,
     /// `queue_has_space()`
     pub queue_has_space: fn(Shape, Llq, u32) -> bool,
     /// `queue_consumed()`

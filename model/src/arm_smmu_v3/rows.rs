@@ -1,11 +1,11 @@
 //! The rows of the command queue: a row changes only what its patch changed, a twin one thing.
 //!
-//! Source: commits 587e6c10a7ce (v5.4) and df180b1a4cc5 (January 2026); reference/smmuv3.md 3.
+//! Source: commits 587e6c10a7ce (v5.4), the text before it, and df180b1a4cc5 (January 2026); reference/smmuv3.md 3.
 
 use uapi::pick::RevisionInfo;
 
 use crate::arm_smmu_v3::revision::{Orders, Revision};
-use crate::arm_smmu_v3::{cmdq, llq, lock, twins, vsmmu, wait};
+use crate::arm_smmu_v3::{cmdq, linux_5_3, llq, lock, slock, twins, vsmmu, wait};
 use crate::linux::atomic::Order;
 
 /// The orders of the port: the kernel's, and an acquire wherever it relies on a control
@@ -23,6 +23,8 @@ const ORDERS: Orders = Orders {
     exclusive_lock: Order::Acquire,
     exclusive_unlock: Order::Release,
     cons_read_space: Order::Acquire,
+    spin_lock: Order::Acquire,
+    spin_unlock: Order::Release,
 };
 
 const LATEST: &str = "cmdq_df180b1a4cc5";
@@ -36,7 +38,9 @@ const DF180B1A4CC5: Revision = Revision {
         doc: "the lock-free queue with the fair lock",
         source: "commit df180b1a4cc5, arm-smmu-v3.c",
     },
+    batch_submit: cmdq::arm_smmu_cmdq_batch_submit,
     issue_cmdlist: cmdq::arm_smmu_cmdq_issue_cmdlist,
+    allocate: cmdq::allocate,
     queue_has_space: llq::queue_has_space,
     queue_consumed: llq::queue_consumed,
     poll_until_not_full: wait::arm_smmu_cmdq_poll_until_not_full,
@@ -81,6 +85,41 @@ const V587E6C10A7CE: Revision = Revision {
     ..DF180B1A4CC5
 };
 
+const SLOCK: &str = "cmdq_spinlock_fallback";
+
+/// Will Deacon's counter-proposal to John Garry's series.
+const SPINLOCK_FALLBACK: Revision = Revision {
+    info: RevisionInfo {
+        name: SLOCK,
+        aliases: &[],
+        twin_of: None,
+        doc: "who loses a CAS tries the next one under a spinlock; proposed, not merged",
+        source: "reference/smmuv3.md 3.6 B12 and 5.3",
+    },
+    allocate: slock::allocate,
+    ..V587E6C10A7CE
+};
+
+const SPINLOCK: &str = "cmdq_linux_5_3";
+
+/// The queue before it was lock-free. (There was no vSMMU then; its path is a later one.)
+const LINUX_5_3: Revision = Revision {
+    info: RevisionInfo {
+        name: SPINLOCK,
+        aliases: &[],
+        twin_of: None,
+        doc: "a spinlock around every command, before v5.4",
+        source: "arm-smmu-v3.c of v5.3, from memory; reference/smmuv3.md 3.6 B1, B3, B4",
+    },
+    issue_cmdlist: linux_5_3::issue_cmdlist,
+    ..V587E6C10A7CE
+};
+
+const fn twin_of(name: &'static str, of: &'static str, doc: &'static str) -> RevisionInfo {
+    let source = "reference/smmuv3.md 3.6 B1, B3, B4 and B12";
+    RevisionInfo { name, aliases: &[], twin_of: Some(of), doc, source }
+}
+
 const fn twin(name: &'static str, doc: &'static str) -> RevisionInfo {
     let source = "not a posted text; reference/smmuv3.md 3.6 and 3.7";
     RevisionInfo { name, aliases: &[], twin_of: Some(LATEST), doc, source }
@@ -96,6 +135,8 @@ pub static ROWS: &[Revision] = &[
     DF180B1A4CC5,
     V587E6C10A7CE,
     V2D4F03F6610D,
+    SPINLOCK_FALLBACK,
+    LINUX_5_3,
     // Twins that only a weak memory shows.
     Revision {
         info: twin("cmdq_without_dma_wmb", "entries are not ordered before their valid bits"),
@@ -127,7 +168,22 @@ pub static ROWS: &[Revision] = &[
         orders: Orders { prod_write: Order::Relaxed, ..ORDERS },
         ..DF180B1A4CC5
     },
+    Revision {
+        info: twin("cmdq_llq_cmpxchg_relaxed", "slots may be written before the CAS took them"),
+        orders: Orders { llq_cmpxchg: Order::Relaxed, ..ORDERS },
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_cons_for_space_relaxed", "slots may be written before CONS is read"),
+        orders: Orders { cons_read_space: Order::Relaxed, ..ORDERS },
+        ..DF180B1A4CC5
+    },
     // Twins that an interleaving shows.
+    Revision {
+        info: twin("cmdq_batch_without_force_sync", "a batch is cut without a CMD_SYNC"),
+        batch_submit: twins::batch_without_force_sync,
+        ..DF180B1A4CC5
+    },
     Revision {
         info: twin("cmdq_lock_after_valid", "the SYNC's lock is taken after its valid bit"),
         make_valid: twins::lock_after_valid,
@@ -178,6 +234,39 @@ pub static ROWS: &[Revision] = &[
         info: twin("cmdq_prod_per_producer", "every producer writes PROD for itself"),
         issue_cmdlist: twins::prod_per_producer,
         ..DF180B1A4CC5
+    },
+    // Twins of the texts with a spinlock.
+    Revision {
+        info: twin_of("cmdq_spinlock_kept", SLOCK, "the lock is kept by who waits for space"),
+        allocate: slock::twins::kept_while_full,
+        ..SPINLOCK_FALLBACK
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_linux_5_3_full_compare",
+            SPINLOCK,
+            "before bcfced1580c4: space is waited for by comparing CONS with the command's end",
+        ),
+        issue_cmdlist: linux_5_3::twins::full_compare,
+        ..LINUX_5_3
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_linux_5_3_msi_seq_before_slot",
+            SPINLOCK,
+            "before 0f02477d1698: the number of a CMD_SYNC is taken before the lock",
+        ),
+        issue_cmdlist: linux_5_3::twins::msi_seq_before_slot,
+        ..LINUX_5_3
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_linux_5_3_sync_shared",
+            SPINLOCK,
+            "a CMD_SYNC is shared although commands came after it",
+        ),
+        issue_cmdlist: linux_5_3::twins::sync_shared_with_later,
+        ..LINUX_5_3
     },
     // Twins of a guest's invalidation.
     Revision {

@@ -6,8 +6,8 @@
 use uapi::Errno;
 
 use crate::arm_smmu_v3::cmdq::{
-    arm_smmu_cmdq_poll_valid_map, arm_smmu_cmdq_set_valid_map, arm_smmu_cmdq_write_entries, here,
-    publish, stop_gathering, Cmdq,
+    arm_smmu_cmdq_batch_submit, arm_smmu_cmdq_poll_valid_map, arm_smmu_cmdq_set_valid_map,
+    arm_smmu_cmdq_write_entries, here, publish, stop_gathering, Cmdq,
 };
 use crate::arm_smmu_v3::llq::{self, Llq, Shape};
 use crate::arm_smmu_v3::lock;
@@ -47,6 +47,11 @@ pub fn owner_does_not_wait(q: &Cmdq, start: u32) {
     let end = stop_gathering(q);
     arm_smmu_cmdq_poll_valid_map(q, start, end);
     publish(q, end);
+}
+
+/// Another CPU's list may come between two of ours.
+pub fn batch_without_force_sync(q: &Cmdq, cmds: &Cmds, _force_sync: bool) -> Result<(), Errno> {
+    arm_smmu_cmdq_batch_submit(q, cmds, false)
 }
 
 /// A list of k entries goes into k - 1 free slots.
@@ -92,7 +97,8 @@ pub fn prod_per_producer(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno>
             llq = (q.rev.poll_until_not_full)(q, llq, k);
         }
         let new = Llq { prod: q.shape.inc_prod_n(llq.prod, k), cons: llq.cons };
-        let took = || q.allocated(here(), llq.prod, cmds, sync);
+        let last = sync.then(|| q.sync_command(q.shape.inc_prod_n(llq.prod, n)));
+        let took = || q.allocated(here(), llq.prod, cmds, last);
         match cmpxchg(&q.llq, q.rev.orders.llq_cmpxchg, (llq.val(), new.val()), took) {
             Ok(()) => break llq.prod,
             Err(found) => llq = Llq::of(found),
