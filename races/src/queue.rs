@@ -184,7 +184,7 @@ fn guest(arrays: Vec<Invalidate>) -> Queue {
     Queue {
         log2size: 3,
         word: 4,
-        vsmmu: Some(Vsmmu { vmid: 7, vdevs: vec![(VSID as u32, 0x40)] }),
+        vsmmu: Some(Vsmmu { vmid: 7, vdevs: vec![(VSID as u32, 0x40)], without: Vec::new() }),
         cpus: arrays.into_iter().map(|array| vec![Request::Invalidate(array)]).collect(),
         ..Queue::default()
     }

@@ -11,7 +11,7 @@ use uapi::errno::Ret;
 use uapi::outcome::Outcome;
 use uapi::pick::FirstEnabled;
 use uapi::program::Limits;
-use uapi::queue::{Fault, Invalidate, Queue, Request, Vsmmu};
+use uapi::queue::{Fault, Invalidate, Queue, Request, Vsmmu, Without};
 use uapi::verdict::Verdict;
 use uapi::Errno;
 
@@ -69,6 +69,7 @@ const MUTANTS: &[(&str, &str, By, &str)] = &[
     ("cmdq_cons_for_space_relaxed", "full_ring", By::LoadBuffering, ""),
     ("cmdq_batch_without_force_sync", "forced_batch", By::Dpor, "without a CMD_SYNC between"),
     ("cmdq_lock_after_valid", "two_lists", By::Dpor, "llq.cons passes the CMD_SYNC"),
+    ("cmdq_msi_word_late", "msi", By::Dpor, "times out although"),
     ("cmdq_valid_in_every_lap", "second_lap", By::Dpor, "task hung in"),
     ("cmdq_owned_cleared_first", "two_lists", By::Dpor, "is publishing"),
     ("cmdq_owner_does_not_wait", "two_lists", By::Dpor, "is publishing"),
@@ -263,11 +264,15 @@ fn invalidations(page: &mut String) {
 /// What a guest in a VM of VMID 7 with the vDEVICE 0x99 gets on the kernel's own sizes, in the
 /// sequential order.
 fn one_run(row: &str, array: Invalidate, faults: Vec<Fault>) -> Outcome {
+    run_on(row, array, faults, &[])
+}
+
+fn run_on(row: &str, array: Invalidate, faults: Vec<Fault>, without: &[Without]) -> Outcome {
     let program = Queue {
         log2size: 8,
         word: 64,
         faults,
-        vsmmu: Some(Vsmmu { vmid: 7, vdevs: vec![(0x99, 0x40)] }),
+        vsmmu: Some(Vsmmu { vmid: 7, vdevs: vec![(0x99, 0x40)], without: without.to_vec() }),
         cpus: vec![vec![Request::Invalidate(array)]],
         ..Queue::default()
     };
@@ -352,6 +357,36 @@ fn arrays_are_copied_as_the_reference_says() {
     assert_eq!(points(NEW, &three()), [efault; 3]);
 }
 
+/// What the SMMU does not have is refused by the second contract, one command at a time
+/// (reference/smmuv3.md 4.4); the first passes it on, and the SMMU ignores it or calls it illegal.
+fn what_the_smmu_lacks_is_refused() {
+    let va = |word0: u64, word1: u64| [0x12 | word0, word1];
+    let atc = |word0: u64| [0x40 | 0x99 << 32 | word0, 52];
+    let cd = |word0: u64| [0x05 | 0x99 << 32 | word0, 1];
+    for (without, command, refused) in [
+        (Without::Asid16, va(0x1ff << 48, 1 << 12), true),
+        (Without::Asid16, va(0xff << 48, 1 << 12), false),
+        (Without::Ats, atc(0), true),
+        (Without::Ril, va(3 << 12, 1 << 12 | 1 << 10), true),
+        (Without::SubstreamIds, atc(1 << 11 | 5 << 12), true),
+        (Without::SubstreamIds, atc(1 << 9), true),
+        (Without::SubstreamIds, atc(0), false),
+        (Without::SubstreamIds, cd(5 << 12), true),
+        (Without::SubstreamIds, cd(0), false),
+    ] {
+        let ask = |row, without: &[Without]| {
+            let array = Invalidate::of(vec![[0x12, 0], command]);
+            let (ret, entry_num, _) = answer(&run_on(row, array, Vec::new(), without));
+            (ret, entry_num)
+        };
+        let eio = Ret::from(&Err::<(), _>(Errno::EIO));
+        let expected = if refused { (eio, 0) } else { (Ret::Ok, 2) };
+        assert_eq!(ask(NEW, &[without]), expected, "{without:?}: {command:x?}");
+        assert_eq!(ask(NEW, &[]), (Ret::Ok, 2), "an SMMU with {without:?}: {command:x?}");
+        assert_eq!(ask(OLD, &[without]), (Ret::Ok, 2), "{without:?}: {command:x?}");
+    }
+}
+
 /// What the n-th failing point answers, for every n that the call reaches.
 fn points(row: &str, array: &Invalidate) -> Vec<Errno> {
     let at = |fail_nth| {
@@ -413,6 +448,7 @@ fn main() {
     invalidations(&mut page);
     entry_num_is_as_the_reference_says();
     arrays_are_copied_as_the_reference_says();
+    what_the_smmu_lacks_is_refused();
     let _ = writeln!(page, "\n## The texts themselves\n");
     rows_hold(&exe, &mut page);
     fresh(&page);

@@ -8,11 +8,13 @@
 //! Source: reference/smmuv3.md 1.2 to 1.5; arm-smmu-v3.c, arm_smmu_gerror_handler(),
 //! __arm_smmu_cmdq_skip_err().
 
-use uapi::queue::Fault;
+use uapi::queue::{Fault, Without};
 
 use smmuv3::command::{Class, Cs};
 use smmuv3::registers::{CR0_CMDQEN, CR0_SMMUEN, GERROR_CMDQ_ERR};
-use smmuv3::{Aborted, Action, Bus, Cerror, Command, Config, Device, Effect, Register, RingSize};
+use smmuv3::{
+    Aborted, Action, Bus, Cerror, Command, Config, Device, Effect, Feature, Register, RingSize,
+};
 
 use crate::arm_smmu_v3::cmdq::{here, Cmdq, RING_BASE, SYNC_COUNT};
 use crate::linux::atomic::{queue_poll, read_once, write_entry, writel, Order, Wait};
@@ -74,11 +76,23 @@ impl Bus for Wires<'_> {
     }
 }
 
+/// What the SMMU of the program has.
+pub fn config(q: &Cmdq) -> Config {
+    let without = q.program.vsmmu.iter().flat_map(|vsmmu| &vsmmu.without);
+    let features = without.fold(Config::FULL.features, |features, lack| match lack {
+        Without::Asid16 => features.without(Feature::Asid16),
+        Without::Ats => features.without(Feature::Ats),
+        Without::Ril => features.without(Feature::Ril),
+        // A field that this SMMU ignores: no feature of its command queue.
+        Without::SubstreamIds => features,
+    });
+    Config { fetch_ahead: 1, in_flight: 1, ..Config::FULL }.with_features(features)
+}
+
 /// An SMMU whose ring begins at the program's first position. `None`: it cannot be set up so.
 fn probed(q: &Cmdq) -> Option<Device> {
     let ring = RingSize::try_from(q.shape.max_n_shift).ok()?;
-    let config = Config { fetch_ahead: 1, in_flight: 1, ..Config::FULL };
-    let mut device = Device::new(config);
+    let mut device = Device::new(config(q));
     let at = u64::from(q.shape.pos(q.program.start));
     device.write(Register::CMDQ_BASE, RING_BASE | u64::from(ring.log2())).ok()?;
     device.write(Register::CMDQ_PROD, at).ok()?;

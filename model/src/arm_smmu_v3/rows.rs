@@ -190,6 +190,11 @@ pub static ROWS: &[Revision] = &[
         ..DF180B1A4CC5
     },
     Revision {
+        info: twin("cmdq_msi_word_late", "the word that the MSI overwrites is written last"),
+        make_valid: twins::first_word_late,
+        ..DF180B1A4CC5
+    },
+    Revision {
         info: twin("cmdq_valid_in_every_lap", "the valid map's polarity is not inverted"),
         valid: twins::valid_in_every_lap,
         ..DF180B1A4CC5

@@ -5,6 +5,7 @@
 
 use uapi::Errno;
 
+use crate::arm_smmu_v3::cmdq;
 use crate::arm_smmu_v3::cmdq::{
     arm_smmu_cmdq_batch_submit, arm_smmu_cmdq_poll_valid_map, arm_smmu_cmdq_set_valid_map,
     arm_smmu_cmdq_write_entries, here, publish, stop_gathering, Cmdq,
@@ -13,7 +14,9 @@ use crate::arm_smmu_v3::llq::{self, Llq, Shape};
 use crate::arm_smmu_v3::lock;
 use crate::arm_smmu_v3::revision::Cmds;
 use crate::arm_smmu_v3::wait;
-use crate::linux::atomic::{atomic_cond_read, cmpxchg, dma_wmb, read_once, writel, Order};
+use crate::linux::atomic::{
+    atomic_cond_read, cmpxchg, dma_wmb, read_once, write_entry, writel, Order,
+};
 
 /// The SYNC can be published, and consumed, before its waiter holds the lock.
 pub fn lock_after_valid(q: &Cmdq, start: u32, n: u32, sync: bool) {
@@ -24,6 +27,19 @@ pub fn lock_after_valid(q: &Cmdq, start: u32, n: u32, sync: bool) {
     arm_smmu_cmdq_set_valid_map(q, start, n + u32::from(sync));
     if sync {
         (q.rev.shared_lock)(q);
+    }
+}
+
+/// The first word of a CMD_SYNC, over which its MSI goes, is written behind its valid bit.
+pub fn first_word_late(q: &Cmdq, start: u32, n: u32, sync: bool) {
+    let slot = &q.ring[q.shape.idx(q.shape.inc_prod_n(start, n)) as usize];
+    let word = slot.peek();
+    if sync {
+        write_entry(slot, word & !0xffff_ffff, || {});
+    }
+    cmdq::make_valid(q, start, n, sync);
+    if sync {
+        write_entry(slot, word, || {});
     }
 }
 

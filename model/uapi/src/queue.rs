@@ -56,6 +56,19 @@ impl Invalidate {
     }
 }
 
+/// What a physical SMMU may be without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Without {
+    /// 16-bit ASIDs (IDR0.ASID16).
+    Asid16,
+    /// Address translation services (IDR0.ATS).
+    Ats,
+    /// Range invalidation (IDR3.RIL).
+    Ril,
+    /// SubstreamIDs (IDR1.SSIDSIZE is 0).
+    SubstreamIds,
+}
+
 /// A vSMMU, through which guests invalidate.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Vsmmu {
@@ -63,6 +76,9 @@ pub struct Vsmmu {
     pub vmid: u16,
     /// Its vDEVICEs: virtual StreamID, and the first StreamID of the device.
     pub vdevs: Vec<(u32, u32)>,
+    /// What the physical SMMU behind it does not have.
+    #[serde(default)]
+    pub without: Vec<Without>,
 }
 
 /// One request of a CPU.

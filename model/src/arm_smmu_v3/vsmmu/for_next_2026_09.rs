@@ -7,14 +7,15 @@
 //! Source: commits 26564d25cd81, 61e2f25a49bc, 2d4f03f6610d (iommufd for-next, September 2026);
 //! reference/smmuv3.md 4.1, 4.4.
 
-use uapi::queue::Invalidate;
+use uapi::queue::{Invalidate, Without};
 use uapi::Errno;
 
 use smmuv3::command::{decode, Illegal};
-use smmuv3::{Config, Feature, Res0};
+use smmuv3::{field, Command, Config, Feature, Features, Res0};
 
 use super::{arm_vsmmu_convert_user_cmd, batch_max, copy_struct_from_user, is_our_type, ArmVsmmu};
 use crate::arm_smmu_v3::cmdq::Cmdq;
+use crate::arm_smmu_v3::device::config;
 use crate::linux::slab::Ptr;
 
 /// Entries of an array: from here, so many of them.
@@ -129,12 +130,23 @@ pub(super) fn arm_vsmmu_convert_allowed(
     vsmmu: Ptr<ArmVsmmu>,
     cmd: [u64; 2],
 ) -> Result<[u64; 2], Errno> {
-    let strict = Config { res0: Res0::Strict, ..Config::FULL };
+    let strict = Config { res0: Res0::Strict, ..config(q) };
     match decode(cmd, &strict) {
+        Ok(command) if is_beyond_the_ids(q, command, strict.features) => return Err(Errno::EIO),
         Ok(_) => {}
         // The range check asks whether the SMMU has DS, and not more.
         Err(Illegal::Scale(_)) if strict.features.has(Feature::Ds) => {}
         Err(_) => return Err(Errno::EIO),
     }
     arm_vsmmu_convert_user_cmd(q, vsmmu, cmd)
+}
+
+/// Whether it has an ASID of 16 bits for an SMMU with 8, or a SubstreamID for one without.
+fn is_beyond_the_ids(q: &Cmdq, command: Command, features: Features) -> bool {
+    let has = |field| command.get(field).is_some_and(|value| value != 0);
+    let wide = command.get(field::ASID).is_some_and(|asid| asid >> 8 != 0);
+    let without = q.program.vsmmu.iter().flat_map(|vsmmu| &vsmmu.without);
+    let no_substreams = without.into_iter().any(|w| *w == Without::SubstreamIds);
+    (wide && !features.has(Feature::Asid16))
+        || (no_substreams && [field::SSV, field::SSID, field::GLOBAL].into_iter().any(has))
 }
