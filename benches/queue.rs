@@ -75,9 +75,7 @@ impl Ours {
             self.prod = (self.prod + 1) & (2 * MASK + 1);
         }
         self.device.write(Register::CMDQ_PROD, self.prod.into()).expect("PROD is in the ring");
-        while let Some(action) = self.device.next_in_order() {
-            self.device.perform(action, &mut self.memory).expect("it is possible");
-        }
+        while self.device.go_on(&mut self.memory) {}
         self.device.consumed().wrapping_sub(before)
     }
 }

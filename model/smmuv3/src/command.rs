@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::features::{Config, Feature, Features, Res0};
+use crate::features::{Config, Edition, Feature, Features, Res0};
 use crate::field::{self, Field, FieldError};
 
 /// What a command is about.
@@ -187,6 +187,56 @@ impl Op {
     pub fn row(self) -> &'static Opcode {
         &OPCODES[usize::from(ROW_OF[self as usize])]
     }
+
+    /// The bits of its words that an implementation looks at.
+    fn known(self, config: &Config) -> [u64; 2] {
+        let own = usize::from(config.edition == Edition::Newer);
+        let on = DECIDING
+            .iter()
+            .rev()
+            .fold(0, |bits, f| bits << 1 | usize::from(config.features.has(*f)));
+        KNOWN[own][on][usize::from(ROW_OF[self as usize])]
+    }
+}
+
+/// The features without which some field is RES0.
+const DECIDING: [Feature; 2] = [Feature::Ril, Feature::D128];
+
+/// [`Op::known`] by edition, by the set of [`DECIDING`] features, and by row: asking every field
+/// costs more than all other checks of a command.
+static KNOWN: [[[[u64; 2]; OPCODES.len()]; 1 << DECIDING.len()]; 2] =
+    [known_in(Edition::Older), known_in(Edition::Newer)];
+
+const fn known_in(edition: Edition) -> [[[u64; 2]; OPCODES.len()]; 1 << DECIDING.len()] {
+    let mut known = [[[0; 2]; OPCODES.len()]; 1 << DECIDING.len()];
+    let mut set = 0;
+    while set < known.len() {
+        let mut features = Features::NONE;
+        let mut i = 0;
+        while i < DECIDING.len() {
+            if set >> i & 1 == 1 {
+                features = features.with(DECIDING[i]);
+            }
+            i += 1;
+        }
+        let mut row = 0;
+        while row < OPCODES.len() {
+            known[set][row] = known_of(&OPCODES[row], edition, &features);
+            row += 1;
+        }
+        set += 1;
+    }
+    known
+}
+
+const fn known_of(row: &Opcode, edition: Edition, features: &Features) -> [u64; 2] {
+    let mut known = [field::OPCODE.mask(), 0];
+    let mut i = 0;
+    while i < row.fields.len() {
+        known[row.fields[i].word as usize] |= row.fields[i].mask_in(edition, features);
+        i += 1;
+    }
+    known
 }
 
 /// Where the row of an opcode stands in [`OPCODES`]; 0 for what is no opcode.
@@ -314,10 +364,7 @@ pub fn decode(words: [u64; 2], config: &Config) -> Result<Command, Illegal> {
     if field::SSEC.get(words) != 0 {
         return Err(Illegal::Ssec);
     }
-    let mut known = [field::OPCODE.mask(), 0];
-    for field in row.fields {
-        known[usize::from(field.word)] |= field.mask_in(config.edition, &config.features);
-    }
+    let known = op.known(config);
     if config.res0 == Res0::Strict {
         for (word, bits) in [words[0] & !known[0], words[1] & !known[1]].into_iter().enumerate() {
             if bits != 0 {
@@ -454,4 +501,17 @@ pub fn range_chunks(mut pages: u64) -> impl Iterator<Item = (u64, u64)> {
         pages -= units << scale;
         Some((units, scale))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_field_needs_decides_about_the_known_bits() {
+        for row in OPCODES {
+            let needs = row.fields.iter().filter_map(|f| f.needs);
+            assert_eq!(needs.filter(|f| !DECIDING.contains(f)).count(), 0, "{}", row.name);
+        }
+    }
 }

@@ -268,11 +268,34 @@ impl Device {
         }
     }
 
+    /// Does [`Device::next_in_order`]; false if there is nothing to do.
+    pub fn go_on<B: Bus + ?Sized>(&mut self, bus: &mut B) -> bool {
+        let next = self.next_in_order();
+        if let Some(action) = next {
+            self.act(action, bus);
+        }
+        next.is_some()
+    }
+
     /// Does one of [`Device::actions`].
-    pub fn perform(&mut self, action: Action, bus: &mut dyn Bus) -> Result<(), NotPossible> {
+    ///
+    /// # Errors
+    ///
+    /// It is none of them.
+    pub fn perform<B: Bus + ?Sized>(
+        &mut self,
+        action: Action,
+        bus: &mut B,
+    ) -> Result<(), NotPossible> {
         if !self.is_possible(action) {
             return Err(NotPossible(action));
         }
+        self.act(action, bus);
+        Ok(())
+    }
+
+    /// An action that is possible.
+    fn act<B: Bus + ?Sized>(&mut self, action: Action, bus: &mut B) {
         match action {
             Action::AcknowledgeCr0 => {
                 self.registers.cr0ack = self.registers.cr0;
@@ -302,7 +325,6 @@ impl Device {
                 self.end(number);
             }
         }
-        Ok(())
     }
 
     /// Takes the command of this number from the begun ones.
@@ -311,7 +333,7 @@ impl Device {
         Some(self.begun.remove(at).command)
     }
 
-    fn consume(&mut self, bus: &mut dyn Bus) {
+    fn consume<B: Bus + ?Sized>(&mut self, bus: &mut B) {
         let command = match self.fetched.front() {
             None => return,
             Some(Err(Bad::Aborted)) => return self.stop(Cerror::Abt, bus),
@@ -341,7 +363,7 @@ impl Device {
     }
 
     /// CONS moves past the command at it.
-    fn advance(&mut self, bus: &mut dyn Bus) {
+    fn advance<B: Bus + ?Sized>(&mut self, bus: &mut B) {
         let ring = self.ring();
         let was_full = ring.is_full(self.registers.prod, self.registers.cons);
         self.fetched.pop_front();
@@ -354,7 +376,7 @@ impl Device {
     }
 
     /// The completion signal of a SYNC.
-    fn signal(&mut self, sync: &Command, bus: &mut dyn Bus) {
+    fn signal<B: Bus + ?Sized>(&mut self, sync: &Command, bus: &mut B) {
         let value = |field| sync.get(field).unwrap_or(0);
         match value(field::SYNC_CS) {
             1 => {
@@ -379,7 +401,7 @@ impl Device {
     }
 
     /// Consumption stops at CONS. ERR is visible before the error is.
-    fn stop(&mut self, error: Cerror, bus: &mut dyn Bus) {
+    fn stop<B: Bus + ?Sized>(&mut self, error: Cerror, bus: &mut B) {
         // What was fetched ahead is fetched again: software may rewrite it.
         self.fetched.clear();
         self.registers.err = error;
@@ -387,7 +409,7 @@ impl Device {
         self.raise(GERROR_CMDQ_ERR, bus);
     }
 
-    fn raise(&mut self, bits: u32, bus: &mut dyn Bus) {
+    fn raise<B: Bus + ?Sized>(&mut self, bits: u32, bus: &mut B) {
         if self.registers.gerror.raise(bits) != 0 {
             show(bus, Effect::Gerror(self.registers.gerror.gerror()));
             show(bus, Effect::GerrorIrq);
@@ -396,7 +418,7 @@ impl Device {
 }
 
 /// An effect that cannot abort: it is a register or a wire of the SMMU itself.
-fn show(bus: &mut dyn Bus, effect: Effect) {
+fn show<B: Bus + ?Sized>(bus: &mut B, effect: Effect) {
     let aborted = bus.effect(effect).is_err();
     debug_assert!(!aborted, "{effect:?} is no memory access");
 }

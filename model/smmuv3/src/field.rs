@@ -84,9 +84,11 @@ impl Field {
     }
 
     /// The bits that an implementation of this edition with these features looks at.
-    pub fn mask_in(&self, edition: Edition, features: &Features) -> u64 {
-        if self.needs.is_some_and(|f| !features.has(f)) {
-            return 0;
+    pub const fn mask_in(&self, edition: Edition, features: &Features) -> u64 {
+        if let Some(feature) = self.needs {
+            if !features.has(feature) {
+                return 0;
+            }
         }
         match edition {
             Edition::Older => mask(self.older_high, self.low),
