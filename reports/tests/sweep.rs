@@ -149,11 +149,36 @@ fn bad_profiles_point_at_the_line() {
         ("[queue]\nentries = 1048576\n", &["bad.toml:5:11", "LOG2SIZE"]),
         ("[topology]\ncpus_per_die = 0\n", &["bad.toml:5:16", "from 1 to 128"]),
         ("[line]\ndie_ns = \"far\"\n", &["bad.toml:5:10", "whole number"]),
+        ("[line]\ndie_ns = nan\n", &["bad.toml:5:10", "whole number"]),
+        ("[line]\ndie_ns = inf\n", &["bad.toml:5:10", "whole number"]),
+        ("[line]\ndie_ns = -3\n", &["bad.toml:5:10", "whole number"]),
+        ("[line]\ndie_ns = 3\ndie_ns = 4\n", &["bad.toml:6:1", "duplicate key"]),
+        ("[smmu]\nsync_ns = 18446744073709551616\n", &["bad.toml:5:11", "whole number"]),
+        ("[topology]\ncpus_per_die = 100000\n", &["bad.toml:5:16", "from 1 to 128"]),
         ("[line\n", &["bad.toml:4:"]),
     ] {
         fs::write(dir.path().join("bad.toml"), format!("{head}{text}")).expect("writable");
         refused(dir.path(), &["--profile", "bad.toml", "-o", "x"], words);
     }
+}
+
+#[test]
+fn files_that_are_no_profiles_are_refused() {
+    let dir = TempDir::new().expect("a directory");
+    let garbage: Vec<u8> =
+        (0..10_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let missing = "these are missing: [cpu], [guest], [line]";
+    for (bytes, words) in [
+        (&b""[..], missing),
+        (b"name = \"mine\"\nsource = \"a test\"\n", missing),
+        (b"\xff\xfe", "not UTF-8"),
+        (&garbage, "more than 262144 bytes"),
+    ] {
+        fs::write(dir.path().join("bad.toml"), bytes).expect("writable");
+        refused(dir.path(), &["--profile", "bad.toml", "-o", "x"], &["bad.toml", words]);
+    }
+    refused(dir.path(), &["--profile", ".", "-o", "x"], &["this is a directory"]);
+    assert!(!dir.path().join("x").exists(), "nothing is written");
 }
 
 #[test]
