@@ -47,8 +47,10 @@ fn tlbi(page: u64) -> Command {
         .expect("the values fit their fields")
 }
 
+/// A list, and the CMD_SYNC behind it.
 fn lists(size: u32) -> Vec<[u64; 2]> {
-    (0..u64::from(size)).map(|page| tlbi(page).words()).collect()
+    let sync = Command::sync(Cs::None);
+    (0..u64::from(size)).map(tlbi).chain([sync]).map(|command| command.words()).collect()
 }
 
 /// Our SMMU with its ring, and a producer's index.
@@ -67,10 +69,10 @@ impl Ours {
         Ours { device: Device::probed(Config::FULL, base), memory, prod: 0 }
     }
 
-    /// Puts a list and a SYNC into the ring, writes PROD, and consumes until nothing is left.
+    /// Puts a list into the ring, writes PROD, and consumes until nothing is left.
     fn issue(&mut self, list: &[[u64; 2]]) -> u32 {
         let before = self.device.consumed();
-        for words in list.iter().chain(&[Command::sync(Cs::None).words()]) {
+        for words in list {
             self.memory.ring[(self.prod & MASK) as usize] = *words;
             self.prod = (self.prod + 1) & (2 * MASK + 1);
         }

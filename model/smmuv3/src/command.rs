@@ -182,6 +182,14 @@ pub enum Illegal {
     Ttl1Of16k,
 }
 
+impl Opcode {
+    /// Whether a command of it has this field. Fields of one name are one: comparing the rest, too,
+    /// would cost more than decoding does.
+    fn has(&self, field: Field) -> bool {
+        self.fields.iter().any(|f| f.low == field.low && f.name == field.name)
+    }
+}
+
 impl Op {
     /// Its row.
     pub fn row(self) -> &'static Opcode {
@@ -299,7 +307,7 @@ impl Command {
 
     /// The value of this field, if the command has it.
     pub fn get(&self, field: Field) -> Option<u64> {
-        self.op.row().fields.contains(&field).then(|| field.get(self.words))
+        self.op.row().has(field).then(|| field.get(self.words))
     }
 
     /// Its fields with their values.
