@@ -432,9 +432,9 @@ fn main() {
          under sequential consistency where it says so, otherwise cut at {} executions; `shuttle` \
          is the first of its three samplers that\nkills ({} executions each); `loom` has the real \
          memory orders, at most 1 preemption and {} executions. A mutant that is\nonly a memory \
-         order survives dpor and shuttle by their nature; where the order keeps a store behind an \
-         earlier load, it survives loom, too, which has no such\nexecutions. `-`: not run, too large for loom's \
-         budget.\n\n## Mutants\n",
+         order survives dpor and shuttle by their nature;\nwhere it keeps a store behind an \
+         earlier load, it survives loom, too, which has no such executions. `-`: not run, too large\nfor \
+         loom's budget.\n\n## Mutants\n",
         b.executions_max, b.samples, b.loom_permutations
     );
     mutants_die(&exe, &mut page);

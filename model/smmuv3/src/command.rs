@@ -495,8 +495,8 @@ pub fn ste_range(command: &Command) -> Option<(u32, u32)> {
     Some(((sid & !mask) as u32, ((sid | mask) & 0xffff_ffff) as u32))
 }
 
-/// The spans of pages that cover `pages` pages, as the driver cuts them (NUM + 1, SCALE): the lowest
-/// set bit is SCALE, up to five bits from there are NUM + 1; subtract, repeat.
+/// The spans of pages that cover `pages` pages, as the driver cuts them (NUM + 1, SCALE): the
+/// lowest set bit is SCALE, up to five bits from there are NUM + 1; subtract, repeat.
 ///
 /// Source: `arm_smmu_cmdq_batch_add_range()` (`__arm_smmu_tlb_inv_range()` before v7.1).
 pub fn range_chunks(mut pages: u64) -> impl Iterator<Item = (u64, u64)> {

@@ -278,8 +278,8 @@ pub fn valid(wrap: bool) -> bool {
 
 /// `arm_smmu_cmdq_batch_add()` for each command, then `arm_smmu_cmdq_batch_submit()`.
 ///
-/// A full batch goes without a SYNC (and the last one with one entry more than a batch); where the SMMU must not get two lists without one between
-/// them, one command earlier and with it.
+/// A full batch goes without a SYNC (and the last one with one entry more than a batch); where the
+/// SMMU must not get two lists without one between them, one command earlier and with it.
 pub fn arm_smmu_cmdq_batch_submit(q: &Cmdq, cmds: &Cmds, force_sync: bool) -> Result<(), Errno> {
     let entries = q.shape.word as usize;
     let mut batch: Vec<[u64; 2]> = Vec::with_capacity(entries);

@@ -1,6 +1,7 @@
 //! The rows of the command queue: a row changes only what its patch changed, a twin one thing.
 //!
-//! Source: commits 587e6c10a7ce (v5.4), the text before it, and df180b1a4cc5 (January 2026); reference/smmuv3.md 3.
+//! Source: commits 587e6c10a7ce (v5.4), the text before it, and df180b1a4cc5 (January 2026);
+//! reference/smmuv3.md 3.
 
 use uapi::pick::RevisionInfo;
 
