@@ -433,8 +433,8 @@ fn main() {
          is the first of its three samplers that\nkills ({} executions each); `loom` has the real \
          memory orders, at most 1 preemption and {} executions. A mutant that is\nonly a memory \
          order survives dpor and shuttle by their nature;\nwhere it keeps a store behind an \
-         earlier load, it survives loom, too, which has no such executions. `-`: not run, too large\nfor \
-         loom's budget.\n\n## Mutants\n",
+         earlier load, it survives loom, too, which has no such executions. `-`: not run, too \
+         large\nfor loom's budget.\n\n## Mutants\n",
         b.executions_max, b.samples, b.loom_permutations
     );
     mutants_die(&exe, &mut page);
