@@ -8,8 +8,10 @@ use uapi::pick::ModelError;
 use uapi::program::Timers;
 use uapi::queue::{Invalidate, Queue, Request};
 use uapi::step::Cpu;
+use uapi::Errno;
 
 use crate::arm_smmu_v3::cmdq::{here, Cmdq};
+use crate::arm_smmu_v3::smmu::{migrate, ArmSmmuDevice};
 use crate::arm_smmu_v3::vsmmu::ArmVsmmu;
 use crate::arm_smmu_v3::{device, rows};
 use crate::linux::fault;
@@ -18,57 +20,100 @@ use crate::sync::{self, Cell, Guest, GuestMaker};
 
 /// One execution.
 struct Run {
-    q: Cmdq,
+    smmu: ArmSmmuDevice,
+    program: Rc<Queue>,
     vsmmu: Cell<Option<Ptr<ArmVsmmu>>>,
     results: Cell<Vec<StepResult>>,
 }
 
+/// What a request answered: `entry_num`, if it says one, and whether something was made to fail.
+struct Answer {
+    ret: Result<(), Errno>,
+    entry_num: Option<u32>,
+    injected: bool,
+}
+
+impl From<Result<(), Errno>> for Answer {
+    fn from(ret: Result<(), Errno>) -> Answer {
+        Answer { ret, entry_num: None, injected: false }
+    }
+}
+
 impl Run {
-    /// IOMMU_HWPT_INVALIDATE: the answer, `entry_num`, and whether something was made to fail.
-    fn invalidate(&self, request: &Invalidate) -> (Ret, Option<u32>, bool) {
+    fn request(&self, request: &Request) -> Answer {
+        match request {
+            Request::Issue { commands, sync } => self.issue(commands, *sync).into(),
+            Request::Batch { commands, force_sync } => self.batch(commands, *force_sync).into(),
+            Request::Invalidate(request) => self.invalidate(request),
+            Request::Migrate { task, to } => {
+                migrate(&self.smmu, *task, *to);
+                Ok(()).into()
+            }
+        }
+    }
+
+    fn issue(&self, commands: &[[u64; 2]], sync: bool) -> Result<(), Errno> {
+        let q = (self.smmu.rev.get_cmdq)(&self.smmu, commands);
+        let first = q.begins();
+        (self.smmu.rev.issue_cmdlist)(q, commands, sync)?;
+        if sync {
+            q.has_repeated(here(), first);
+        }
+        Ok(())
+    }
+
+    fn batch(&self, commands: &[[u64; 2]], force_sync: bool) -> Result<(), Errno> {
+        let began = self.smmu.begins_batch(force_sync);
+        let ret = (self.smmu.rev.batch_submit)(&self.smmu, commands, force_sync);
+        self.smmu.begins_batch(false);
+        ret?;
+        self.smmu.returns_from_batch(here(), &began);
+        Ok(())
+    }
+
+    /// IOMMU_HWPT_INVALIDATE, through the main queue.
+    fn invalidate(&self, request: &Invalidate) -> Answer {
         // A program without a vSMMU was refused before it ran.
-        let Some(vsmmu) = self.vsmmu.get() else { return (Ret::Ok, None, false) };
+        let Some(vsmmu) = self.vsmmu.get() else { return Ok(()).into() };
+        let q: &Cmdq = &self.smmu.cmdq;
         fault::arm(request.fail_nth);
-        let first = self.q.invalidates();
-        let (ret, entry_num) = (self.q.rev.iommufd_hwpt_invalidate)(&self.q, vsmmu, request);
-        self.q.invalidated(first, entry_num);
-        (Ret::from(&ret), Some(entry_num), fault::disarm())
+        let first = q.begins();
+        let (ret, entry_num) = (q.rev.iommufd_hwpt_invalidate)(q, vsmmu, request);
+        q.invalidated(first, entry_num);
+        if ret.is_ok() {
+            q.has_repeated(here(), first);
+        }
+        Answer { ret, entry_num: Some(entry_num), injected: fault::disarm() }
     }
 }
 
 impl Guest for Run {
     fn setup(&self) {
-        self.vsmmu.set(self.q.program.vsmmu.as_ref().map(ArmVsmmu::new));
+        self.vsmmu.set(self.program.vsmmu.as_ref().map(ArmVsmmu::new));
     }
 
     fn cpu(&self, cpu: Cpu) {
-        let Some(requests) = self.q.program.cpus.get(usize::from(cpu)) else {
-            return device::smmu(&self.q);
+        let Some(requests) = self.program.cpus.get(usize::from(cpu)) else {
+            // Behind the producers, a consumer for each queue.
+            let number = usize::from(cpu) - self.program.cpus.len();
+            return self.smmu.queues().skip(number).take(1).for_each(device::smmu);
         };
         for (request, index) in requests.iter().zip(0..) {
             sync::set_call(index);
-            let (ret, entry_num, injected) = match request {
-                Request::Issue { commands, sync } => {
-                    let ret = (self.q.rev.issue_cmdlist)(&self.q, commands, *sync);
-                    (Ret::from(&ret), None, false)
-                }
-                Request::Batch { commands, force_sync } => {
-                    self.q.begins_batch(*force_sync);
-                    let ret = (self.q.rev.batch_submit)(&self.q, commands, *force_sync);
-                    self.q.begins_batch(false);
-                    (Ret::from(&ret), None, false)
-                }
-                Request::Invalidate(request) => self.invalidate(request),
-            };
-            let (place, ret) = (Place::Cpu(cpu), Some(ret));
+            let Answer { ret, entry_num, injected } = self.request(request);
+            let (place, ret) = (Place::Cpu(cpu), Some(Ret::from(&ret)));
             let result = StepResult { place, index, ret, out: Vec::new(), entry_num, injected };
             self.results.with(|r| r.push(result));
         }
-        self.q.producers.leave(here());
+        for q in self.smmu.queues() {
+            q.producers.leave(here());
+        }
     }
 
     fn finally(&self) {
-        self.q.quiescent();
+        for q in self.smmu.queues() {
+            q.quiescent();
+        }
     }
 
     fn report(&self, outcome: &mut Outcome) {
@@ -76,7 +121,9 @@ impl Guest for Run {
         results.sort_unstable_by_key(|r| (r.place, r.index));
         outcome.results.extend(results);
         // How far the SMMU came, and in whose order.
-        outcome.state.extend(self.q.ghost.with(|g| g.log()));
+        for q in self.smmu.queues() {
+            outcome.state.extend(q.ghost.with(|g| g.log()));
+        }
     }
 }
 
@@ -92,16 +139,18 @@ pub fn with_maker<R>(
 ) -> Result<R, ModelError> {
     let unknown = || ModelError::UnknownRevision(revision.to_string());
     let rev = rows::find(revision).ok_or_else(unknown)?;
-    program.check().map_err(ModelError::Malformed)?;
+    program.check().and_then(|()| (rev.check)(program)).map_err(ModelError::Malformed)?;
     let program = Rc::new(program.clone());
     let make = || -> Rc<dyn Guest> {
         Rc::new(Run {
-            q: Cmdq::new(rev, &program),
+            smmu: ArmSmmuDevice::new(rev, &program),
+            program: program.clone(),
             vsmmu: Cell::new(None),
             results: Cell::new(Vec::new()),
         })
     };
-    let (cpus, timers) = (program.cpus.len() + 1, Timers::Idle);
+    let queues = 1 + program.secondary.map_or(0, |s| usize::from(s.queues));
+    let (cpus, timers) = (program.cpus.len() + queues, Timers::Idle);
     let maker = GuestMaker { cpus, timers, mutation: None, watched: false, make: &make };
     Ok(f(&maker))
 }

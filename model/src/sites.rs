@@ -23,8 +23,12 @@ macro_rules! sources {
 sources![
     "arm_smmu_v3/cmdq.rs",
     "arm_smmu_v3/device.rs",
+    "arm_smmu_v3/fetch_add.rs",
     "arm_smmu_v3/ghost.rs",
+    "arm_smmu_v3/linux_5_3.rs",
     "arm_smmu_v3/lock.rs",
+    "arm_smmu_v3/slock.rs",
+    "arm_smmu_v3/smmu.rs",
     "arm_smmu_v3/twins.rs",
     "arm_smmu_v3/vsmmu.rs",
     "arm_smmu_v3/vsmmu/for_next_2026_09.rs",

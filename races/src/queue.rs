@@ -3,7 +3,7 @@
 //! The rows (`model_native::queue_revisions()`) keep I1 to I13 of reference/smmuv3.md 3.5 in all of
 //! them; `tests/queue.rs` says which explorer kills which mutant in which of them.
 
-use uapi::queue::{Completion, Fault, Invalidate, Queue, Request, Vsmmu};
+use uapi::queue::{Completion, Fault, Invalidate, Queue, QueueKind, Request, Secondary, Vsmmu};
 
 use crate::Subject;
 
@@ -81,6 +81,26 @@ pub const CASES: &[Case] = &[
         program: || {
             let quiet = |page| vec![list(&[tlbi(page), tlbi(page)], false); 2];
             small(0, vec![quiet(0), quiet(1)])
+        },
+    },
+    Case {
+        name: "three_quiet_lists",
+        question: "Does a group of three lists, which nobody waits for, have one owner?",
+        source: "reference/smmuv3.md 3.5 I4, 3.6 B12",
+        program: || {
+            let quiet = |page| vec![list(&[tlbi(page)], false)];
+            small(0, vec![quiet(0), quiet(1), quiet(2)])
+        },
+    },
+    Case {
+        name: "full_while_gathering",
+        question: "Does a CPU that waits for space get it, while the owner of its group waits for \
+                   it with a CMD_SYNC?",
+        source: "reference/smmuv3.md 3.6 B12",
+        program: || {
+            let quiet = || list(&[tlbi(0), tlbi(1), tlbi(2)], false);
+            let sync = list(&[tlbi(3), tlbi(4)], true);
+            Queue { log2size: 3, word: 4, ..small(0, vec![vec![quiet(), quiet()], vec![sync]]) }
         },
     },
     Case {
@@ -176,6 +196,142 @@ pub const CASES: &[Case] = &[
     },
 ];
 
+/// CFGI_CD of one stream.
+fn cfgi_cd(sid: u64) -> [u64; 2] {
+    [0x05 | sid << 32, 1]
+}
+
+fn batch(commands: Vec<[u64; 2]>) -> Request {
+    Request::Batch { commands, force_sync: false }
+}
+
+fn beside(kind: QueueKind, queues: u8, cpus: Vec<Vec<Request>>) -> Queue {
+    Queue { secondary: Some(Secondary { kind, queues }), ..small(0, cpus) }
+}
+
+/// A batch of one list and more, whose task is moved to the other queue's processor.
+fn migrated(kind: QueueKind) -> Queue {
+    let commands = vec![tlbi(0), tlbi(1), tlbi(2)];
+    beside(kind, 2, vec![vec![batch(commands)], vec![Request::Migrate { task: 0, to: 1 }]])
+}
+
+/// More queues than one: with the text that uses them.
+pub const QUEUES: &[(&str, Case)] = &[
+    (
+        ECMDQ,
+        Case {
+            name: "own_ecmdqs",
+            question: "Do two CPUs with an ECMDQ each keep I1 to I13 in both?",
+            source: "reference/smmuv3.md 1.4",
+            program: || beside(QueueKind::Ecmdq, 2, vec![one(0), one(1)]),
+        },
+    ),
+    (
+        ECMDQ,
+        Case {
+            name: "one_ecmdq",
+            question: "Do two CPUs with one ECMDQ, as there are fewer than CPUs?",
+            source: "reference/smmuv3.md 1.4",
+            program: || beside(QueueKind::Ecmdq, 1, vec![one(0), one(1)]),
+        },
+    ),
+    (
+        ECMDQ,
+        Case {
+            name: "illegal_in_an_ecmdq",
+            question: "Is an illegal command replaced in its queue, and the other not held up?",
+            source: "reference/smmuv3.md 1.4",
+            program: || {
+                let illegal = vec![list(&[ILLEGAL], true)];
+                beside(QueueKind::Ecmdq, 2, vec![illegal, one(1)])
+            },
+        },
+    ),
+    (
+        ECMDQ,
+        Case {
+            name: "batch_migrates",
+            question:
+                "Is all of a batch complete when its last CMD_SYNC is, although its task was \
+                       to be moved?",
+            source: "reference/smmuv3.md 1.4: no ordering between queues",
+            program: || migrated(QueueKind::Ecmdq),
+        },
+    ),
+    (
+        TEGRA241,
+        Case {
+            name: "own_vcmdqs",
+            question: "Do two CPUs with a VCMDQ each keep I1 to I13, waiting for CONS?",
+            source: "reference/smmuv3.md 4.6",
+            program: || {
+                let completion = Completion::Msi;
+                Queue { completion, ..beside(QueueKind::GuestVcmdq, 2, vec![one(0), one(1)]) }
+            },
+        },
+    ),
+    (
+        TEGRA241,
+        Case {
+            name: "mixed_batch",
+            question: "Does each command of a batch go to a queue that executes it, all complete?",
+            source: "reference/smmuv3.md 4.6",
+            program: || {
+                let commands = vec![tlbi(0), cfgi_cd(7), tlbi(1)];
+                beside(QueueKind::GuestVcmdq, 1, vec![vec![batch(commands)]])
+            },
+        },
+    ),
+    (
+        TEGRA241,
+        Case {
+            name: "batch_migrates_in_a_guest",
+            question: "Is all of a batch complete when its last CMD_SYNC is, wherever its task \
+                       runs?",
+            source: "reference/smmuv3.md 4.6: no cross-queue order",
+            program: || migrated(QueueKind::GuestVcmdq),
+        },
+    ),
+];
+
+/// The text with ECMDQs.
+pub const ECMDQ: &str = "cmdq_ecmdq";
+
+/// The text with the VCMDQs of a guest.
+pub const TEGRA241: &str = "cmdq_tegra241_cmdqv";
+
+/// On an SMMU with erratum T264-SMMU-3.
+pub const ERRATUM: &[Case] = &[
+    Case {
+        name: "needs_two",
+        question: "Is a TLBI run again after its CMD_SYNC on an SMMU that needs that?",
+        source: "reference/smmuv3.md 3.6 B15",
+        program: || {
+            let quiet = vec![list(&[atc_inv(7)], false)];
+            Queue { repeat_tlbi_cfgi: true, ..small(0, vec![one(0), quiet]) }
+        },
+    },
+    Case {
+        name: "batch_needs_two",
+        question: "Are all of a batch, of which one list goes without a CMD_SYNC?",
+        source: "reference/smmuv3.md 3.6 B15",
+        program: || {
+            let commands = vec![tlbi(0), tlbi(1), atc_inv(7), tlbi(2)];
+            let batches = vec![vec![batch(commands)]];
+            Queue { repeat_tlbi_cfgi: true, log2size: 3, ..small(0, batches) }
+        },
+    },
+    Case {
+        name: "guest_needs_two",
+        question: "Are those of a guest that come behind an ATC_INV?",
+        source: "reference/smmuv3.md 3.6 B15",
+        program: || {
+            let array = Invalidate::of(vec![atc_inv(VSID), tlbi(0), tlbi(1)]);
+            Queue { repeat_tlbi_cfgi: true, ..guest(vec![array]) }
+        },
+    },
+];
+
 /// The virtual StreamID of the only vDEVICE.
 const VSID: u64 = 0x99;
 
@@ -253,9 +409,20 @@ pub const INVALIDATIONS: &[Case] = &[
     },
 ];
 
+/// A program on a ring of twice the size, that begins as far from the ring's end.
+pub fn on_a_larger_ring(program: Queue) -> Queue {
+    let entries = 1 << program.log2size;
+    let start = match program.start {
+        0 => 0,
+        start => start + entries,
+    };
+    Queue { log2size: program.log2size + 1, start, ..program }
+}
+
 /// The case of this name.
 pub fn case(name: &str) -> Option<&'static Case> {
-    CASES.iter().chain(INVALIDATIONS).find(|c| c.name == name)
+    let queues = QUEUES.iter().map(|(_, case)| case);
+    CASES.iter().chain(INVALIDATIONS).chain(queues).chain(ERRATUM).find(|c| c.name == name)
 }
 
 /// The subject of a case on a row.

@@ -1,9 +1,14 @@
 //! The command queue under every explorer: do the rows keep I1 to I13, is each mutant killed, and
 //! by whom? `UPDATE=1` rewrites reports/kill-matrix.md.
 //!
+//! `QUEUE_ONLY=ROW:CASE` asks one case only, and `QUEUE_DPOR`, `QUEUE_SAMPLES`, `QUEUE_LOOM` and
+//! `QUEUE_PRE` (loom's preemptions) are the budgets: for explorations longer than CI has time for.
+//!
 //! Has no test harness: the program is its own loom child.
 
-use races::queue::{case, subject, Case, CASES, INVALIDATIONS};
+use races::queue::{
+    case, on_a_larger_ring, subject, Case, CASES, ECMDQ, ERRATUM, INVALIDATIONS, QUEUES, TEGRA241,
+};
 use races::{Backend, Bounds, Finding, Subject, Unwatched};
 use std::fmt::Write;
 use std::path::Path;
@@ -16,29 +21,55 @@ use uapi::verdict::Verdict;
 use uapi::Errno;
 
 /// The cases that the partial-order explorer does not exhaust within the bound.
-const BOUNDED: &[&str] =
-    &["full_ring_of_two", "three_lists", "small_ring", "ring_end", "without_sync", "batch"];
+const BOUNDED: &[&str] = &[
+    "full_ring_of_two",
+    "three_quiet_lists",
+    "full_while_gathering",
+    "three_lists",
+    "small_ring",
+    "ring_end",
+    "without_sync",
+    "batch",
+];
 
 /// Of these, what it exhausts all the same.
-const SMALLER: &[(&str, &str)] = &[("cmdq_linux_5_3", "ring_end")];
+const SMALLER: &[(&str, &str)] = &[
+    ("cmdq_linux_5_3", "ring_end"),
+    ("cmdq_fetch_add", "full_ring_of_two"),
+    ("cmdq_fetch_add", "ring_end"),
+    ("cmdq_fetch_add", "batch"),
+    ("cmdq_fetch_add", "without_sync"),
+];
 
 /// The lock before df180b1a4cc5 is not fair (B13): what is asked of the others is not asked of it
 /// where a CPU polls for space while another waits for the lock.
 const UNFAIR: &[(&str, &str)] = &[
     ("cmdq_587e6c10a7ce", "small_ring"),
     ("cmdq_587e6c10a7ce", "without_sync"),
+    ("cmdq_587e6c10a7ce", "full_while_gathering"),
     ("cmdq_spinlock_fallback", "small_ring"),
     ("cmdq_spinlock_fallback", "without_sync"),
+    ("cmdq_spinlock_fallback", "full_while_gathering"),
 ];
 
 /// 5.3 has no lists, so no SMMU could ask for a CMD_SYNC at the end of each.
 const WITHOUT_LISTS: &[(&str, &str)] = &[("cmdq_linux_5_3", "forced_batch")];
 
-/// The text on which loom is asked, too.
+/// The newest text.
 const LATEST: &str = "cmdq_df180b1a4cc5";
 
+/// The texts of which loom is asked more than what it goes through at once.
+const IN_LOOM: &[&str] = &[LATEST, "cmdq_fetch_add"];
+
 /// The texts of the queue itself.
-const ROWS: &[&str] = &[LATEST, "cmdq_587e6c10a7ce", "cmdq_spinlock_fallback", "cmdq_linux_5_3"];
+const ROWS: &[&str] =
+    &[LATEST, "cmdq_587e6c10a7ce", "cmdq_spinlock_fallback", "cmdq_fetch_add", "cmdq_linux_5_3"];
+
+/// The text with the workaround of erratum T264-SMMU-3.
+const REPEAT: &str = "cmdq_06b15ddcfbc0";
+
+/// Not posted fixes of a text that a case above kills.
+const FIXES: &[(&str, &str)] = &[("cmdq_tegra241_cmdqv_stays", "batch_migrates_in_a_guest")];
 
 /// Who must kill a mutant. Shuttle's samplers may miss what an explorer finds: they are printed,
 /// not asserted.
@@ -85,6 +116,18 @@ const MUTANTS: &[(&str, &str, By, &str)] = &[
     ("cmdq_linux_5_3_full_compare", "full_ring", By::Dpor, "times out although"),
     ("cmdq_linux_5_3_msi_seq_before_slot", "msi", By::Dpor, "which is not complete"),
     ("cmdq_linux_5_3_sync_shared", "msi", By::Dpor, "which is not complete"),
+    ("cmdq_fetch_add_unbounded", "full_ring_of_two", By::Dpor, "two laps ahead of llq.cons"),
+    ("cmdq_fetch_add_narrow_counts", "three_quiet_lists", By::Dpor, "task hung in"),
+    ("cmdq_fetch_add_quiet_returns", "full_while_gathering", By::Dpor, "times out although"),
+    ("cmdq_fetch_add_lock_by_each", "full_while_gathering", By::Dpor, "times out although"),
+    ("cmdq_ecmdq_preemptible", "batch_migrates", By::Dpor, "are not complete"),
+    ("cmdq_tegra241_cmdqv_switches_without_sync", "mixed_batch", By::Dpor, "are not complete"),
+    ("cmdq_tegra241_cmdqv_everything", "mixed_batch", By::Dpor, "were replaced by a CMD_SYNC"),
+    ("cmdq_tegra241_cmdqv_msi", "own_vcmdqs", By::Dpor, "times out although"),
+    ("cmdq_repeat_before_sync", "needs_two", By::Dpor, "ran once on an SMMU that needs two"),
+    ("cmdq_repeat_mixed_batch", "guest_needs_two", By::Dpor, "ran once on an SMMU that needs two"),
+    // A batch that overflows chooses its queue anew: no posted text has the fix.
+    ("cmdq_tegra241_cmdqv", "batch_migrates_in_a_guest", By::Dpor, "are not complete"),
     // B13: the row before the fix.
     ("cmdq_587e6c10a7ce", "small_ring", By::Dpor, "waits for the shared lock and is overtaken"),
 ];
@@ -149,17 +192,17 @@ fn rows_hold(exe: &Path, page: &mut String) {
     let _ = writeln!(page, "| row | case | dpor | shuttle | loom |\n|---|---|---|---|---|");
     for row in ROWS {
         for case in CASES {
-            let subject = subject(case, row);
+            let (subject, name) = fitting(case, row);
             if [UNFAIR, WITHOUT_LISTS].concat().contains(&(*row, case.name)) {
                 continue;
             }
             let found = [dpor(&subject), shuttle(&subject)];
             // Loom has four threads beside its own; three producers are too many for its budget.
-            let loom =
-                (small(case) && (*row == LATEST || quick(case))).then(|| loom(&subject, exe));
+            let loom = (small(case) && (IN_LOOM.contains(row) || quick(case)))
+                .then(|| loom(&subject, exe));
             if number("QUEUE_PROBE", 0) != 0 {
                 let all = found.iter().chain(&loom).map(|f| (cell(f), text(f)));
-                println!("{row} {}: {:?}", case.name, all.collect::<Vec<_>>());
+                println!("{row} {name}: {:?}", all.collect::<Vec<_>>());
                 continue;
             }
             for f in found.iter().chain(&loom) {
@@ -171,8 +214,68 @@ fn rows_hold(exe: &Path, page: &mut String) {
             assert_eq!(exhausted, !bounded, "{row} {}", case.name);
             let loom = loom.map_or("-".to_string(), |f| cell(&f));
             let [dpor, shuttle] = found.map(|f| cell(&f));
-            let _ = writeln!(page, "| {row} | {} | {dpor} | {shuttle} | {loom} |", case.name);
+            let _ = writeln!(page, "| {row} | {name} | {dpor} | {shuttle} | {loom} |");
         }
+    }
+}
+
+/// A case on a row, on the smallest ring that the row's check lets pass; and its name with that.
+fn fitting(case: &Case, row: &str) -> (Subject, String) {
+    let subject = subject(case, row);
+    if model_native::run(&subject, &mut FirstEnabled, &Limits::default()).is_ok() {
+        return (subject, case.name.to_string());
+    }
+    let program = on_a_larger_ring((case.program)());
+    let name = format!("{} (ring of {})", case.name, 1 << program.log2size);
+    (Subject::Queue { program, revision: row.to_string() }, name)
+}
+
+/// One row in one case under all explorers, with the budgets of the environment: `ROW:CASE`.
+fn ask(only: &str, exe: &Path) {
+    let asked = only.split_once(':').and_then(|(row, name)| Some((row, case(name)?)));
+    let Some((row, case)) = asked else {
+        println!("QUEUE_ONLY is ROW:CASE, as in reports/kill-matrix.md; {only} is not");
+        return;
+    };
+    let (subject, name) = fitting(case, row);
+    for found in [dpor(&subject), shuttle(&subject), loom(&subject, exe)] {
+        println!("{row} {name}: {} {}", cell(&found), text(&found));
+    }
+}
+
+/// Several queues: each text in its own cases, and the fixes in those that kill their text.
+fn queues_hold(page: &mut String) {
+    let _ = writeln!(page, "| row | case | dpor | shuttle |\n|---|---|---|---|");
+    let fixes = FIXES.iter().map(|(row, name)| (*row, case(name).expect("the case exists")));
+    let of_texts = QUEUES.iter().map(|(row, case)| (*row, case));
+    for (row, case) in of_texts.chain(fixes) {
+        let subject = subject(case, row);
+        let found = [dpor(&subject), shuttle(&subject)];
+        let fixed = FIXES.iter().any(|fix| fix.1 == case.name && fix.0 != row);
+        println!("{row} {}: {:?}", case.name, found.each_ref().map(|f| (cell(f), text(f))));
+        for f in &found {
+            assert!(f.executions > 0 && killed(f) == fixed, "{row} {}: {f:?}", case.name);
+        }
+        let [dpor, shuttle] = found.map(|f| cell(&f));
+        let _ = writeln!(page, "| {row} | {} | {dpor} | {shuttle} |", case.name);
+    }
+    for row in [ECMDQ, TEGRA241] {
+        let alone = dpor(&subject(case("two_lists").expect("the case exists"), row));
+        assert_eq!(alone.verdict, Verdict::Never, "{row} with no queue but the main one");
+    }
+}
+
+/// T264-SMMU-3: found on the text without the workaround, and not on that with it.
+fn erratum(page: &mut String) {
+    let _ =
+        writeln!(page, "| case | {LATEST} | {REPEAT} | what {LATEST} does |\n|---|---|---|---|");
+    for case in ERRATUM {
+        let [old, new] = [LATEST, REPEAT].map(|row| dpor(&subject(case, row)));
+        println!("{}: {} {} {}", case.name, cell(&old), cell(&new), text(&new));
+        assert!(killed(&old) && text(&old).contains("ran once"), "{}: {old:?}", case.name);
+        assert!(new.executions > 0 && !killed(&new), "{}: {new:?}", case.name);
+        let (does, old, new) = (text(&old), cell(&old), cell(&new));
+        let _ = writeln!(page, "| {} | {old} | {new} | {does} |", case.name);
     }
 }
 
@@ -183,14 +286,16 @@ fn quick(case: &Case) -> bool {
 
 /// What loom goes through in its budget.
 fn small(case: &Case) -> bool {
-    ["one_list", "quiet_lists", "two_syncs", "full_ring"].contains(&case.name)
+    ["one_list", "quiet_lists", "two_syncs", "full_ring", "two_lists", "second_lap"]
+        .contains(&case.name)
 }
 
 /// Every mutant is killed, by whom the table says.
 fn mutants_die(exe: &Path, page: &mut String) {
     let rows = model_native::queue_revisions();
     for row in rows.iter().filter(|r| r.twin_of.is_some()) {
-        assert!(MUTANTS.iter().any(|m| m.0 == row.name), "{} has no case", row.name);
+        let mut names = MUTANTS.iter().map(|m| m.0).chain(FIXES.iter().map(|fix| fix.0));
+        assert!(names.any(|name| name == row.name), "{} has no case", row.name);
     }
     let _ = writeln!(
         page,
@@ -421,6 +526,9 @@ fn main() {
     }
     races::clear_environment();
     let exe = std::env::current_exe().expect("the path of this test");
+    if let Ok(only) = std::env::var("QUEUE_ONLY") {
+        return ask(&only, &exe);
+    }
     let (b, mut page) = (bounds(), String::new());
     let _ = writeln!(
         page,
@@ -449,6 +557,19 @@ fn main() {
     entry_num_is_as_the_reference_says();
     arrays_are_copied_as_the_reference_says();
     what_the_smmu_lacks_is_refused();
+    let _ = writeln!(
+        page,
+        "\n## Several queues\n\n\
+         Between queues there is no order: a CMD_SYNC is for what is before it in its own queue.\n"
+    );
+    queues_hold(&mut page);
+    let _ = writeln!(
+        page,
+        "\n## Erratum T264-SMMU-3\n\n\
+         An SMMU on which a CFGI or TLBI must run again after its CMD_SYNC (reference/smmuv3.md \
+         3.6 B15).\n"
+    );
+    erratum(&mut page);
     let _ = writeln!(page, "\n## The texts themselves\n");
     rows_hold(&exe, &mut page);
     fresh(&page);

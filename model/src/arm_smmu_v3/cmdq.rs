@@ -31,12 +31,18 @@ pub const SYNC_COUNT: u64 = 0x9000_0000;
 pub struct Cmdq {
     /// The text that runs.
     pub rev: &'static Revision,
+    /// 0: the main queue.
+    pub number: u32,
+    /// How its CMD_SYNCs are waited for.
+    pub completion: Completion,
     /// The program.
     pub program: std::rc::Rc<Queue>,
     /// Sizes.
     pub shape: Shape,
     /// `q.llq`: A1, A2, A7, A15.
     pub llq: Atomic,
+    /// `q.llq.cons`, of the text that keeps it beside the word.
+    pub llq_cons: Atomic,
     /// `owner_prod`: up to where ownership has been handed on.
     pub owner_prod: Atomic,
     /// `lock`: the number of those who wait for a SYNC, or negative. As a signed number.
@@ -72,12 +78,17 @@ pub fn here() -> Site {
 
 impl Cmdq {
     /// A queue through which `program.start` commands have gone, all of them consumed.
-    pub fn new(rev: &'static Revision, program: &std::rc::Rc<Queue>) -> Cmdq {
+    pub fn new(
+        rev: &'static Revision,
+        program: &std::rc::Rc<Queue>,
+        number: u32,
+        completion: Completion,
+    ) -> Cmdq {
         let shape = Shape { max_n_shift: program.log2size, word: u32::from(program.word) };
         let at = u64::from(shape.pos(program.start));
-        let word = |name, value| Atomic::new(name, u32::MAX, value);
+        let word = |name, value| Atomic::new(name, u32::MAX, value).of(number);
         let all = |name, n: u32, value: &dyn Fn(u32) -> u64| {
-            (0..n).map(|i| Atomic::new(name, i, value(i))).collect::<Vec<_>>()
+            (0..n).map(|i| Atomic::new(name, i, value(i)).of(number)).collect::<Vec<_>>()
         };
         // Slot i was toggled once per lap that has passed it.
         let toggled = |slot: u32| {
@@ -88,9 +99,12 @@ impl Cmdq {
         let llq = Llq { prod: at as u32, cons: at as u32 };
         Cmdq {
             rev,
+            number,
+            completion,
             program: program.clone(),
             shape,
-            llq: word("llq", llq.val()),
+            llq: word("llq", (rev.llq_word)(llq)),
+            llq_cons: word("llq.cons", at),
             owner_prod: word("owner_prod", at),
             lock: word("lock", 0),
             valid_map: all("valid_map", shape.entries() / shape.word, &bits),
@@ -110,7 +124,9 @@ impl Cmdq {
     /// goes to its own slot.
     pub fn sync_command(&self, prod: u32) -> [u64; 2] {
         let slot = RING_BASE + 16 * u64::from(self.shape.idx(prod));
-        match self.program.completion {
+        match self.completion {
+            // No queue but the main one sends an event.
+            Completion::Cons if self.number > 0 => Command::sync(Cs::None).words(),
             Completion::Cons => Command::sync(Cs::Sev).words(),
             Completion::Msi => sync_with_msi(slot, 0),
         }
@@ -274,25 +290,4 @@ pub fn arm_smmu_cmdq_poll_valid_map(q: &Cmdq, sprod: u32, eprod: u32) {
 /// Which bit means valid: the map is zero at first, so in a lap with wrap 0 it is 1.
 pub fn valid(wrap: bool) -> bool {
     !wrap
-}
-
-/// `arm_smmu_cmdq_batch_add()` for each command, then `arm_smmu_cmdq_batch_submit()`.
-///
-/// A full batch goes without a SYNC (and the last one with one entry more than a batch); where the
-/// SMMU must not get two lists without one between them, one command earlier and with it.
-pub fn arm_smmu_cmdq_batch_submit(q: &Cmdq, cmds: &Cmds, force_sync: bool) -> Result<(), Errno> {
-    let entries = q.shape.word as usize;
-    let mut batch: Vec<[u64; 2]> = Vec::with_capacity(entries);
-    for cmd in cmds {
-        if batch.len() == entries - 1 && force_sync {
-            (q.rev.issue_cmdlist)(q, &batch, true)?;
-            batch.clear();
-        }
-        if batch.len() == entries {
-            (q.rev.issue_cmdlist)(q, &batch, false)?;
-            batch.clear();
-        }
-        batch.push(*cmd);
-    }
-    (q.rev.issue_cmdlist)(q, &batch, true)
 }

@@ -8,12 +8,13 @@
 //! Source: reference/smmuv3.md 1.2 to 1.5; arm-smmu-v3.c, arm_smmu_gerror_handler(),
 //! __arm_smmu_cmdq_skip_err().
 
-use uapi::queue::{Fault, Without};
+use uapi::queue::{Fault, QueueKind, Without};
 
 use smmuv3::command::{Class, Cs};
 use smmuv3::registers::{CR0_CMDQEN, CR0_SMMUEN, GERROR_CMDQ_ERR};
 use smmuv3::{
-    Aborted, Action, Bus, Cerror, Command, Config, Device, Effect, Feature, Register, RingSize,
+    field, Aborted, Action, Bus, Cerror, Command, Config, Device, Effect, Feature, Op, Register,
+    RingSize,
 };
 
 use crate::arm_smmu_v3::cmdq::{here, Cmdq, RING_BASE, SYNC_COUNT};
@@ -21,6 +22,9 @@ use crate::linux::atomic::{queue_poll, read_once, write_entry, writel, Order, Wa
 
 /// Actions in a row after which the SMMU gives up: more than any program here needs.
 const ACTIONS_MAX: u32 = 10_000;
+
+/// A command with a reserved opcode: what a queue makes of one that it does not execute.
+const RESERVED: [u64; 2] = [0xff, 0];
 
 /// The accesses of the SMMU.
 struct Wires<'a> {
@@ -43,7 +47,7 @@ impl Bus for Wires<'_> {
         }
         let word = read_once(&self.q.ring[slot as usize], Order::Relaxed);
         self.fetched = self.q.fetched(here(), slot, word);
-        Ok(self.fetched)
+        Ok(if self.q.executes(self.fetched) { self.fetched } else { RESERVED })
     }
 
     fn effect(&mut self, effect: Effect) -> Result<(), Aborted> {
@@ -60,6 +64,7 @@ impl Bus for Wires<'_> {
                     }
                 });
             }
+            Effect::Msi { .. } if q.kind() == Some(QueueKind::GuestVcmdq) => {}
             Effect::Msi { address: SYNC_COUNT, data, .. } => {
                 q.sync_count.store("msi_write", here(), Order::Release, data.into(), || {});
             }
@@ -73,6 +78,28 @@ impl Bus for Wires<'_> {
             Effect::Gerror(_) | Effect::SyncIrq | Effect::SyncSev | Effect::NotFullSev => {}
         }
         Ok(())
+    }
+}
+
+/// What goes wrong on a queue: the program's faults are those of the main one.
+fn faults(q: &Cmdq) -> &[Fault] {
+    match q.number {
+        0 => &q.program.faults,
+        _ => &[],
+    }
+}
+
+impl Cmdq {
+    /// What it is, beside the main one.
+    fn kind(&self) -> Option<QueueKind> {
+        self.program.secondary.filter(|_| self.number > 0).map(|secondary| secondary.kind)
+    }
+
+    /// Whether the hardware of this queue knows the command.
+    fn executes(&self, cmd: [u64; 2]) -> bool {
+        let op = Op::from_bits(field::OPCODE.get(cmd) as u8);
+        self.kind() != Some(QueueKind::GuestVcmdq)
+            || matches!(op, Some(Op::TLBI_NH_ASID | Op::TLBI_NH_VA | Op::ATC_INV | Op::SYNC))
     }
 }
 
@@ -105,7 +132,7 @@ fn probed(q: &Cmdq) -> Option<Device> {
 pub fn smmu(q: &Cmdq) {
     let Some(mut device) = probed(q) else { return };
     let start = q.shape.pos(q.program.start);
-    let aborts = q.program.faults.iter().filter_map(|f| match f {
+    let aborts = faults(q).iter().filter_map(|f| match f {
         Fault::Abort(n) => Some(*n),
         _ => None,
     });
@@ -142,7 +169,7 @@ pub fn smmu(q: &Cmdq) {
 /// Whether the program's SMMU stops here for good.
 fn is_dead(q: &Cmdq) -> bool {
     let number = q.ghost.with(|g| g.consumed());
-    let dead = q.program.faults.contains(&Fault::Dead(number));
+    let dead = faults(q).contains(&Fault::Dead(number));
     q.ghost.with(|g| g.dead |= dead);
     dead
 }
@@ -150,7 +177,7 @@ fn is_dead(q: &Cmdq) -> bool {
 /// One action of the SMMU, if it has one: it finishes what it has begun, then it goes on.
 fn act(q: &Cmdq, device: &mut Device, wires: &mut Wires<'_>) -> bool {
     let late = device.begun().first().filter(|begun| {
-        q.program.faults.contains(&Fault::AtcTimeout(begun.number - 1))
+        faults(q).contains(&Fault::AtcTimeout(begun.number - 1))
             && begun.command.op().row().class == Class::Atc
     });
     let next = match late {

@@ -10,7 +10,8 @@ use uapi::splat::Kind;
 use uapi::step::{Cpu, Site, CPUS_MAX};
 
 use crate::arm_smmu_v3::cmdq::Cmdq;
-use crate::arm_smmu_v3::llq::{Llq, Shape};
+use crate::arm_smmu_v3::llq::Shape;
+use crate::arm_smmu_v3::repeat::is_cfgi_or_tlbi;
 use crate::arm_smmu_v3::revision::Cmds;
 use crate::sync;
 
@@ -58,6 +59,8 @@ pub struct Ghost {
     start: u64,
     /// llq.prod.
     allocated: u64,
+    /// How far lists have space in the ring, where they look for it after they were allocated.
+    granted: Option<u64>,
     /// llq.cons.
     llq_cons: u64,
     /// PROD as written.
@@ -179,10 +182,72 @@ impl Cmdq {
         });
     }
 
-    /// A batch begins, in which every list ends with a CMD_SYNC if `forced`. (B8)
-    pub fn begins_batch(&self, forced: bool) {
+    /// A list that is allocated without a look at the space has space now, up to its end. (I7, I8)
+    pub fn has_space(&self, at: Site) {
         let me = me();
-        self.ghost.with(|g| (g.forced[me], g.unfinished[me]) = (forced, false));
+        self.check(at, |g| {
+            let end = g.calls[me].base + u64::from(g.calls[me].k);
+            g.granted = g.granted.max(Some(end));
+            g.laps()
+        });
+    }
+
+    /// A batch begins, in which every list ends with a CMD_SYNC if `forced`. (B8)
+    pub fn begins_batch(&self, forced: bool) -> usize {
+        let me = me();
+        self.ghost.with(|g| {
+            (g.forced[me], g.unfinished[me]) = (forced, false);
+            g.entries.len()
+        })
+    }
+
+    /// It returns, and so do its commands, which are the CPU's entries from `first` on. (I6)
+    pub fn returns_from_batch(&self, at: Site, first: usize) {
+        let (me, queue) = (sync::current(), self.number);
+        self.check(at, |g| {
+            let mine = || g.entries[first..].iter().filter(|e| e.cpu == me && is_of_driver(e));
+            let late = mine().filter(|e| e.position >= g.completed).count();
+            if late > 0 {
+                return Err(format!(
+                    "CPU {me} returns from its batch, of which {late} entries in queue {queue} \
+                     are not complete"
+                ));
+            }
+            let is_dropped = |e: &&Entry| !is_sync(e) && g.replaced.contains(&e.position);
+            let dropped = mine().filter(is_dropped).count();
+            if dropped > 0 {
+                return Err(format!(
+                    "CPU {me} returns from its batch, of which {dropped} entries in queue \
+                     {queue} were replaced by a CMD_SYNC"
+                ));
+            }
+            Ok(())
+        });
+    }
+
+    /// A call that waited for its commands, this CPU's entries from `first` on, returns. On an SMMU
+    /// with erratum T264-SMMU-3 each CFGI and TLBI must have run before and after a CMD_SYNC. (B15)
+    pub fn has_repeated(&self, at: Site, first: usize) {
+        if !self.program.repeat_tlbi_cfgi {
+            return;
+        }
+        let me = sync::current();
+        self.check(at, |g| {
+            let mine = || g.entries[first..].iter().filter(|e| e.cpu == me);
+            let syncs_before =
+                |e: &Entry| mine().filter(|s| is_sync(s) && s.position < e.position).count();
+            let ran_again = |e: &Entry| {
+                mine().any(|other| other.words == e.words && syncs_before(other) != syncs_before(e))
+            };
+            let once = mine().filter(|e| is_cfgi_or_tlbi(e.words) && !ran_again(e)).count();
+            match once {
+                0 => Ok(()),
+                _ => Err(format!(
+                    "CPU {me} returns, and {once} of its invalidations ran once on an SMMU that \
+                     needs two"
+                )),
+            }
+        });
     }
 
     /// The word that goes into the ring for the i-th entry of this CPU's call, and its number.
@@ -297,7 +362,7 @@ impl Cmdq {
     }
 
     /// A wait was given up. That is right only if the SMMU is dead. (I10)
-    pub fn times_out(&self, at: Site, llq: Llq) -> Llq {
+    pub fn times_out(&self, at: Site) {
         let me = me();
         self.check(at, |g| {
             g.waiting[me] = None;
@@ -306,22 +371,21 @@ impl Cmdq {
                 false => Err(format!("CPU {me} times out although the SMMU consumes")),
             }
         });
-        llq
     }
 
-    /// This CPU has counted itself in, and holds the lock or has to wait.
-    pub fn asks_for_shared(&self, held: bool) {
+    /// This CPU has counted so many in, and holds the lock for them or has to wait.
+    pub fn asks_for_shared(&self, held: bool, n: u64) {
         self.ghost.with(|g| match held {
-            true => g.holders += 1,
+            true => g.holders += n as i64,
             false => g.wants_shared[me()] = true,
         });
     }
 
-    /// This CPU's wait for the shared lock is over.
-    pub fn has_shared(&self) {
+    /// This CPU's wait for the shared lock is over, on behalf of so many.
+    pub fn has_shared(&self, n: u64) {
         self.ghost.with(|g| {
             g.wants_shared[me()] = false;
-            g.holders += 1;
+            g.holders += n as i64;
         });
     }
 
@@ -423,8 +487,8 @@ impl Cmdq {
         )
     }
 
-    /// An IOMMU_HWPT_INVALIDATE begins: where its entries will be.
-    pub fn invalidates(&self) -> usize {
+    /// A call begins: where its entries will be.
+    pub fn begins(&self) -> usize {
         self.ghost.with(|g| g.entries.len())
     }
 
@@ -483,7 +547,6 @@ impl Cmdq {
 impl Ghost {
     /// Of the commands that a call counts: how many are in the ring, and how many were replaced.
     fn reached(&self, call: Handled) -> (u32, u32) {
-        let is_sync = |e: &Entry| e.words[0] & 0xff == smmuv3::Op::SYNC as u64;
         let of_call = self.entries[call.first..call.end].iter();
         let commands = of_call.filter(|e| e.cpu == call.cpu && !is_sync(e));
         let counted: Vec<u64> =
@@ -494,17 +557,31 @@ impl Ghost {
 
     /// I7 and I8: nobody is more than a lap ahead.
     fn laps(&self) -> Result<(), String> {
-        if self.allocated > self.llq_cons + self.shape_entries {
+        let used = self.granted.unwrap_or(self.allocated);
+        if used > self.llq_cons + self.shape_entries {
             return Err("llq.prod is more than a lap ahead of llq.cons".to_string());
         }
+        // Indexes tell one lap from the next, and no more.
+        if self.allocated >= self.llq_cons + 2 * self.shape_entries {
+            return Err("llq.prod is two laps ahead of llq.cons".to_string());
+        }
         let lapped = |(cpu, p): (usize, &Option<u64>)| {
-            p.is_some_and(|p| self.allocated > p + self.shape_entries).then_some(cpu)
+            p.is_some_and(|p| used > p + self.shape_entries).then_some(cpu)
         };
         match self.waiting.iter().enumerate().find_map(lapped) {
             None => Ok(()),
             Some(cpu) => Err(format!("llq.prod laps the CMD_SYNC that CPU {cpu} waits for")),
         }
     }
+}
+
+fn is_sync(e: &Entry) -> bool {
+    e.words[0] & 0xff == smmuv3::Op::SYNC as u64
+}
+
+/// Whether it is a command that exists, and not the CMD_SYNC of the error handler.
+fn is_of_driver(e: &Entry) -> bool {
+    smmuv3::Op::from_bits((e.words[0] & 0xff) as u8).is_some()
 }
 
 /// See [`Cmdq::ring`].

@@ -51,7 +51,7 @@ fn issue(q: &Cmdq, cmds: &Cmds, sync: bool, text: &Text) -> Result<(), Errno> {
         arm_smmu_cmdq_insert_cmd(q, *cmd, text);
         spin_unlock(q);
     }
-    match (sync, q.program.completion) {
+    match (sync, q.completion) {
         (false, _) => Ok(()),
         (true, Completion::Cons) => arm_smmu_cmdq_issue_sync(q, text),
         (true, Completion::Msi) => {
@@ -77,7 +77,10 @@ fn arm_smmu_cmdq_insert_cmd(q: &Cmdq, cmd: [u64; 2], text: &Text) {
         let (end, seen) = (q.shape.inc_prod_n(llq.prod, 1), llq.cons);
         let wanted = |cons| cons != seen && !(text.waits_for_space)(q.shape, cons, end);
         let cons = queue_poll_cons(q, &wanted);
-        llq.cons = cons.unwrap_or_else(|| q.times_out(here(), llq).cons);
+        match cons {
+            Some(cons) => llq.cons = cons,
+            None => q.times_out(here()),
+        }
     }
     q.becomes_owner(here());
     q.allocated(here(), llq.prod, &[cmd], None);
@@ -158,7 +161,7 @@ fn arm_smmu_sync_poll_msi(q: &Cmdq, number: u32) -> Result<(), Errno> {
 }
 
 fn timed_out(q: &Cmdq) -> Result<(), Errno> {
-    q.times_out(here(), Llq::of(q.llq.peek()));
+    q.times_out(here());
     Err(Errno::ETIMEDOUT)
 }
 

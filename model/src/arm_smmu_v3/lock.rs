@@ -19,13 +19,13 @@ pub const EXCLUSIVE: u64 = i32::MIN as i64 as u64;
 /// wait until the sign is gone.
 pub fn arm_smmu_cmdq_shared_lock(q: &Cmdq) {
     let old = atomic_fetch(&q.lock, Order::Relaxed, Rmw::Add(1), |old| {
-        q.asks_for_shared(old as i64 >= 0);
+        q.asks_for_shared(old as i64 >= 0, 1);
     });
     if old as i64 >= 0 {
         return;
     }
     atomic_cond_read(&q.lock, Order::Relaxed, &|v| v as i64 > 0);
-    q.has_shared();
+    q.has_shared(1);
 }
 
 /// `arm_smmu_cmdq_shared_unlock()`
@@ -63,14 +63,14 @@ pub mod v5_4 {
     /// is lost with its unlock, so it is made again.
     pub fn arm_smmu_cmdq_shared_lock(q: &Cmdq) {
         let old = atomic_fetch(&q.lock, Order::Relaxed, Rmw::Add(1), |old| {
-            q.asks_for_shared(old as i64 >= 0);
+            q.asks_for_shared(old as i64 >= 0, 1);
         });
         if old as i64 >= 0 {
             return;
         }
         loop {
             let val = atomic_cond_read(&q.lock, Order::Relaxed, &|v| v as i64 >= 0);
-            if cmpxchg(&q.lock, Order::Relaxed, (val, val + 1), || q.has_shared()).is_ok() {
+            if cmpxchg(&q.lock, Order::Relaxed, (val, val + 1), || q.has_shared(1)).is_ok() {
                 return;
             }
         }

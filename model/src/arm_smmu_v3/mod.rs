@@ -7,7 +7,11 @@
 //! | the lock between those who wait for a SYNC and those who move `llq.cons` | `lock.rs` |
 //! | waiting for space and for a SYNC | `wait.rs` |
 //! | the insertion with a spinlock after a failed CAS | `slock.rs` |
+//! | the insertion with a fetch_add | `fetch_add.rs` |
 //! | the queue before v5.4 | `linux_5_3.rs` |
+//! | the SMMU with several queues, and which one a list goes to | `smmu.rs` |
+//! | batches | `batch.rs` |
+//! | lists that are issued twice | `repeat.rs` |
 //! | the SMMU and the error handler | `device.rs` |
 //! | IOMMU_HWPT_INVALIDATE down to the ring | `vsmmu.rs`, with a file per contract in `vsmmu/` |
 //! | the invariants I1 to I13 | `ghost.rs` |
@@ -25,15 +29,19 @@
 //! Source: drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c, commits 587e6c10a7ce, 05cbaf4ddd02,
 //! df180b1a4cc5; reference/smmuv3.md section 3.
 
+pub mod batch;
 pub mod cmdq;
 pub mod device;
+pub mod fetch_add;
 pub mod ghost;
 pub mod linux_5_3;
 pub mod llq;
 pub mod lock;
+pub mod repeat;
 pub mod revision;
 pub mod rows;
 pub mod slock;
+pub mod smmu;
 pub mod twins;
 pub mod vsmmu;
 pub mod wait;

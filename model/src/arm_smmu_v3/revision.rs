@@ -3,11 +3,13 @@
 //! Source: reference/smmuv3.md 3.2 to 3.4 and 3.6.
 
 use uapi::pick::RevisionInfo;
-use uapi::queue::Invalidate;
+use uapi::queue::{Completion, Invalidate, Queue};
 use uapi::Errno;
 
+use crate::arm_smmu_v3::batch::Batch;
 use crate::arm_smmu_v3::cmdq::Cmdq;
 use crate::arm_smmu_v3::llq::{Llq, Shape};
+use crate::arm_smmu_v3::smmu::ArmSmmuDevice;
 use crate::arm_smmu_v3::vsmmu::ArmVsmmu;
 use crate::linux::atomic::Order;
 use crate::linux::slab::Ptr;
@@ -56,9 +58,22 @@ pub type HwptInvalidate = fn(&Cmdq, Ptr<ArmVsmmu>, &Invalidate) -> (Result<(), E
 pub struct Revision {
     /// Name, source, twin.
     pub info: RevisionInfo,
+    /// What this text cannot be run with.
+    pub check: fn(&Queue) -> Result<(), String>,
+    /// `arm_smmu_get_cmdq()`: the queue for a list that begins so.
+    pub get_cmdq: for<'a> fn(&'a ArmSmmuDevice, &Cmds) -> &'a Cmdq,
+    /// `arm_smmu_cmdq_supports_cmd()`
+    pub supports_cmd: fn(&Cmdq, [u64; 2]) -> bool,
+    /// `arm_smmu_cmdq_needs_busy_polling()`: how CMD_SYNCs of a queue beside the main one are
+    /// waited for.
+    pub completion: fn(&Queue) -> Completion,
     /// `arm_smmu_cmdq_batch_add()` and `arm_smmu_cmdq_batch_submit()`; whether the SMMU needs a
     /// CMD_SYNC after every list.
-    pub batch_submit: fn(&Cmdq, &Cmds, bool) -> Result<(), Errno>,
+    pub batch_submit: fn(&ArmSmmuDevice, &Cmds, bool) -> Result<(), Errno>,
+    /// Whether a batch must end with a CMD_SYNC before the next command.
+    pub batch_force_sync: fn(&Batch<'_>, [u64; 2], bool) -> bool,
+    /// What is done with a full batch before the next command.
+    pub batch_is_full: fn(&mut Batch<'_>, [u64; 2]) -> Result<(), Errno>,
     /// `arm_smmu_cmdq_issue_cmdlist()`
     pub issue_cmdlist: fn(&Cmdq, &Cmds, bool) -> Result<(), Errno>,
     /// Step 1 of the insertion: takes the slots.
@@ -81,8 +96,18 @@ pub struct Revision {
     pub make_valid: fn(&Cmdq, u32, u32, bool),
     /// Step 7 of the insertion: what the owner does.
     pub hand_over: fn(&Cmdq, u32),
+    /// Behind a list without a CMD_SYNC whose owner is another CPU; its end.
+    pub quiet_list_done: fn(&Cmdq, u32),
     /// Which value of the valid bit means valid in a lap with this wrap.
     pub valid: fn(bool) -> bool,
+    /// How the word of `llq` is at first.
+    pub llq_word: fn(Llq) -> u64,
+    /// READ_ONCE(cmdq->q.llq.cons)
+    pub llq_cons: fn(&Cmdq) -> u32,
+    /// WRITE_ONCE(cmdq->q.llq.cons, cons)
+    pub write_llq_cons: fn(&Cmdq, u32),
+    /// `arm_vsmmu_can_batch_cmd()`: whether a command goes into one list with the one before it.
+    pub vsmmu_can_batch_cmd: fn(&Cmdq, [u64; 2], [u64; 2]) -> bool,
     /// `iommufd_hwpt_invalidate()` with what it calls in the driver.
     pub iommufd_hwpt_invalidate: HwptInvalidate,
     /// The orders.

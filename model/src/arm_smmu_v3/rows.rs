@@ -5,8 +5,12 @@
 
 use uapi::pick::RevisionInfo;
 
+use crate::arm_smmu_v3::llq::Llq;
 use crate::arm_smmu_v3::revision::{Orders, Revision};
-use crate::arm_smmu_v3::{cmdq, linux_5_3, llq, lock, slock, twins, vsmmu, wait};
+use crate::arm_smmu_v3::smmu::{self, main_queue};
+use crate::arm_smmu_v3::{
+    batch, cmdq, fetch_add, linux_5_3, llq, lock, repeat, slock, twins, vsmmu, wait,
+};
 use crate::linux::atomic::Order;
 
 /// The orders of the port: the kernel's, and an acquire wherever it relies on a control
@@ -39,7 +43,13 @@ const DF180B1A4CC5: Revision = Revision {
         doc: "the lock-free queue with the fair lock",
         source: "commit df180b1a4cc5, arm-smmu-v3.c",
     },
-    batch_submit: cmdq::arm_smmu_cmdq_batch_submit,
+    check: |_| Ok(()),
+    get_cmdq: main_queue::arm_smmu_get_cmdq,
+    supports_cmd: main_queue::arm_smmu_cmdq_supports_cmd,
+    completion: main_queue::completion,
+    batch_submit: batch::arm_smmu_cmdq_batch_submit,
+    batch_force_sync: batch::arm_smmu_cmdq_batch_force_sync,
+    batch_is_full: batch::full,
     issue_cmdlist: cmdq::arm_smmu_cmdq_issue_cmdlist,
     allocate: cmdq::allocate,
     queue_has_space: llq::queue_has_space,
@@ -51,7 +61,12 @@ const DF180B1A4CC5: Revision = Revision {
     exclusive_unlock: lock::arm_smmu_cmdq_exclusive_unlock,
     make_valid: cmdq::make_valid,
     hand_over: cmdq::hand_over,
+    quiet_list_done: |_, _| {},
     valid: cmdq::valid,
+    llq_word: Llq::val,
+    llq_cons: wait::llq_cons,
+    write_llq_cons: wait::write_llq_cons,
+    vsmmu_can_batch_cmd: |_, _, _| true,
     iommufd_hwpt_invalidate: vsmmu::linux_6_14::iommufd_hwpt_invalidate,
     orders: ORDERS,
 };
@@ -101,6 +116,79 @@ const SPINLOCK_FALLBACK: Revision = Revision {
     ..V587E6C10A7CE
 };
 
+const FETCH_ADD_NAME: &str = "cmdq_fetch_add";
+
+/// John Garry's series.
+const FETCH_ADD: Revision = Revision {
+    info: RevisionInfo {
+        name: FETCH_ADD_NAME,
+        aliases: &[],
+        twin_of: None,
+        doc: "one fetch_add takes the slots, space is waited for after it; proposed, here with \
+              today's lock",
+        source: "reference/smmuv3.md 3.6 B12",
+    },
+    check: fetch_add::check,
+    issue_cmdlist: fetch_add::arm_smmu_cmdq_issue_cmdlist,
+    make_valid: fetch_add::make_valid,
+    hand_over: fetch_add::hand_over,
+    quiet_list_done: fetch_add::poll_until_published,
+    llq_word: fetch_add::llq_word,
+    llq_cons: fetch_add::llq_cons,
+    write_llq_cons: fetch_add::write_llq_cons,
+    ..DF180B1A4CC5
+};
+
+const ECMDQ_NAME: &str = "cmdq_ecmdq";
+
+/// Zhen Lei's series.
+const ECMDQ: Revision = Revision {
+    info: RevisionInfo {
+        name: ECMDQ_NAME,
+        aliases: &[],
+        twin_of: None,
+        doc: "an ECMDQ for each processor; proposed, not merged",
+        source: "reference/smmuv3.md 1.4 and 5.5",
+    },
+    get_cmdq: smmu::ecmdq::arm_smmu_get_cmdq,
+    batch_submit: smmu::ecmdq::arm_smmu_cmdq_batch_submit,
+    ..DF180B1A4CC5
+};
+
+const TEGRA241_NAME: &str = "cmdq_tegra241_cmdqv";
+
+/// A batch has one queue pointer.
+const TEGRA241: Revision = Revision {
+    info: RevisionInfo {
+        name: TEGRA241_NAME,
+        aliases: &[],
+        twin_of: None,
+        doc: "a guest's own VCMDQ for each processor, what they lack through the main queue",
+        source: "tegra241-cmdqv.c and arm-smmu-v3.c of v6.12; reference/smmuv3.md 4.6",
+    },
+    get_cmdq: smmu::tegra241::arm_smmu_get_cmdq,
+    supports_cmd: smmu::tegra241::arm_smmu_cmdq_supports_cmd,
+    completion: smmu::tegra241::completion,
+    ..DF180B1A4CC5
+};
+
+const REPEAT: &str = "cmdq_06b15ddcfbc0";
+
+/// The workaround of T264-SMMU-3.
+const V06B15DDCFBC0: Revision = Revision {
+    info: RevisionInfo {
+        name: REPEAT,
+        aliases: &[],
+        twin_of: None,
+        doc: "lists of CFGI and TLBI are issued twice where the SMMU has T264-SMMU-3",
+        source: "commits 95ed2da20283, 06b15ddcfbc0; reference/smmuv3.md 3.6 B15",
+    },
+    issue_cmdlist: repeat::arm_smmu_cmdq_issue_cmdlist,
+    batch_force_sync: repeat::arm_smmu_cmdq_batch_force_sync,
+    vsmmu_can_batch_cmd: repeat::arm_vsmmu_can_batch_cmd,
+    ..DF180B1A4CC5
+};
+
 const SPINLOCK: &str = "cmdq_linux_5_3";
 
 /// The queue before it was lock-free. (There was no vSMMU then; its path is a later one.)
@@ -117,7 +205,7 @@ const LINUX_5_3: Revision = Revision {
 };
 
 const fn twin_of(name: &'static str, of: &'static str, doc: &'static str) -> RevisionInfo {
-    let source = "reference/smmuv3.md 3.6 B1, B3, B4 and B12";
+    let source = "reference/smmuv3.md 3.6 B1, B3, B4, B12 and B15, 4.6";
     RevisionInfo { name, aliases: &[], twin_of: Some(of), doc, source }
 }
 
@@ -137,7 +225,11 @@ pub static ROWS: &[Revision] = &[
     V587E6C10A7CE,
     V2D4F03F6610D,
     SPINLOCK_FALLBACK,
+    FETCH_ADD,
     LINUX_5_3,
+    ECMDQ,
+    TEGRA241,
+    V06B15DDCFBC0,
     // Twins that only a weak memory shows.
     Revision {
         info: twin("cmdq_without_dma_wmb", "entries are not ordered before their valid bits"),
@@ -182,7 +274,7 @@ pub static ROWS: &[Revision] = &[
     // Twins that an interleaving shows.
     Revision {
         info: twin("cmdq_batch_without_force_sync", "a batch is cut without a CMD_SYNC"),
-        batch_submit: twins::batch_without_force_sync,
+        batch_force_sync: batch::twins::without_force_sync,
         ..DF180B1A4CC5
     },
     Revision {
@@ -273,6 +365,110 @@ pub static ROWS: &[Revision] = &[
         ),
         issue_cmdlist: linux_5_3::twins::sync_shared_with_later,
         ..LINUX_5_3
+    },
+    // Twins of the fetch_add.
+    Revision {
+        info: twin_of(
+            "cmdq_fetch_add_unbounded",
+            FETCH_ADD_NAME,
+            "lists are not bounded by the ring and the number of CPUs",
+        ),
+        check: fetch_add::twins::no_check,
+        ..FETCH_ADD
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_fetch_add_quiet_returns",
+            FETCH_ADD_NAME,
+            "a list that nobody waits for returns before it is published",
+        ),
+        quiet_list_done: |_, _| {},
+        ..FETCH_ADD
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_fetch_add_narrow_counts",
+            FETCH_ADD_NAME,
+            "a group has more lists than its number can say",
+        ),
+        issue_cmdlist: fetch_add::twins::narrow_issue,
+        hand_over: fetch_add::twins::narrow_hand_over,
+        ..FETCH_ADD
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_fetch_add_lock_by_each",
+            FETCH_ADD_NAME,
+            "every CPU takes the lock for its own CMD_SYNC, not the owner for all",
+        ),
+        make_valid: cmdq::make_valid,
+        hand_over: fetch_add::twins::hand_over_without_lock,
+        ..FETCH_ADD
+    },
+    // Twins of more than one queue.
+    Revision {
+        info: twin_of(
+            "cmdq_ecmdq_preemptible",
+            ECMDQ_NAME,
+            "preemption is not disabled between the lists of a batch",
+        ),
+        batch_submit: batch::arm_smmu_cmdq_batch_submit,
+        ..ECMDQ
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_tegra241_cmdqv_stays",
+            TEGRA241_NAME,
+            "a full batch goes on in its queue: the fix of what the text does",
+        ),
+        batch_is_full: batch::twins::full_on_the_same_queue,
+        ..TEGRA241
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_tegra241_cmdqv_switches_without_sync",
+            TEGRA241_NAME,
+            "what comes before a command that the queue lacks is issued without a CMD_SYNC",
+        ),
+        batch_submit: batch::twins::switch_without_sync,
+        ..TEGRA241
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_tegra241_cmdqv_everything",
+            TEGRA241_NAME,
+            "a VCMDQ gets commands that it does not execute",
+        ),
+        supports_cmd: main_queue::arm_smmu_cmdq_supports_cmd,
+        ..TEGRA241
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_tegra241_cmdqv_msi",
+            TEGRA241_NAME,
+            "the CMD_SYNC of a VCMDQ is waited for by an MSI, which it does not raise",
+        ),
+        completion: main_queue::completion,
+        ..TEGRA241
+    },
+    // Twins of the repetition.
+    Revision {
+        info: twin_of(
+            "cmdq_repeat_before_sync",
+            REPEAT,
+            "the repetition does not wait for the first CMD_SYNC",
+        ),
+        issue_cmdlist: repeat::twins::repeat_before_sync,
+        ..V06B15DDCFBC0
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_repeat_mixed_batch",
+            REPEAT,
+            "a vSMMU's list may have commands of both classes",
+        ),
+        vsmmu_can_batch_cmd: |_, _, _| true,
+        ..V06B15DDCFBC0
     },
     // Twins of a guest's invalidation.
     Revision {

@@ -7,8 +7,8 @@ use uapi::Errno;
 
 use crate::arm_smmu_v3::cmdq;
 use crate::arm_smmu_v3::cmdq::{
-    arm_smmu_cmdq_batch_submit, arm_smmu_cmdq_poll_valid_map, arm_smmu_cmdq_set_valid_map,
-    arm_smmu_cmdq_write_entries, here, publish, stop_gathering, Cmdq,
+    arm_smmu_cmdq_poll_valid_map, arm_smmu_cmdq_set_valid_map, arm_smmu_cmdq_write_entries, here,
+    publish, stop_gathering, Cmdq,
 };
 use crate::arm_smmu_v3::llq::{self, Llq, Shape};
 use crate::arm_smmu_v3::lock;
@@ -63,11 +63,6 @@ pub fn owner_does_not_wait(q: &Cmdq, start: u32) {
     let end = stop_gathering(q);
     arm_smmu_cmdq_poll_valid_map(q, start, end);
     publish(q, end);
-}
-
-/// Another CPU's list may come between two of ours.
-pub fn batch_without_force_sync(q: &Cmdq, cmds: &Cmds, _force_sync: bool) -> Result<(), Errno> {
-    arm_smmu_cmdq_batch_submit(q, cmds, false)
 }
 
 /// A list of k entries goes into k - 1 free slots.

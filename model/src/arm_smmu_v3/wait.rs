@@ -17,6 +17,11 @@ use crate::linux::atomic::{queue_poll, read_once, readl, write_part, Atomic, Ord
 /// ARM_SMMU_POLL_TIMEOUT_US, in milliseconds of virtual time.
 pub const TIMEOUT_MS: u64 = 1_000;
 
+/// READ_ONCE(cmdq->q.llq.cons): with the other half of the word.
+pub fn llq_cons(q: &Cmdq) -> u32 {
+    Llq::of(read_once(&q.llq, Order::Relaxed)).cons
+}
+
 /// WRITE_ONCE(cmdq->q.llq.cons, cons): the upper half of the word.
 pub fn write_llq_cons(q: &Cmdq, cons: u32) {
     let f = |val| Llq { cons, ..Llq::of(val) }.val();
@@ -25,43 +30,69 @@ pub fn write_llq_cons(q: &Cmdq, cons: u32) {
 
 /// `arm_smmu_cmdq_poll_until_not_full()`: one round. Gives the refreshed snapshot.
 pub fn arm_smmu_cmdq_poll_until_not_full(q: &Cmdq, old: Llq, k: u32) -> Llq {
+    let space = Space {
+        word: &q.llq,
+        cons: |val| Llq::of(val).cons,
+        is_enough: &|val| (q.rev.queue_has_space)(q.shape, Llq::of(val), k),
+    };
+    Llq::of(poll_for_space(q, &space, old.val()))
+}
+
+/// What is waited for by who needs space.
+pub struct Space<'a> {
+    /// The word with llq.cons in it.
+    pub word: &'a Atomic,
+    /// What the word says of it.
+    pub cons: fn(u64) -> u32,
+    /// Whether it is far enough.
+    pub is_enough: &'a dyn Fn(u64) -> bool,
+}
+
+/// One round of waiting for space, by who saw this value of the word. Gives a newer one.
+pub fn poll_for_space(q: &Cmdq, space: &Space<'_>, old: u64) -> u64 {
     // Try to update our copy of cons by grabbing exclusive cmdq access. If that fails, spin until
     // somebody else updates it for us.
     if arm_smmu_cmdq_exclusive_trylock(q) {
         let cons = readl(&q.cons_reg, q.rev.orders.cons_read_space) as u32;
-        write_llq_cons(q, cons);
+        (q.rev.write_llq_cons)(q, cons);
         (q.rev.exclusive_unlock)(q);
-        let llq = Llq::of(read_once(&q.llq, Order::Relaxed));
-        if (q.rev.queue_has_space)(q.shape, llq, k) {
-            return llq;
+        let val = read_once(space.word, Order::Relaxed);
+        if (space.is_enough)(val) {
+            return val;
         }
         // Ask the SMMU again when it has moved on.
-        let cons = |llq: Llq| q.shape.pos(llq.cons);
-        let moved = || q.shape.pos(q.cons_reg.peek() as u32) != cons(llq);
-        return wait_for_change(q, llq, Some(&q.cons_reg), &moved);
+        let seen = q.shape.pos((space.cons)(val));
+        let moved = || q.shape.pos(q.cons_reg.peek() as u32) != seen;
+        return wait_for_change(q, space.word, val, Some(&q.cons_reg), &moved);
     }
     // Who holds the lock writes llq.cons, or gives it back. (The kernel looks at llq only, and
     // tries the lock again as soon as the ring is not full.)
-    wait_for_change(q, old, Some(&q.lock), &|| q.lock.peek() == 0)
+    wait_for_change(q, space.word, old, Some(&q.lock), &|| q.lock.peek() == 0)
 }
 
-/// Sleeps until the word is another one than this snapshot, or `moved`.
-fn wait_for_change(q: &Cmdq, llq: Llq, also: Option<&Atomic>, moved: &dyn Fn() -> bool) -> Llq {
+/// Sleeps until the word is another one than what was seen, or `moved`.
+fn wait_for_change(
+    q: &Cmdq,
+    word: &Atomic,
+    seen: u64,
+    also: Option<&Atomic>,
+    moved: &dyn Fn() -> bool,
+) -> u64 {
     let wait = Wait {
-        until: &|val| val != llq.val() || moved(),
+        until: &|val| val != seen || moved(),
         or_change_of: also,
         or_gate: None,
         timeout_ms: Some(TIMEOUT_MS),
     };
-    match queue_poll(&q.llq, Order::Relaxed, &wait) {
-        Some(val) => Llq::of(val),
-        None => q.times_out(here(), llq),
-    }
+    queue_poll(word, Order::Relaxed, &wait).unwrap_or_else(|| {
+        q.times_out(here());
+        seen
+    })
 }
 
 /// Part of `arm_smmu_cmdq_issue_cmdlist()`: waits for the SYNC at `prod`, and gives the lock back.
 pub fn arm_smmu_cmdq_sync(q: &Cmdq, prod: u32) -> Result<(), Errno> {
-    let found = match q.program.completion {
+    let found = match q.completion {
         Completion::Cons => arm_smmu_cmdq_poll_until_consumed(q, prod),
         Completion::Msi => arm_smmu_cmdq_poll_until_msi(q, prod),
     };
@@ -71,14 +102,15 @@ pub fn arm_smmu_cmdq_sync(q: &Cmdq, prod: u32) -> Result<(), Errno> {
             (Ok(()), cons)
         }
         None => {
-            let llq = q.times_out(here(), Llq::of(q.llq.peek()));
-            (Err(Errno::ETIMEDOUT), llq.cons)
+            q.times_out(here());
+            // The last CONS that it read.
+            (Err(Errno::ETIMEDOUT), q.cons_reg.peek() as u32)
         }
     };
     // Try to unlock the cmdq lock. This will fail if we're the last reader, in which case we can
     // safely update cmdq->q.llq.cons
     if !(q.rev.shared_tryunlock)(q) {
-        write_llq_cons(q, cons);
+        (q.rev.write_llq_cons)(q, cons);
         (q.rev.shared_unlock)(q);
     }
     ret
@@ -86,9 +118,9 @@ pub fn arm_smmu_cmdq_sync(q: &Cmdq, prod: u32) -> Result<(), Errno> {
 
 /// `__arm_smmu_cmdq_poll_until_consumed()`
 fn arm_smmu_cmdq_poll_until_consumed(q: &Cmdq, prod: u32) -> Option<u32> {
-    let llq = Llq::of(read_once(&q.llq, Order::Relaxed));
-    if (q.rev.queue_consumed)(q.shape, llq.cons, prod) {
-        return Some(llq.cons);
+    let cons = (q.rev.llq_cons)(q);
+    if (q.rev.queue_consumed)(q.shape, cons, prod) {
+        return Some(cons);
     }
     // The ordered accessor: who sees that the SMMU has consumed our SYNC sees the shared lock of
     // every SYNC that was published with it.

@@ -29,6 +29,8 @@ pub struct Atomic {
     obj: u32,
     name: &'static str,
     index: u32,
+    /// Which of several structs it is in; 0: the first, of which nothing is said.
+    owner: u32,
     /// The last value in modification order.
     latest: Cell<u64>,
     #[cfg(feature = "backend-loom")]
@@ -133,6 +135,7 @@ impl Atomic {
             obj: super::object(),
             name,
             index,
+            owner: 0,
             latest: Cell::new(value),
             #[cfg(feature = "backend-loom")]
             word: loom::sync::atomic::AtomicU64::new(value),
@@ -144,10 +147,19 @@ impl Atomic {
         self.latest.get()
     }
 
+    /// The same word of the struct with this number.
+    pub fn of(self, owner: u32) -> Atomic {
+        Atomic { owner, ..self }
+    }
+
     fn val(&self) -> Val {
+        let owner = match self.owner {
+            0 => String::new(),
+            n => format!("{n}:"),
+        };
         Val::Text(match self.index {
-            u32::MAX => self.name.to_string(),
-            i => format!("{}[{i}]", self.name),
+            u32::MAX => format!("{owner}{}", self.name),
+            i => format!("{owner}{}[{i}]", self.name),
         })
     }
 }

@@ -81,6 +81,25 @@ pub struct Vsmmu {
     pub without: Vec<Without>,
 }
 
+/// What the queues beside the main one are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum QueueKind {
+    /// Enhanced command queues, which execute everything.
+    Ecmdq,
+    /// Tegra241's virtual queues as a guest owns them: TLBI_NH_ASID, TLBI_NH_VA, ATC_INV and
+    /// CMD_SYNC, which raises no MSI.
+    GuestVcmdq,
+}
+
+/// Queues beside the main one, each as large as it. There is no order between queues.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Secondary {
+    /// What they are.
+    pub kind: QueueKind,
+    /// How many.
+    pub queues: u8,
+}
+
 /// One request of a CPU.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Request {
@@ -100,6 +119,14 @@ pub enum Request {
     },
     /// IOMMU_HWPT_INVALIDATE on the program's vSMMU.
     Invalidate(Invalidate),
+    /// The scheduler moves the task of another producer to a processor. At first each is on the
+    /// one of its own number.
+    Migrate {
+        /// Number of the producer.
+        task: u8,
+        /// Number of the processor.
+        to: u8,
+    },
 }
 
 /// Something that goes wrong, once, at the n-th command that the SMMU consumes (from 0).
@@ -129,6 +156,12 @@ pub struct Queue {
     /// The vSMMU of the guests, if there is one.
     #[serde(default)]
     pub vsmmu: Option<Vsmmu>,
+    /// The queues beside the main one.
+    #[serde(default)]
+    pub secondary: Option<Secondary>,
+    /// Erratum T264-SMMU-3: an entry can survive the first of two invalidations.
+    #[serde(default)]
+    pub repeat_tlbi_cfgi: bool,
     /// The producers.
     pub cpus: Vec<Vec<Request>>,
 }
@@ -140,11 +173,12 @@ impl Queue {
     ///
     /// The reason, with the bound.
     pub fn check(&self) -> Result<(), String> {
-        if self.cpus.is_empty() || self.cpus.len() >= CPUS_MAX {
+        let queues = 1 + self.secondary.map_or(0, |s| usize::from(s.queues));
+        if self.cpus.is_empty() || self.cpus.len() + queues > CPUS_MAX {
             return Err(format!(
-                "it has {} producers; 1 to {} go beside the SMMU",
+                "it has {} producers and {queues} queues; at least one of each, and {CPUS_MAX} \
+                 together",
                 self.cpus.len(),
-                CPUS_MAX - 1
             ));
         }
         if self.log2size > 10 {
@@ -171,6 +205,10 @@ impl Queue {
                 }
                 // Cut into lists, too.
                 Request::Invalidate(_) => continue,
+                Request::Migrate { task, .. } if usize::from(*task) >= self.cpus.len() => {
+                    return Err(format!("there is no producer {task} to migrate"));
+                }
+                Request::Migrate { .. } => continue,
                 Request::Issue { commands, sync } => (commands.len() as u32, *sync),
             };
             if most > (word, true) || most == (0, false) {

@@ -91,7 +91,10 @@ fn convert_and_issue(
 
         // A list has CMDQ_BATCH_ENTRIES with its CMD_SYNC.
         *cur += 1;
-        if *cur != end && *cur - last != batch_max(q) {
+        if *cur != end
+            && *cur - last != batch_max(q)
+            && (q.rev.vsmmu_can_batch_cmd)(q, cmds[last], cmds[*cur])
+        {
             continue;
         }
 
