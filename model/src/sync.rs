@@ -1851,6 +1851,8 @@ mod backend {
         cpus: StdCell<Cpu>,
         /// The CPUs whose step cannot be made yet: parked, or about to be.
         waiting: [StdCell<bool>; CPUS_MAX],
+        /// How often each CPU has looked at a word in vain since the last write to any.
+        looks: [StdCell<u32>; CPUS_MAX],
         threads: RefCell<Vec<loom::thread::Thread>>,
         points: RefCell<BTreeMap<(u32, Meet), Rc<Point>>>,
     }
@@ -1860,9 +1862,26 @@ mod backend {
             State {
                 cpus: StdCell::new(0),
                 waiting: std::array::from_fn(|_| StdCell::new(false)),
+                looks: std::array::from_fn(|_| StdCell::new(0)),
                 threads: RefCell::new(Vec::new()),
                 points: RefCell::new(BTreeMap::new()),
             }
+        }
+
+        /// A word was written: everybody may find something new.
+        pub(super) fn wrote(&self) {
+            self.looks.iter().for_each(|looks| looks.set(0));
+        }
+
+        /// This CPU has looked in vain.
+        pub(super) fn looked(&self, cpu: Cpu) {
+            let looks = &self.looks[usize::from(cpu)];
+            looks.set(looks.get() + 1);
+        }
+
+        /// Whether this CPU has looked so often since the last write.
+        pub(super) fn has_looked(&self, cpu: Cpu, times: u32) -> bool {
+            self.looks[usize::from(cpu)].get() >= times
         }
 
         fn point(&self, obj: u32, meet: Meet) -> Rc<Point> {

@@ -18,11 +18,17 @@ pub enum Order {
     Release,
 }
 
-/// How many times a loop that waits looks again on loom, where a load may give an old value and
-/// time does not pass. Among those who have yielded loom lets the one go on that has done so least
-/// often, so two can look in turn until they have caught up with a third.
+/// How many times each CPU has to look in vain, and nobody writes, until a wait is over on loom,
+/// where a load may give an old value and time does not pass. Loom keeps seven stores of a word, and
+/// does not give an old one again to who has yielded.
 #[cfg(feature = "backend-loom")]
-const LOOKS_MAX: u32 = 500;
+const LOOKS_EACH: u32 = 16;
+
+/// How many times a wait looks while somebody else never does. Among those who have yielded loom
+/// lets the one go on that has done so least often, so two can look in turn until they have caught
+/// up with a third: this must be more than all that an execution waits for.
+#[cfg(feature = "backend-loom")]
+const LOOKS_MAX: u32 = 5_000;
 
 /// A word of 64 bits that several CPUs access without a lock.
 pub struct Atomic {
@@ -103,6 +109,7 @@ impl Gate {
         {
             let _ = at;
             out();
+            exec().backend.wrote();
         }
         #[cfg(not(feature = "backend-loom"))]
         super::step("cpu_finished", at, one(self.obj, Mode::Write), |_| out());
@@ -277,6 +284,11 @@ impl Atomic {
         result
     }
 
+    fn has_written(&self, value: u64) {
+        self.latest.set(value);
+        exec().backend.wrote();
+    }
+
     /// Reads.
     pub fn load(&self, op: &'static str, at: Site, order: Order) -> u64 {
         self.operation(op, at, || self.word.load(ordering(order)))
@@ -285,7 +297,7 @@ impl Atomic {
     /// Writes. `then` runs together with it.
     pub fn store(&self, op: &'static str, at: Site, order: Order, value: u64, then: impl FnOnce()) {
         self.operation(op, at, || self.word.store(value, ordering(order)));
-        self.latest.set(value);
+        self.has_written(value);
         then();
     }
 
@@ -305,7 +317,7 @@ impl Atomic {
             Rmw::Or(n) => self.word.fetch_or(n, order),
             Rmw::Xor(n) => self.word.fetch_xor(n, order),
         });
-        self.latest.set(rmw.of(old));
+        self.has_written(rmw.of(old));
         let _ = (rmw.operand(), self.val());
         then(old);
         old
@@ -323,7 +335,7 @@ impl Atomic {
     ) -> Result<(), u64> {
         let relaxed = loom::sync::atomic::Ordering::Relaxed;
         self.operation(op, at, || self.word.compare_exchange(old, new, ordering(order), relaxed))?;
-        self.latest.set(new);
+        self.has_written(new);
         then();
         Ok(())
     }
@@ -365,6 +377,10 @@ impl Atomic {
             }
             let exec = exec();
             let me = exec.current.get();
+            exec.backend.looked(me);
+            if is_in_vain(exec) {
+                break;
+            }
             loom::thread::yield_now();
             came_back(exec, me);
         }
@@ -373,6 +389,14 @@ impl Atomic {
             None => super::stop(Kind::HungTask, at, op.to_string()),
         }
     }
+}
+
+/// Whether every CPU that has not finished waits, and has looked at the last writes.
+#[cfg(feature = "backend-loom")]
+fn is_in_vain(exec: &Exec) -> bool {
+    (0..CPUS_MAX as Cpu)
+        .filter(|cpu| !exec.slot(*cpu).finished.get())
+        .all(|cpu| exec.backend.has_looked(cpu, LOOKS_EACH))
 }
 
 /// Loom let this CPU go on.
