@@ -55,6 +55,29 @@ fn a_seed_is_the_same_bytes_every_time() {
     }
 }
 
+/// The traces of these are committed: `cargo test` makes them again with the checks of a debug build,
+/// `.ci/run` with the release build. `UPDATE=1` rewrites them.
+#[test]
+fn a_seed_is_the_same_bytes_in_every_build() {
+    let dir = directory();
+    for row in ["linux_6_13", "linux_7_3"] {
+        let args = ["--revision", row, "--seed", "7", "--runs", "20", "--findings", "0", "-v"];
+        let made = simulate(dir.path(), &args);
+        assert_eq!(made.matches(", fingerprint ").count(), 21, "one per run, one of all");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/seeds/{row}.txt"));
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&path, &made).expect("writable");
+        }
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == made,
+            "{} is not what this build makes: `UPDATE=1 cargo test -p iommufd-testbed --test \
+             simulate` rewrites it, the diff is the review",
+            path.display()
+        );
+    }
+}
+
 /// What a kill leaves: whole lines and a torn one. Nothing is lost, nothing is made twice.
 #[test]
 fn a_journal_goes_on_where_it_was_torn() {

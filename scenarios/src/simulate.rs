@@ -33,6 +33,8 @@ use uapi::step::CPUS_MAX;
 const CALLS_MAX: usize = 10;
 /// Calls of the setup behind those that make the first objects.
 const SETUP_MORE: usize = 7;
+/// Size of a driver's own vDEVICE, in bytes: no less than that of a `struct iommufd_vdevice`.
+const VDEVICE_SIZE: u32 = 256;
 /// How often a call that the row does not have is drawn all the same.
 const MISSING_ONE_IN: usize = 64;
 
@@ -218,6 +220,10 @@ fn drawn_pdevs(draws: &mut Draws, features: &BTreeSet<Feature>) -> Vec<Pdev> {
         for pdev in pdevs.iter_mut().skip(1) {
             pdev.group = draws.below(2) as u32;
         }
+    }
+    // A driver that asks for vDEVICEs of its own size, and initialises its part.
+    if features.contains(&Feature::Viommus) && draws.one_in(6) {
+        pdevs[0].vdevice_size = VDEVICE_SIZE;
     }
     if features.contains(&Feature::TwoIommus) {
         if let Some(last) = pdevs.last_mut() {

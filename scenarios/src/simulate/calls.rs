@@ -7,8 +7,8 @@ use crate::step::default_operand;
 use races::seed::Draws;
 use std::collections::BTreeSet;
 use uapi::call::{
-    signature, ArgKind, Call, AUTO, HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT,
-    HWPT_FAULT_ID_VALID, IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE,
+    signature, ArgKind, Call, ACCESS_RW_WRITE, ACCESS_SYZ, AUTO, HWPT_ALLOC_DIRTY_TRACKING,
+    HWPT_ALLOC_NEST_PARENT, HWPT_FAULT_ID_VALID, IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE,
 };
 use uapi::program::{Entry, Operand, Step, Sym};
 
@@ -100,6 +100,56 @@ impl<'a> Maker<'a> {
         } else if self.on(Feature::PageTables) {
             steps.extend(self.parent());
         }
+        if self.on(Feature::Events) {
+            steps.extend(self.way_of_events());
+        }
+        steps
+    }
+
+    /// What an event needs on its way from a device to user space. Calls drawn one by one make it
+    /// in one of thousands of programs.
+    fn way_of_events(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let way = self.draws.below(3);
+        if way == 0 {
+            return steps;
+        }
+        if self.one(|k| k == Kind::Viommu).is_none() {
+            steps.extend(self.parent());
+            steps.extend(self.try_call(Call::ViommuAlloc));
+        }
+        let device = self.one(|k| matches!(k, Kind::Device(_)));
+        let (Some(device), Some(viommu)) = (device, self.one(|k| k == Kind::Viommu)) else {
+            return steps;
+        };
+        let mut flags = 0;
+        let mut faults = None;
+        if way == 1 {
+            steps.extend(self.try_call(Call::FaultAlloc));
+            faults = self.one(|k| k == Kind::Faults);
+            flags = if faults.is_some() { HWPT_FAULT_ID_VALID } else { 0 };
+        } else {
+            let step = self.with_ids(plain(Call::VdeviceAlloc), &[viommu.clone(), device.clone()]);
+            steps.push(self.bound(with(step, 2, Operand::Num(VIRT_IDS[0])), &["vdev"]));
+            steps.extend(self.try_call(Call::VeventqAlloc));
+        }
+        let step = self.with_ids(plain(Call::HwptAlloc), &[device.clone(), viommu]);
+        let step = with(with(step, 2, Operand::Num(flags)), 3, Operand::Num(DATA_SELFTEST));
+        let step = match faults {
+            Some(faults) => with(step, 5, Operand::Sym(faults.sym)),
+            None => step,
+        };
+        steps.push(self.bound(step, &["nested"]));
+        if let Some(nested) = self.names.all.last().cloned() {
+            let step = self.with_ids(plain(Call::Attach), &[device, nested]);
+            self.names.made(&step, None);
+            steps.push(step);
+        }
+        // One may be on its way already.
+        if self.draws.one_in(2) {
+            let trigger = if way == 1 { Call::TriggerIopf } else { Call::TriggerVevent };
+            steps.extend(self.try_call(trigger));
+        }
         steps
     }
 
@@ -175,7 +225,11 @@ impl<'a> Maker<'a> {
                 let mapping = self.one(|kind| kind == Kind::Mapping)?;
                 with(step, 0, Operand::Sym(mapping.sym))
             }
-            Call::Mmap => self.bound(step, &["m"]),
+            Call::Mmap => {
+                // Of another length than what is offered: seldom, to see that.
+                let length = if self.draws.one_in(6) { 0x2000 } else { 0x1000 };
+                self.bound(with(step, 1, Operand::Num(length)), &["m"])
+            }
             Call::IoasMap | Call::IoasUnmap => self.of_ioas(step)?,
             Call::HwptAlloc => self.hwpt_alloc(step)?,
             Call::MockDomain => {
@@ -269,8 +323,13 @@ impl<'a> Maker<'a> {
             Call::AccessRw => {
                 let access = self.one(|k| k == Kind::AccessFile)?;
                 let step = with(step, 0, Operand::Sym(access.sym));
-                let step = with(with(step, 1, Operand::Num(0x1000)), 2, Operand::Num(8));
-                Some(Step { file: access.file, ..step })
+                let (write, syz) = (ACCESS_RW_WRITE, ACCESS_SYZ);
+                let flags =
+                    self.draws.weighted(&[(4, 0), (2, write), (1, syz), (1, write | syz)])?;
+                // From the first area on, or where the areas are.
+                let iova = if flags & syz != 0 { 0 } else { 0x1000 };
+                let step = with(with(step, 1, Operand::Num(iova)), 2, Operand::Num(8));
+                Some(Step { file: access.file, ..with(step, 3, Operand::Num(flags)) })
             }
             Call::MockDomainReplace => {
                 let mock = self.one(|k| k == Kind::Mock)?;
@@ -470,8 +529,10 @@ impl<'a> Maker<'a> {
     /// User memory and sizes that are wrong, an allocation that sleeps.
     fn options(&mut self, step: &mut Step) {
         let is_ioctl = signature(step.call).name.starts_with("IOMMU_");
-        if self.on(Feature::BadMemory) && is_ioctl && self.draws.one_in(3) {
+        let is_of_queue = matches!(step.call, Call::Read | Call::ReadPgfault | Call::Write);
+        if self.on(Feature::BadMemory) && (is_ioctl || is_of_queue) && self.draws.one_in(3) {
             match self.draws.below(4) {
+                _ if is_of_queue => step.bad_pointer = true,
                 0 => step.bad_pointer = true,
                 1 => step.usize_ = Some([4, 200][self.draws.below(2)]),
                 _ => step.read_only = true,
