@@ -190,7 +190,7 @@ impl<'a> Maker<'a> {
         }
         let cpu = self.draws.below(calls.len());
         let index = self.draws.below(*calls.get(cpu)?);
-        Some((cpu, index, 1 + self.draws.below(8) as u32))
+        Some((cpu, index, 1 + self.draws.below(12) as u32))
     }
 
     /// The call, if there is something that it can be made with.

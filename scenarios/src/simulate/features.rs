@@ -148,7 +148,7 @@ impl Feature {
                 (1, 2, Call::TriggerIopf),
                 (0, 1, Call::Interrupt),
                 (0, 2, Call::Read),
-                (0, 1, Call::ReadPgfault),
+                (0, 2, Call::ReadPgfault),
                 (0, 1, Call::Write),
                 (0, 1, Call::Poll),
                 (0, 2, Call::Close),
