@@ -635,6 +635,7 @@ fn blocking_step<R>(
     body: impl FnOnce(&mut Effect<'_>) -> R,
 ) -> R {
     let exec = exec();
+    exec.changes.followed(exec.current.get(), at);
     if exec.changes.any_deferred.get() {
         make_deferred(exec, Due::AfterUnlock);
         if op.ends_with("_unlock") || op.starts_with("up_") {
@@ -698,6 +699,7 @@ fn wait_alone(exec: &Exec, me: Cpu, op: &'static str, at: Site, ready: &dyn Fn()
 pub fn unlocked(op: &'static str, at: Site, obj: u32, key: u64, args: impl FnOnce() -> Vec<Val>) {
     let exec = exec();
     let me = exec.current.get();
+    exec.changes.followed(me, at);
     exec.push_trace(me, op, at, false);
     if exec.limits.trace {
         if let Some(step) = exec.trace.borrow_mut().last_mut() {
@@ -730,6 +732,7 @@ pub fn released(obj: u32, key: u64) {
 /// lock that protects it: the step that took the lock announced the load.
 pub fn local_step<R>(op: &'static str, at: Site, body: impl FnOnce(&mut Effect<'_>) -> R) -> R {
     let exec = exec();
+    exec.changes.followed(exec.current.get(), at);
     exec.push_trace(exec.current.get(), op, at, false);
     let tracing = exec.limits.trace;
     let accesses = &mut Accesses::new();
@@ -778,6 +781,10 @@ struct Changes {
     mutation: Option<(Site, Change)>,
     reach: bool,
     reached: RefCell<std::collections::BTreeSet<u16>>,
+    /// Steps that a CPU has made since it entered the kernel, if they are noted and nothing has
+    /// followed yet.
+    last: RefCell<Vec<(Cpu, Site)>>,
+    apart: RefCell<std::collections::BTreeSet<(u16, Change)>>,
     any_deferred: StdCell<bool>,
     deferred: RefCell<Vec<Deferred>>,
     /// Locks that were dropped or taken in a weaker way, and by whom: their unlocks go with them.
@@ -792,10 +799,37 @@ impl Changes {
             mutation: place,
             reach,
             reached: RefCell::default(),
+            last: RefCell::default(),
+            apart: RefCell::default(),
             any_deferred: StdCell::new(false),
             deferred: RefCell::default(),
             locks: RefCell::default(),
         }
+    }
+
+    /// `cpu` makes a step at this place or gives a lock back: its steps elsewhere could have been
+    /// put off past it.
+    #[inline]
+    fn followed(&self, cpu: Cpu, at: Site) {
+        if self.reach {
+            self.note_followed(cpu, at);
+        }
+    }
+
+    #[cold]
+    fn note_followed(&self, cpu: Cpu, at: Site) {
+        self.last.borrow_mut().retain(|(who, place)| {
+            let stays = *who != cpu || *place == at;
+            if !stays {
+                self.note_apart(*place, Change::Defer);
+            }
+            stays
+        });
+    }
+
+    fn note_apart(&self, at: Site, change: Change) {
+        let site = crate::sites::call_site_at(at);
+        self.apart.borrow_mut().extend(site.map(|site| (site, change)));
     }
 
     /// `cpu` gives a lock back: what it put off is due before its next step.
@@ -824,8 +858,18 @@ fn asked_change_at(exec: &Exec, at: Site) -> Option<Change> {
     let changes = &exec.changes;
     if changes.reach {
         changes.reached.borrow_mut().extend(crate::sites::call_site_at(at));
+        changes.last.borrow_mut().push((exec.current.get(), at));
     }
     changes.mutation.filter(|(place, _)| crate::sites::same_place(*place, at)).map(|(_, c)| c)
+}
+
+/// Says that this change of the step at this place makes another program.
+#[inline]
+pub fn apart(at: Site, change: Change) {
+    let exec = exec();
+    if exec.changes.reach {
+        exec.changes.note_apart(at, change);
+    }
 }
 
 /// Makes a step that has no result as its call site is to be changed: not at all, twice, later.
@@ -883,6 +927,10 @@ fn make_deferred(exec: &Exec, due: Due) {
 /// This CPU returns to user space: nothing is put off beyond that.
 pub fn return_to_user() {
     let exec = exec();
+    if exec.changes.reach {
+        let me = exec.current.get();
+        exec.changes.last.borrow_mut().retain(|(cpu, _)| *cpu != me);
+    }
     if exec.changes.any_deferred.get() {
         make_deferred(exec, Due::Now);
     }
@@ -1145,6 +1193,7 @@ fn execute(
         late_wakeups: exec.late_wakeups.get(),
         lock_order: Vec::new(),
         reached: exec.changes.reached.take().into_iter().collect(),
+        apart: exec.changes.apart.take().into_iter().collect(),
         state: Vec::new(),
         trace: None,
     };

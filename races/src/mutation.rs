@@ -13,7 +13,7 @@ use crate::orders::{Answers, Sequential};
 use crate::{Backend, Bounds, FailAt, ModelError, Subject, Watch};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use uapi::mutation::Mutation;
+use uapi::mutation::{Change, Mutation};
 use uapi::outcome::{Ending, Outcome};
 use uapi::program::Limits;
 use uapi::step::Cpu;
@@ -39,6 +39,9 @@ pub struct Baseline {
     pub notice: Notice,
     /// The call sites that its executions reach.
     pub reached: BTreeSet<u16>,
+    /// The changes of them that were seen to make another program
+    /// ([`uapi::mutation::may_be_the_same`]).
+    pub apart: BTreeSet<(u16, Change)>,
     /// Executions that it takes, redundant ones included.
     pub executions: u64,
 }
@@ -112,6 +115,13 @@ impl Shown {
     }
 }
 
+/// What the executions of a question enter.
+#[derive(Default)]
+struct Places {
+    reached: BTreeSet<u16>,
+    apart: BTreeSet<(u16, Change)>,
+}
+
 /// One search of one member of the family.
 struct Looking<'a> {
     expected: &'a Expected,
@@ -120,7 +130,7 @@ struct Looking<'a> {
     /// Whether the search may end before its end.
     early: bool,
     shown: &'a mut Shown,
-    reached: &'a mut BTreeSet<u16>,
+    places: &'a mut Places,
     seen: Seen,
     answers: Answers,
 }
@@ -130,7 +140,8 @@ impl Sink for Looking<'_> {
         self.shown.executed += 1;
         if let Some(outcome) = outcome {
             self.seen.look(&outcome, self.fail);
-            self.reached.extend(&outcome.reached);
+            self.places.reached.extend(&outcome.reached);
+            self.places.apart.extend(&outcome.apart);
             self.shown.endless |= outcome.ending == Ending::StepLimit;
             self.shown.late |= outcome.late_wakeups > 0;
             if *self.expected == Expected::Never {
@@ -165,10 +176,11 @@ pub fn baseline(
     bounds: &Bounds,
     watch: &mut dyn Watch,
 ) -> Result<Baseline, ModelError> {
-    let mut reached = BTreeSet::new();
+    let mut places = Places::default();
     let (notice, executions) =
-        search(subject, (expected, beside), bounds, None, &mut reached, watch)?;
-    Ok(Baseline { notice, reached, executions })
+        search(subject, (expected, beside), bounds, None, &mut places, watch)?;
+    let Places { reached, apart } = places;
+    Ok(Baseline { notice, reached, apart, executions })
 }
 
 /// Whether the recorded verdict is another one with this mutation.
@@ -183,8 +195,8 @@ pub fn notices(
     mutation: Mutation,
     watch: &mut dyn Watch,
 ) -> Result<Notice, ModelError> {
-    let mut reached = BTreeSet::new();
-    search(subject, (expected, beside), bounds, Some(mutation), &mut reached, watch).map(|(n, _)| n)
+    let mut places = Places::default();
+    search(subject, (expected, beside), bounds, Some(mutation), &mut places, watch).map(|(n, _)| n)
 }
 
 /// Runs the members of the question. A search without a mutant notes what is reached, and runs to
@@ -194,7 +206,7 @@ fn search(
     (expected, beside): (&Expected, Beside),
     bounds: &Bounds,
     mutation: Option<Mutation>,
-    reached: &mut BTreeSet<u16>,
+    places: &mut Places,
     watch: &mut dyn Watch,
 ) -> Result<(Notice, u64), ModelError> {
     let early = mutation.is_some();
@@ -221,7 +233,7 @@ fn search(
                 watch,
                 early,
                 shown,
-                reached: &mut *reached,
+                places: &mut *places,
                 seen,
                 answers: Answers::default(),
             };

@@ -293,6 +293,7 @@ pub(crate) fn explore(litmus: &Litmus, explorer: &mut dyn Explore) {
             late_wakeups: Default::default(),
             lock_order: Vec::new(),
             reached: Vec::new(),
+            apart: Vec::new(),
             state,
             trace: None,
         }));

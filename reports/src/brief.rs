@@ -190,6 +190,7 @@ mod tests {
             late_wakeups: 0,
             lock_order: Vec::new(),
             reached: Vec::new(),
+            apart: Vec::new(),
             state: Vec::new(),
             trace: Some(Trace { steps, ..Trace::default() }),
         }

@@ -6,7 +6,8 @@
 //! that cannot matter; the latter stand in `scenarios/survivors.toml` with their reasons.
 //!
 //! The mutants of a row are those of the functions that its scenarios enter. A call site in such a
-//! function that no scenario reaches counts as not killed.
+//! function that no scenario reaches counts as not killed. A change that makes the same program
+//! (`uapi::mutation::may_be_the_same`) is none, and is counted apart.
 
 use crate::check::{in_parallel, Question, Settings};
 use crate::cli::{Failed, MutateOptions, Text};
@@ -18,7 +19,7 @@ use crate::progress::Screen;
 use crate::record::json;
 use crate::rows::{canonical, canonical_all, revisions};
 use crate::run::Exit;
-use races::mutation::{baseline, notices, Notice};
+use races::mutation::{baseline, notices, Baseline, Notice};
 use races::{Bounds, Subject, Watch};
 use scenarios::Survivor;
 use serde::Serialize;
@@ -26,7 +27,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
-use uapi::mutation::{CallSite, Change, Mutation};
+use uapi::mutation::{may_be_the_same, CallSite, Change, Mutation};
 use uapi::verdict::Expected;
 
 /// Executions that a question may always take on a mutant, however few it takes without.
@@ -104,6 +105,8 @@ pub struct RowScore {
     pub killed: usize,
     /// How many there are.
     pub mutants: usize,
+    /// Changes that are no mutants: they make the same program.
+    pub same: usize,
     /// Those that were not killed.
     pub survivors: Vec<Mutant>,
 }
@@ -130,7 +133,7 @@ impl RowScore {
         let tenths = (self.killed * 1_000).checked_div(self.mutants).unwrap_or(0);
         format!(
             "mutate: {} of {} killed ({}.{} %) on {}; {} survive and are listed, {} survive and \
-             are not; {} of them reached by no scenario",
+             are not; {} of them reached by no scenario; {} changes make the same program",
             self.killed,
             self.mutants,
             tenths / 10,
@@ -139,6 +142,7 @@ impl RowScore {
             listed,
             self.survivors.len() - listed,
             unreached,
+            self.same,
         )
     }
 }
@@ -163,6 +167,7 @@ struct Asked {
     subject: Subject,
     bounds: Bounds,
     reached: BTreeSet<u16>,
+    apart: BTreeSet<(u16, Change)>,
     executions: u64,
 }
 
@@ -261,7 +266,7 @@ pub fn run(
         }
         let reached: BTreeSet<u16> = asked.iter().flat_map(|a| a.reached.clone()).collect();
         let parts = parts(&reached, sites);
-        let mutants = mutants(sites, &parts, &asked, selection);
+        let (mutants, same) = mutants(sites, &parts, &asked, selection);
         entered.extend(parts);
         let fates = in_parallel(
             &mutants,
@@ -271,7 +276,7 @@ pub fn run(
             &mut |_| {},
         );
         let mut score =
-            RowScore { revision: row.clone(), killed: 0, mutants: 0, survivors: Vec::new() };
+            RowScore { revision: row.clone(), killed: 0, mutants: 0, same, survivors: Vec::new() };
         for mutant in fates {
             let mut mutant = mutant?;
             score.mutants += 1;
@@ -370,8 +375,8 @@ fn ask(row: &str, settings: &Settings, screen: &Screen) -> Result<Vec<Asked>, Fa
                 Exit::Differs,
             ));
         }
-        let (reached, executions) = (found.reached, found.executions);
-        asked.push(Asked { question, subject, bounds, reached, executions });
+        let Baseline { reached, apart, executions, .. } = found;
+        asked.push(Asked { question, subject, bounds, reached, apart, executions });
     }
     asked.sort_by(|a, b| {
         let key = |q: &Asked| (q.executions, q.question.scenario.name.clone());
@@ -402,13 +407,15 @@ pub(crate) fn parts<'a>(
     reached.iter().filter_map(of).collect()
 }
 
+/// The mutants of a row, and how many changes are none because they make the same program.
 fn mutants(
     sites: &'static [CallSite],
     parts: &BTreeSet<(&str, u32)>,
     asked: &[Asked],
     selection: &Selection,
-) -> Vec<Mutant> {
+) -> (Vec<Mutant>, usize) {
     let mut mutants = Vec::new();
+    let mut same = 0;
     for (site, id) in sites.iter().zip(0..) {
         let wanted = selection.functions.is_empty()
             || selection.functions.iter().any(|f| f == site.function);
@@ -420,7 +427,14 @@ fn mutants(
             .filter(|a| a.reached.contains(&id))
             .map(|a| a.question.scenario.name.clone())
             .collect();
-        mutants.extend(site.changes.iter().map(|change| Mutant {
+        let makes_another = |change: &&Change| {
+            reached_by.is_empty()
+                || !may_be_the_same(site.op, **change)
+                || asked.iter().any(|a| a.apart.contains(&(id, **change)))
+        };
+        let changes: Vec<&Change> = site.changes.iter().filter(makes_another).collect();
+        same += site.changes.len() - changes.len();
+        mutants.extend(changes.into_iter().map(|change| Mutant {
             site: site.name(),
             file: site.file,
             line: site.line,
@@ -438,7 +452,7 @@ fn mutants(
     mutants.retain(|_| {
         index.next().is_some_and(|i: usize| selection.shard.is_none_or(|s| s.holds(i)))
     });
-    mutants
+    (mutants, same)
 }
 
 /// Puts a mutant to the questions that reach it, the cheapest first, until one notices.

@@ -4,6 +4,7 @@
 use crate::columns::{Picture, Steps};
 use crate::token::Token;
 use std::fmt::Write;
+use uapi::mutation::Mutant;
 use uapi::outcome::Outcome;
 use uapi::program::Program;
 
@@ -32,6 +33,9 @@ impl Page<'_> {
         let mut page = String::new();
         let _ = writeln!(page, "{}", self.question);
         let _ = writeln!(page, "{} on {}", self.token.scenario, self.token.revision);
+        if let Some(Mutant { site, change }) = &self.program.mutant {
+            let _ = writeln!(page, "with a mutant of the model: {site}: {change}");
+        }
         page.push('\n');
         for (i, step) in self.program.setup.iter().enumerate() {
             let _ = writeln!(page, "{} {}", if i == 0 { "setup:" } else { "      " }, step.text);

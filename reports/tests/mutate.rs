@@ -57,6 +57,30 @@ fn a_baseline_reaches_call_sites_and_notices_nothing() {
     }
 }
 
+/// What nothing follows cannot be put off; what a lock that is given back follows can. An array
+/// that gives out ids reserves them where NULL is stored, others do not.
+#[test]
+fn a_change_that_makes_the_same_program_is_told_apart() {
+    let (subject, expected) = question("bind_vs_unbind_in_one_group");
+    let found =
+        baseline(&subject, (&expected, Beside::default()), &Bounds::default(), &mut Unwatched)
+            .expect("it runs");
+    let cases = [
+        ("iommufd/device.rs iommufd_device_bind refcount_inc#1", Change::Defer, true),
+        ("iommufd/main.rs iommufd_fops_release xa_erase#1", Change::AsStore, true),
+    ];
+    for (name, change, apart) in cases {
+        assert_eq!(found.apart.contains(&(site(name), change)), apart, "{name} {change}");
+    }
+    let (subject, expected) = question("a_group_is_attached_as_a_whole");
+    let found =
+        baseline(&subject, (&expected, Beside::default()), &Bounds::default(), &mut Unwatched)
+            .expect("it runs");
+    let name = "iommufd/device.rs iommufd_device_attach refcount_inc#1";
+    assert!(found.reached.contains(&site(name)), "{name}");
+    assert!(!found.apart.contains(&(site(name), Change::Defer)), "{name}");
+}
+
 #[test]
 fn changes_are_noticed_by_the_scenario_that_is_about_them() {
     let cases = [

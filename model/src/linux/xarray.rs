@@ -664,6 +664,9 @@ pub fn xa_release<T: ?Sized>(xa: &XArray<T>, index: u64) {
 #[track_caller]
 pub fn xa_erase<T: ?Sized>(xa: &XArray<T>, index: u64) -> Option<Ptr<T>> {
     let at = sync::site(Location::caller());
+    if matches!(xa.stored(Slot::Null), Slot::Zero) {
+        sync::apart(at, Change::AsStore);
+    }
     match sync::change_at(at) {
         None => erase("xa_erase", at, xa, index, |_| true),
         Some(Change::Omit) => load("xa_load", at, xa, index, None, |slot| slot).ptr(),

@@ -8,6 +8,10 @@
 //! effect that could be left out, and no answer that would be neutral. Nothing is repeated that no
 //! execution could survive (a lock taken twice, a list entry added twice) or that does the same
 //! again, and memory is not freed later, nor a device dropped later, which is safe by itself.
+//!
+//! A change that makes the same program is no mutant. Whether it does is decided where the step is
+//! made, for every execution without a mutant ([`crate::outcome::Outcome::apart`]), by the rules of
+//! [`may_be_the_same`].
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -134,6 +138,22 @@ impl CallSite {
     /// ordinal.
     pub fn name(&self) -> String {
         format!("{} {} {}#{}", self.file, self.function, self.op, self.nth)
+    }
+}
+
+/// Whether a rule can tell that this change of this primitive makes the same program:
+///
+/// * [`Change::Defer`]: if the CPU makes no other step, and gives no lock back, between the step
+///   and its return to user space, then there is nothing that the step could be put off past.
+/// * [`Change::AsStore`] of `xa_erase()`: an array that gives out no ids reserves none, so storing
+///   NULL frees the index.
+///
+/// Neither depends on what other CPUs do. A call site that one execution saw otherwise is changed.
+pub fn may_be_the_same(op: &str, change: Change) -> bool {
+    match change {
+        Change::Defer => true,
+        Change::AsStore => op == "xa_erase",
+        _ => false,
     }
 }
 

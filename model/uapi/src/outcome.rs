@@ -1,6 +1,7 @@
 //! What one execution gave.
 
 use crate::errno::Ret;
+use crate::mutation::Change;
 use crate::splat::Splat;
 use crate::step::Cpu;
 use crate::trace::Trace;
@@ -84,6 +85,10 @@ pub struct Outcome {
     /// for them.
     #[serde(default)]
     pub reached: Vec<u16>,
+    /// The changes of these call sites that a rule could have called the same program
+    /// ([`crate::mutation::may_be_the_same`]), and that were seen to make another one.
+    #[serde(default)]
+    pub apart: Vec<(u16, Change)>,
     /// The log, if [`crate::program::Limits::trace`] asked for it.
     pub trace: Option<Trace>,
 }
