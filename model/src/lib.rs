@@ -13,22 +13,39 @@
 //! FnMut(Outcome) -> bool) -> Result<(), ModelError>` in addition (false from the callback ends
 //! it), and `model_loom` has only `explore_loom(&Subject, &LoomBounds, &Limits, &mut dyn
 //! FnMut(Outcome) -> bool) -> Result<bool, ModelError>` (true: exhausted) and `revisions()`.
+//!
+//! `model_bare` has none of them, because nobody schedules it: it is the command queue on the
+//! threads of the machine (`arm_smmu_v3`, `linux` and `sync`), for `sync::on_cpu`.
 
 pub mod arm_smmu_v3;
-mod guests;
-pub mod iommufd;
 pub mod linux;
-pub mod litmus;
-pub mod program;
-pub mod queue;
-pub mod revisions;
+#[cfg_attr(
+    feature = "backend-bare",
+    allow(dead_code, reason = "on the threads of the machine no step is done otherwise")
+)]
 mod sites;
+#[cfg_attr(feature = "backend-bare", path = "sync/bare.rs")]
 pub mod sync;
 
-#[cfg(not(feature = "backend-loom"))]
+// What a scheduler runs.
+#[cfg(not(feature = "backend-bare"))]
+mod guests;
+#[cfg(not(feature = "backend-bare"))]
+pub mod iommufd;
+#[cfg(not(feature = "backend-bare"))]
+pub mod litmus;
+#[cfg(not(feature = "backend-bare"))]
+pub mod program;
+#[cfg(not(feature = "backend-bare"))]
+pub mod queue;
+#[cfg(not(feature = "backend-bare"))]
+pub mod revisions;
+
+#[cfg(not(any(feature = "backend-loom", feature = "backend-bare")))]
 mod entry;
-#[cfg(not(feature = "backend-loom"))]
+#[cfg(not(any(feature = "backend-loom", feature = "backend-bare")))]
 pub use entry::{explore, run};
+#[cfg(not(feature = "backend-bare"))]
 pub use guests::{all_revisions as revisions, call_sites, queue_revisions};
 
 #[cfg(feature = "backend-shuttle")]

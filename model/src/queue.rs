@@ -16,12 +16,12 @@ use crate::arm_smmu_v3::vsmmu::ArmVsmmu;
 use crate::arm_smmu_v3::{device, rows};
 use crate::linux::fault;
 use crate::linux::slab::Ptr;
-use crate::sync::{self, Cell, Guest, GuestMaker};
+use crate::sync::{self, Cell, Guest, GuestMaker, Shared};
 
 /// One execution.
 struct Run {
     smmu: ArmSmmuDevice,
-    program: Rc<Queue>,
+    program: Shared<Queue>,
     vsmmu: Cell<Option<Ptr<ArmVsmmu>>>,
     results: Cell<Vec<StepResult>>,
 }
@@ -96,7 +96,10 @@ impl Guest for Run {
         let Some(requests) = self.program.cpus.get(usize::from(cpu)) else {
             // Behind the producers, a consumer for each queue.
             let number = usize::from(cpu) - self.program.cpus.len();
-            return self.smmu.queues().skip(number).take(1).for_each(device::smmu);
+            if let Some(q) = self.smmu.queues().nth(number) {
+                device::smmu(q);
+            }
+            return;
         };
         for (request, index) in requests.iter().zip(0..) {
             sync::set_call(index);
@@ -122,7 +125,7 @@ impl Guest for Run {
         outcome.results.extend(results);
         // How far the SMMU came, and in whose order.
         for q in self.smmu.queues() {
-            outcome.state.extend(q.ghost.with(|g| g.log()));
+            outcome.state.extend(q.ghost.with(|g| g.log()).into_iter().flatten());
         }
     }
 }
@@ -140,7 +143,7 @@ pub fn with_maker<R>(
     let unknown = || ModelError::UnknownRevision(revision.to_string());
     let rev = rows::find(revision).ok_or_else(unknown)?;
     program.check().and_then(|()| (rev.check)(program)).map_err(ModelError::Malformed)?;
-    let program = Rc::new(program.clone());
+    let program = Shared::new(program.clone());
     let make = || -> Rc<dyn Guest> {
         Rc::new(Run {
             smmu: ArmSmmuDevice::new(rev, &program),

@@ -70,6 +70,24 @@ impl<T: Copy> Cell<T> {
     }
 }
 
+/// What checks know, beside what the model does. No step, and nothing of the model sees it.
+pub struct Checks<T>(Cell<T>);
+
+impl<T> Checks<T> {
+    /// Keeps what `make` gives.
+    pub fn new(make: impl FnOnce() -> T) -> Checks<T> {
+        Checks(Cell::new(make()))
+    }
+
+    /// Calls `f` with it. `None` where nothing is checked: on the threads of the machine.
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        Some(self.0.with(f))
+    }
+}
+
+/// What several CPUs have.
+pub use std::sync::Arc as Shared;
+
 /// A constant that is computed when it is needed first: nothing of an execution goes into it.
 pub use std::sync::OnceLock as OncePerProcess;
 

@@ -196,6 +196,7 @@ fn floors_between_crates_point_down() {
     let floors: &[(&str, &[&str])] = &[
         ("model/uapi", &[]),
         ("model/smmuv3", &[]),
+        ("model/bare", &["uapi", "model_bare"]),
         ("model/src", &["uapi", "smmuv3"]),
         ("races", &["uapi", "smmuv3", "model_native", "model_std", "model_shuttle", "model_loom"]),
         ("model/timing", &["smmuv3_timing"]),
@@ -210,6 +211,7 @@ fn floors_between_crates_point_down() {
                 "model_native",
                 "model_shuttle",
                 "model_loom",
+                "model_bare",
                 "smmuv3_timing",
             ],
         ),
@@ -221,6 +223,7 @@ fn floors_between_crates_point_down() {
         "model_std",
         "model_shuttle",
         "model_loom",
+        "model_bare",
         "smmuv3_timing",
         "races",
         "scenarios",
@@ -275,6 +278,7 @@ fn floors_in_manifests_point_down() {
         ("model/smmuv3", &[]),
         ("model/std", &["uapi", "smmuv3"]),
         ("model/loom", &["uapi", "smmuv3"]),
+        ("model/bare", &["uapi", "smmuv3"]),
         ("model/shuttle", &["uapi", "smmuv3"]),
         ("model/native", &["uapi", "smmuv3"]),
         ("races", &["uapi", "smmuv3", "model-std", "model-loom", "model-shuttle", "model-native"]),
@@ -286,6 +290,7 @@ fn floors_in_manifests_point_down() {
         "smmuv3",
         "model-std",
         "model-loom",
+        "model-bare",
         "model-shuttle",
         "model-native",
         "smmuv3-timing",
@@ -384,7 +389,13 @@ fn no_clock_and_no_rng_beside_the_allow_list() {
 fn no_thread_and_no_backend_beside_the_allow_list() {
     let threads = without(
         sources(&["model", "races/src", "scenarios/src", "reports/src"]),
-        &["model/src/sync", "races/src/loom.rs", "races/src/peers", "reports/src/check.rs"],
+        &[
+            "model/src/sync",
+            "model/bare/tests",
+            "races/src/loom.rs",
+            "races/src/peers",
+            "reports/src/check.rs",
+        ],
     );
     let threads: Vec<Source> =
         threads.into_iter().map(|f| ignoring(f, "std::thread::available_parallelism")).collect();

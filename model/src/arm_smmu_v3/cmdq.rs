@@ -17,9 +17,9 @@ use crate::arm_smmu_v3::revision::{Cmds, Revision};
 use crate::arm_smmu_v3::wait;
 use crate::linux::atomic::{
     atomic_cond_read, atomic_fetch, atomic_set, cmpxchg, dma_wmb, read_once, write_entry, writel,
-    Atomic, Gate, Order, Rmw,
+    Atomic, Entry, Gate, Order, OwnLine, Rmw, Slot,
 };
-use crate::sync::{self, Cell};
+use crate::sync::{self, Checks, Shared};
 
 /// Where the ring is.
 pub const RING_BASE: u64 = 0x8000_0000;
@@ -36,28 +36,29 @@ pub struct Cmdq {
     /// How its CMD_SYNCs are waited for.
     pub completion: Completion,
     /// The program.
-    pub program: std::rc::Rc<Queue>,
+    pub program: Shared<Queue>,
     /// Sizes.
     pub shape: Shape,
     /// `q.llq`: A1, A2, A7, A15.
-    pub llq: Atomic,
+    pub llq: OwnLine<Atomic>,
     /// `q.llq.cons`, of the text that keeps it beside the word.
     pub llq_cons: Atomic,
     /// `owner_prod`: up to where ownership has been handed on.
-    pub owner_prod: Atomic,
+    pub owner_prod: OwnLine<Atomic>,
     /// `lock`: the number of those who wait for a SYNC, or negative. As a signed number.
-    pub lock: Atomic,
+    pub lock: OwnLine<Atomic>,
     /// `valid_map`, by words.
     pub valid_map: Vec<Atomic>,
-    /// The ring. A slot holds the number of an entry of [`Ghost::entries`], plus one, in its upper
-    /// half, and the lowest 32 bits of the command, which an MSI overwrites, in its lower half.
-    pub ring: Vec<Atomic>,
+    /// The ring. What stands for a command in a slot is the number of an entry of
+    /// [`Ghost::entries`], plus one, in its upper half, and the lowest 32 bits of the command, which
+    /// an MSI overwrites, in its lower half.
+    pub ring: Vec<Slot>,
     /// CMDQ_PROD.
-    pub prod_reg: Atomic,
+    pub prod_reg: OwnLine<Atomic>,
     /// CMDQ_CONS.
-    pub cons_reg: Atomic,
+    pub cons_reg: OwnLine<Atomic>,
     /// A spinlock, of the texts that have one.
-    pub spinlock: Atomic,
+    pub spinlock: OwnLine<Atomic>,
     /// `smmu->sync_nr`: the number of CMD_SYNCs whose MSI goes to `sync_count`, of 5.3.
     pub sync_nr: Atomic,
     /// `smmu->sync_count`: the number that the SMMU wrote last, of 5.3.
@@ -67,7 +68,7 @@ pub struct Cmdq {
     /// Producers that have not finished.
     pub producers: Gate,
     /// What the checks know.
-    pub ghost: Cell<Ghost>,
+    pub ghost: Checks<Ghost>,
 }
 
 /// The place that called.
@@ -80,7 +81,7 @@ impl Cmdq {
     /// A queue through which `program.start` commands have gone, all of them consumed.
     pub fn new(
         rev: &'static Revision,
-        program: &std::rc::Rc<Queue>,
+        program: &Shared<Queue>,
         number: u32,
         completion: Completion,
     ) -> Cmdq {
@@ -103,20 +104,20 @@ impl Cmdq {
             completion,
             program: program.clone(),
             shape,
-            llq: word("llq", (rev.llq_word)(llq)),
+            llq: OwnLine(word("llq", (rev.llq_word)(llq))),
             llq_cons: word("llq.cons", at),
-            owner_prod: word("owner_prod", at),
-            lock: word("lock", 0),
+            owner_prod: OwnLine(word("owner_prod", at)),
+            lock: OwnLine(word("lock", 0)),
             valid_map: all("valid_map", shape.entries() / shape.word, &bits),
-            ring: all("ring", shape.entries(), &|_| 0),
-            prod_reg: word("CMDQ_PROD", at),
-            cons_reg: word("CMDQ_CONS", at),
-            spinlock: word("slock", 0),
+            ring: (0..shape.entries()).map(|i| Slot::new("ring", i, number)).collect(),
+            prod_reg: OwnLine(word("CMDQ_PROD", at)),
+            cons_reg: OwnLine(word("CMDQ_CONS", at)),
+            spinlock: OwnLine(word("slock", 0)),
             sync_nr: word("sync_nr", 0),
             sync_count: word("sync_count", 0),
             prev_cmd_opcode: word("prev_cmd_opcode", 0),
             producers: Gate::new(program.cpus.len() as u32),
-            ghost: Cell::new(Ghost::new(program, shape)),
+            ghost: Checks::new(|| Ghost::new(program, shape)),
         }
     }
 
@@ -155,7 +156,7 @@ pub fn arm_smmu_cmdq_issue_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<
     let start = q.shape.pos(old.prod);
 
     // 2. Write our commands into the queue
-    arm_smmu_cmdq_write_entries(q, start, n + u32::from(sync));
+    arm_smmu_cmdq_write_entries(q, start, cmds, sync);
 
     // 3. Mark our slots as valid, ensuring commands are visible first
     (q.rev.make_valid)(q, start, n, sync);
@@ -192,18 +193,22 @@ pub fn try_allocate(q: &Cmdq, llq: Llq, cmds: &Cmds, sync: bool) -> Result<(), L
     let n = cmds.len() as u32;
     let prod = q.shape.inc_prod_n(llq.prod, n + u32::from(sync)) | CMDQ_PROD_OWNED_FLAG;
     let new = Llq { prod, cons: llq.cons };
-    let sync = sync.then(|| q.sync_command(q.shape.inc_prod_n(llq.prod, n)));
-    let took = || q.allocated(here(), llq.prod, cmds, sync);
+    let at = here();
+    let took = || {
+        let last = sync.then(|| q.sync_command(q.shape.inc_prod_n(llq.prod, n)));
+        q.allocated(at, llq.prod, cmds, last);
+    };
     cmpxchg(&q.llq, q.rev.orders.llq_cmpxchg, (llq.val(), new.val()), took).map_err(Llq::of)
 }
 
 /// `arm_smmu_cmdq_write_entries()`
-pub fn arm_smmu_cmdq_write_entries(q: &Cmdq, start: u32, k: u32) {
-    for i in 0..k {
+pub fn arm_smmu_cmdq_write_entries(q: &Cmdq, start: u32, cmds: &Cmds, sync: bool) {
+    let last = sync.then(|| q.sync_command(q.shape.inc_prod_n(start, cmds.len() as u32)));
+    for (words, i) in cmds.iter().copied().chain(last).zip(0..) {
         let prod = q.shape.inc_prod_n(start, i);
-        let (entry, word) = q.entry_for(i);
+        let (number, tag) = q.entry_for(i);
         let slot = &q.ring[q.shape.idx(prod) as usize];
-        write_entry(slot, word, || q.written(here(), entry));
+        write_entry(slot, Entry { words, tag }, || q.written(here(), number));
     }
 }
 

@@ -18,7 +18,7 @@ use smmuv3::{
 };
 
 use crate::arm_smmu_v3::cmdq::{here, Cmdq, RING_BASE, SYNC_COUNT};
-use crate::linux::atomic::{queue_poll, read_once, write_entry, writel, Order, Wait};
+use crate::linux::atomic::{queue_poll, read_entry, write_entry, writel, Entry, Order, Wait};
 
 /// Actions in a row after which the SMMU gives up: more than any program here needs.
 const ACTIONS_MAX: u32 = 10_000;
@@ -33,6 +33,8 @@ struct Wires<'a> {
     cons: u32,
     /// What was fetched last.
     fetched: [u64; 2],
+    /// How many commands it has consumed.
+    consumed: u32,
     /// Aborts that are still to come, by the number of the command.
     aborts: Vec<u32>,
     gerror_irq: bool,
@@ -40,13 +42,12 @@ struct Wires<'a> {
 
 impl Bus for Wires<'_> {
     fn fetch(&mut self, slot: u32) -> Result<[u64; 2], Aborted> {
-        let number = self.q.ghost.with(|g| g.consumed());
-        if let Some(i) = self.aborts.iter().position(|n| *n == number) {
+        if let Some(i) = self.aborts.iter().position(|n| *n == self.consumed) {
             self.aborts.remove(i);
             return Err(Aborted);
         }
-        let word = read_once(&self.q.ring[slot as usize], Order::Relaxed);
-        self.fetched = self.q.fetched(here(), slot, word);
+        let entry = read_entry(&self.q.ring[slot as usize]);
+        self.fetched = self.q.fetched(here(), slot, entry);
         Ok(if self.q.executes(self.fetched) { self.fetched } else { RESERVED })
     }
 
@@ -56,6 +57,7 @@ impl Bus for Wires<'_> {
             Effect::Cons(cons) => {
                 let old = std::mem::replace(&mut self.cons, q.shape.pos(cons));
                 let moved = old != self.cons;
+                self.consumed += u32::from(moved);
                 let sync = self.fetched[0] & 0xff == smmuv3::Op::SYNC as u64;
                 // The slot may be written again by who sees this.
                 writel(&q.cons_reg, Order::Release, cons.into(), || {
@@ -69,7 +71,8 @@ impl Bus for Wires<'_> {
                 q.sync_count.store("msi_write", here(), Order::Release, data.into(), || {});
             }
             Effect::Msi { address, data, .. } => {
-                let slot = &q.ring[(address.wrapping_sub(RING_BASE) / 16) as usize % q.ring.len()];
+                let slot = (address.wrapping_sub(RING_BASE) / 16) as usize % q.ring.len();
+                let slot = q.ring[slot].first();
                 let word = slot.peek() & !0xffff_ffff | u64::from(data);
                 slot.store("msi_write", here(), Order::Release, word, || {});
             }
@@ -128,16 +131,23 @@ fn probed(q: &Cmdq) -> Option<Device> {
     Some(device)
 }
 
-/// The life of the SMMU: until all producers have finished and the ring is empty.
-pub fn smmu(q: &Cmdq) {
-    let Some(mut device) = probed(q) else { return };
+/// The life of the SMMU: until all producers have finished and the ring is empty. How many commands
+/// it has consumed.
+pub fn smmu(q: &Cmdq) -> u32 {
+    let Some(mut device) = probed(q) else { return 0 };
     let start = q.shape.pos(q.program.start);
     let aborts = faults(q).iter().filter_map(|f| match f {
         Fault::Abort(n) => Some(*n),
         _ => None,
     });
-    let mut wires =
-        Wires { q, cons: start, fetched: [0; 2], aborts: aborts.collect(), gerror_irq: false };
+    let mut wires = Wires {
+        q,
+        cons: start,
+        fetched: [0; 2],
+        consumed: 0,
+        aborts: aborts.collect(),
+        gerror_irq: false,
+    };
     let mut seen = u64::from(start);
     loop {
         let finished = |prod| q.producers.inside() == 0 && q.prod_reg.peek() == prod;
@@ -147,30 +157,30 @@ pub fn smmu(q: &Cmdq) {
             or_gate: Some(&q.producers),
             timeout_ms: None,
         };
-        let Some(prod) = queue_poll(&q.prod_reg, Order::Acquire, &wait) else { return };
+        let Some(prod) = queue_poll(&q.prod_reg, Order::Acquire, &wait) else { break };
         if prod == seen {
-            return;
+            break;
         }
         seen = prod;
         if let Err(misuse) = device.write(Register::CMDQ_PROD, prod) {
             q.bad_prod(here(), misuse);
         }
         for _ in 0..ACTIONS_MAX {
-            if is_dead(q) || !act(q, &mut device, &mut wires) {
+            if is_dead(q, wires.consumed) || !act(q, &mut device, &mut wires) {
                 break;
             }
         }
-        if q.ghost.with(|g| g.dead) {
-            return;
+        if is_dead(q, wires.consumed) {
+            break;
         }
     }
+    wires.consumed
 }
 
-/// Whether the program's SMMU stops here for good.
-fn is_dead(q: &Cmdq) -> bool {
-    let number = q.ghost.with(|g| g.consumed());
-    let dead = faults(q).contains(&Fault::Dead(number));
-    q.ghost.with(|g| g.dead |= dead);
+/// Whether the program's SMMU stops for good behind so many commands.
+fn is_dead(q: &Cmdq, consumed: u32) -> bool {
+    let dead = faults(q).contains(&Fault::Dead(consumed));
+    q.is_dead(dead);
     dead
 }
 
@@ -212,6 +222,6 @@ fn arm_smmu_cmdq_skip_err(q: &Cmdq, device: &Device) {
     }
     // Convert the erroneous command into a CMD_SYNC
     let sync = Command::sync(Cs::Sev).words();
-    let word = q.skipped(sync);
-    write_entry(&q.ring[q.shape.idx(cons) as usize], word, || {});
+    let entry = Entry { words: sync, tag: q.skipped(sync) };
+    write_entry(&q.ring[q.shape.idx(cons) as usize], entry, || {});
 }

@@ -74,7 +74,7 @@ fn issue(q: &Cmdq, cmds: &Cmds, sync: bool, counts: Counts) -> Result<(), Errno>
     let start = q.shape.pos(old as u32);
 
     arm_smmu_cmdq_poll_for_slots(q, q.shape.inc_prod_n(start, k));
-    cmdq::arm_smmu_cmdq_write_entries(q, start, k);
+    cmdq::arm_smmu_cmdq_write_entries(q, start, cmds, sync);
     (q.rev.make_valid)(q, start, n, sync);
     if owner {
         (q.rev.hand_over)(q, start);

@@ -3,8 +3,6 @@
 //!
 //! Nothing of this is visible to the driver's text or to the SMMU, and nothing of it is a step.
 
-use std::rc::Rc;
-
 use uapi::queue::Queue;
 use uapi::splat::Kind;
 use uapi::step::{Cpu, Site, CPUS_MAX};
@@ -13,6 +11,7 @@ use crate::arm_smmu_v3::cmdq::Cmdq;
 use crate::arm_smmu_v3::llq::Shape;
 use crate::arm_smmu_v3::repeat::is_cfgi_or_tlbi;
 use crate::arm_smmu_v3::revision::Cmds;
+use crate::linux::atomic;
 use crate::sync;
 
 /// One entry that somebody put, or is about to put, into the ring.
@@ -91,12 +90,12 @@ pub struct Ghost {
     replaced: Vec<u64>,
     handled: Vec<Handled>,
     /// The SMMU has stopped for good.
-    pub dead: bool,
+    dead: bool,
 }
 
 impl Ghost {
     /// Before the first step.
-    pub fn new(program: &Rc<Queue>, shape: Shape) -> Ghost {
+    pub fn new(program: &Queue, shape: Shape) -> Ghost {
         let start = u64::from(program.start);
         Ghost {
             shape_entries: shape.entries().into(),
@@ -108,11 +107,6 @@ impl Ghost {
             completed: start,
             ..Ghost::default()
         }
-    }
-
-    /// Number of commands that the SMMU has consumed in this execution.
-    pub fn consumed(&self) -> u32 {
-        (self.consumed - self.start) as u32
     }
 
     /// The CPU of every entry that the SMMU has consumed, in order.
@@ -137,7 +131,7 @@ fn broken(at: Site, text: String) -> ! {
 
 impl Cmdq {
     fn check(&self, at: Site, f: impl FnOnce(&mut Ghost) -> Result<(), String>) {
-        if let Err(text) = self.ghost.with(f) {
+        if let Some(Err(text)) = self.ghost.with(f) {
             broken(at, text);
         }
     }
@@ -194,11 +188,12 @@ impl Cmdq {
 
     /// A batch begins, in which every list ends with a CMD_SYNC if `forced`. (B8)
     pub fn begins_batch(&self, forced: bool) -> usize {
-        let me = me();
-        self.ghost.with(|g| {
+        let began = self.ghost.with(|g| {
+            let me = me();
             (g.forced[me], g.unfinished[me]) = (forced, false);
             g.entries.len()
-        })
+        });
+        began.unwrap_or_default()
     }
 
     /// It returns, and so do its commands, which are the CPU's entries from `first` on. (I6)
@@ -250,12 +245,13 @@ impl Cmdq {
         });
     }
 
-    /// The word that goes into the ring for the i-th entry of this CPU's call, and its number.
+    /// The number of the i-th entry of this CPU's call, and what stands for it in the ring.
     pub fn entry_for(&self, i: u32) -> (usize, u64) {
-        self.ghost.with(|g| {
+        let entry = self.ghost.with(|g| {
             let number = g.calls[me()].first + i as usize;
             (number, slot_word(number, g.entries[number].words))
-        })
+        });
+        entry.unwrap_or_default()
     }
 
     /// An entry is written into its slot. (I1)
@@ -417,10 +413,10 @@ impl Cmdq {
     }
 
     /// The SMMU reads a slot: the command in it. (I2, I12)
-    pub fn fetched(&self, at: Site, slot: u32, word: u64) -> [u64; 2] {
-        let mut words = [0; 2];
+    pub fn fetched(&self, at: Site, slot: u32, entry: atomic::Entry) -> [u64; 2] {
+        let mut words = entry.words;
         self.check(at, |g| {
-            let entry = (word >> 32).checked_sub(1).and_then(|n| g.entries.get(n as usize));
+            let entry = (entry.tag >> 32).checked_sub(1).and_then(|n| g.entries.get(n as usize));
             let Some(entry) = entry.filter(|e| e.position == g.consumed) else {
                 return Err(format!(
                     "the SMMU reads slot {slot}, which does not hold the entry of this lap"
@@ -439,8 +435,8 @@ impl Cmdq {
 
     /// The SMMU moves CONS past the command at it. (I13)
     pub fn consumed(&self, at: Site, slot: u32, was_sync: bool) {
-        let number = (self.ring[slot as usize].peek() >> 32) as usize;
         self.check(at, |g| {
+            let number = (self.ring[slot as usize].first().peek() >> 32) as usize;
             g.consumed += 1;
             if was_sync {
                 g.completed = g.consumed;
@@ -460,7 +456,7 @@ impl Cmdq {
 
     /// The handler of a command error replaces the command at CONS. Gives what goes into its slot.
     pub fn skipped(&self, words: [u64; 2]) -> u64 {
-        self.ghost.with(|g| {
+        let tag = self.ghost.with(|g| {
             g.skipped = Some(g.consumed);
             g.replaced.push(g.consumed);
             let position = g.consumed;
@@ -468,7 +464,13 @@ impl Cmdq {
             let (cpu, number) = old.map_or((0, 0), |e| (e.cpu, e.number));
             g.entries.push(Entry { cpu, number, words, position });
             slot_word(g.entries.len() - 1, words)
-        })
+        });
+        tag.unwrap_or_default()
+    }
+
+    /// Whether the SMMU has stopped for good.
+    pub fn is_dead(&self, dead: bool) {
+        self.ghost.with(|g| g.dead |= dead);
     }
 
     /// The SMMU refuses what it sees in PROD. (I3)
@@ -489,7 +491,7 @@ impl Cmdq {
 
     /// A call begins: where its entries will be.
     pub fn begins(&self) -> usize {
-        self.ghost.with(|g| g.entries.len())
+        self.ghost.with(|g| g.entries.len()).unwrap_or_default()
     }
 
     /// It is about to answer, with this number of handled commands. (B17)
@@ -503,9 +505,10 @@ impl Cmdq {
 
     /// When nobody runs any more: what user space was told is what happened. (B17)
     fn check_handled(&self) {
-        let handled = self.ghost.with(|g| g.handled.clone());
-        for call in handled {
-            let (reached, replaced) = self.ghost.with(|g| g.reached(call));
+        let judged = |g: &mut Ghost| {
+            g.handled.iter().map(|call| (*call, g.reached(*call))).collect::<Vec<_>>()
+        };
+        for (call, (reached, replaced)) in self.ghost.with(judged).into_iter().flatten() {
             let told = format!("cmdq: entry_num says that {} commands were", call.entry_num);
             if call.entry_num > reached {
                 let text = format!("{told} handled, {reached} of them reached the ring");
@@ -524,8 +527,8 @@ impl Cmdq {
         let splat = |text: String| {
             sync::splat_at_exit(Kind::Invariant, format!("cmdq: {text}"));
         };
-        let (allocated, dead, has_valid_map) =
-            self.ghost.with(|g| (g.allocated, g.dead, g.has_valid_map));
+        let known = self.ghost.with(|g| (g.allocated, g.dead, g.has_valid_map));
+        let Some((allocated, dead, has_valid_map)) = known else { return };
         if self.lock.peek() != 0 && !dead {
             splat(format!("the lock counts {} holders, there are 0", self.lock.peek() as i64));
         }

@@ -22,8 +22,8 @@ use crate::arm_smmu_v3::revision::Cmds;
 use crate::arm_smmu_v3::slock::{spin_lock, spin_unlock};
 use crate::arm_smmu_v3::wait::{write_llq_cons, TIMEOUT_MS};
 use crate::linux::atomic::{
-    atomic_fetch, atomic_set, queue_poll, read_once, write_entry, write_part, writel, Order, Rmw,
-    Wait,
+    atomic_fetch, atomic_set, queue_poll, read_once, write_entry, write_part, writel, Entry, Order,
+    Rmw, Wait,
 };
 
 /// What a text of these did in its own way.
@@ -84,9 +84,9 @@ fn arm_smmu_cmdq_insert_cmd(q: &Cmdq, cmd: [u64; 2], text: &Text) {
     }
     q.becomes_owner(here());
     q.allocated(here(), llq.prod, &[cmd], None);
-    let (entry, word) = q.entry_for(0);
-    write_entry(&q.ring[q.shape.idx(llq.prod) as usize], word, || {
-        q.written(here(), entry);
+    let (number, tag) = q.entry_for(0);
+    write_entry(&q.ring[q.shape.idx(llq.prod) as usize], Entry { words: cmd, tag }, || {
+        q.written(here(), number);
         q.whole(0, 1);
     });
     // queue_inc_prod()

@@ -13,8 +13,6 @@
 //! Source: arm-smmu-v3.c, arm_smmu_get_cmdq(), arm_smmu_cmdq_batch_add() (v6.12);
 //! tegra241-cmdqv.c; reference/smmuv3.md 1.4, 4.6.
 
-use std::rc::Rc;
-
 use uapi::queue::{Completion, Queue};
 use uapi::step::Site;
 
@@ -23,7 +21,7 @@ use crate::arm_smmu_v3::revision::{Cmds, Revision};
 use crate::linux::atomic::{
     atomic_cond_read, atomic_fetch, cmpxchg, read_once, Atomic, Order, Rmw,
 };
-use crate::sync;
+use crate::sync::{self, Shared};
 
 /// `preempt_count`, in the word of a task: its processor is in the lower half.
 const PREEMPT_OFFSET: u64 = 1 << 32;
@@ -42,7 +40,7 @@ pub struct ArmSmmuDevice {
 
 impl ArmSmmuDevice {
     /// The SMMU of a program, before anybody runs. Each task runs on the processor of its number.
-    pub fn new(rev: &'static Revision, program: &Rc<Queue>) -> ArmSmmuDevice {
+    pub fn new(rev: &'static Revision, program: &Shared<Queue>) -> ArmSmmuDevice {
         let tasks = 0..program.cpus.len() as u32;
         ArmSmmuDevice {
             rev,

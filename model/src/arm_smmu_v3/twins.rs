@@ -15,7 +15,7 @@ use crate::arm_smmu_v3::lock;
 use crate::arm_smmu_v3::revision::Cmds;
 use crate::arm_smmu_v3::wait;
 use crate::linux::atomic::{
-    atomic_cond_read, cmpxchg, dma_wmb, read_once, write_entry, writel, Order,
+    atomic_cond_read, cmpxchg, dma_wmb, read_once, write_entry, writel, Entry, Order,
 };
 
 /// The SYNC can be published, and consumed, before its waiter holds the lock.
@@ -33,13 +33,16 @@ pub fn lock_after_valid(q: &Cmdq, start: u32, n: u32, sync: bool) {
 /// The first word of a CMD_SYNC, over which its MSI goes, is written behind its valid bit.
 pub fn first_word_late(q: &Cmdq, start: u32, n: u32, sync: bool) {
     let slot = &q.ring[q.shape.idx(q.shape.inc_prod_n(start, n)) as usize];
-    let word = slot.peek();
+    let entry =
+        Entry { words: q.sync_command(q.shape.inc_prod_n(start, n)), tag: slot.first().peek() };
     if sync {
-        write_entry(slot, word & !0xffff_ffff, || {});
+        let [first, second] = entry.words;
+        let words = [first & !0xffff_ffff, second];
+        write_entry(slot, Entry { words, tag: entry.tag & !0xffff_ffff }, || {});
     }
     cmdq::make_valid(q, start, n, sync);
     if sync {
-        write_entry(slot, word, || {});
+        write_entry(slot, entry, || {});
     }
 }
 
@@ -115,7 +118,7 @@ pub fn prod_per_producer(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno>
             Err(found) => llq = Llq::of(found),
         }
     };
-    arm_smmu_cmdq_write_entries(q, start, k);
+    arm_smmu_cmdq_write_entries(q, start, cmds, sync);
     (q.rev.make_valid)(q, start, n, sync);
     let end = q.shape.inc_prod_n(start, k);
     writel(&q.prod_reg, q.rev.orders.prod_write, end.into(), || q.prod_written(here(), end));

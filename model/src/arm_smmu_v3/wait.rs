@@ -135,7 +135,7 @@ fn arm_smmu_cmdq_poll_until_consumed(q: &Cmdq, prod: u32) -> Option<u32> {
 
 /// `__arm_smmu_cmdq_poll_until_msi()`: the SMMU has overwritten our SYNC.
 fn arm_smmu_cmdq_poll_until_msi(q: &Cmdq, prod: u32) -> Option<u32> {
-    let slot = &q.ring[q.shape.idx(prod) as usize];
+    let slot = q.ring[q.shape.idx(prod) as usize].first();
     let wait = Wait {
         until: &|word| word & 0xffff_ffff == 0,
         or_change_of: None,

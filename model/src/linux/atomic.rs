@@ -9,7 +9,7 @@
 
 use std::panic::Location;
 
-pub use crate::sync::atomic::{Atomic, Gate, Order, Rmw, Wait};
+pub use crate::sync::atomic::{Atomic, Entry, Gate, Order, OwnLine, Rmw, Slot, Wait};
 use crate::sync::{self, atomic::fence};
 
 /// READ_ONCE(), atomic_read()
@@ -32,8 +32,14 @@ pub fn writel(register: &Atomic, order: Order, value: u64, then: impl FnOnce()) 
 
 /// A store to memory that a device reads. `then` happens together with it.
 #[track_caller]
-pub fn write_entry(slot: &Atomic, value: u64, then: impl FnOnce()) {
-    slot.store("queue_write", sync::site(Location::caller()), Order::Relaxed, value, then);
+pub fn write_entry(slot: &Slot, entry: Entry, then: impl FnOnce()) {
+    slot.write("queue_write", sync::site(Location::caller()), entry, then);
+}
+
+/// A device's load of it.
+#[track_caller]
+pub fn read_entry(slot: &Slot) -> Entry {
+    slot.read("READ_ONCE", sync::site(Location::caller()))
 }
 
 /// WRITE_ONCE() and atomic_set(). `then` happens together with it.

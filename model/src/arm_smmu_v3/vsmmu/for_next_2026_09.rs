@@ -125,7 +125,7 @@ pub(super) fn issue_window(q: &Cmdq, cmds: &[[u64; 2]]) -> Result<usize, Errno> 
 /// # Errors
 ///
 /// -EIO
-pub(super) fn arm_vsmmu_convert_allowed(
+pub fn arm_vsmmu_convert_allowed(
     q: &Cmdq,
     vsmmu: Ptr<ArmVsmmu>,
     cmd: [u64; 2],

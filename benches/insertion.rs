@@ -1,0 +1,323 @@
+//! What does it cost a CPU to put a list of commands into the ring: without a lock, under a mutex,
+//! under a spinlock, and beside a bare copy of the same 16-byte commands into a ring (the limit)?
+//! And a guest's IOMMU_HWPT_INVALIDATE above it?
+//!
+//! The texts are those that the explorers check, compiled for the threads of the machine
+//! (`model_bare`). The SMMU here consumes at once and looks at nothing: after each list CONS
+//! becomes PROD, so lists never wait and the insertion alone is measured. Lists have no CMD_SYNC
+//! here, because with one a CPU waits for an SMMU; with a CMD_SYNC and an SMMU that decodes on a
+//! thread of its own is the third group.
+//!
+//! Bounds: a ring of 2^10; 1, 2 and 4 producers (more than the processors of the machine are
+//! oversubscribed points); every list is asserted to have come through.
+//!
+//! Source: reference/smmuv3.md 3.2, 4.2 to 4.4, 5.3.
+
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion, Throughput};
+use model_bare::arm_smmu_v3::cmdq::{here, Cmdq};
+use model_bare::arm_smmu_v3::vsmmu::for_next_2026_09::arm_vsmmu_convert_allowed;
+use model_bare::arm_smmu_v3::vsmmu::{
+    arm_vsmmu_convert_user_cmd, arm_vsmmu_vsid_to_sid, ArmVsmmu, Convert,
+};
+use model_bare::arm_smmu_v3::{device, rows};
+use model_bare::linux::atomic::Order;
+use model_bare::linux::slab::Ptr;
+use model_bare::sync::on_cpu;
+use uapi::queue::{Completion, Invalidate, Queue, Vsmmu};
+
+const SIZES: [usize; 5] = [1, 4, 16, 32, 63];
+const LOG2SIZE: u8 = 10;
+const ENTRIES: usize = 1 << LOG2SIZE;
+const ROWS: [&str; 4] =
+    ["cmdq_df180b1a4cc5", "cmdq_587e6c10a7ce", "cmdq_spinlock_fallback", "cmdq_linux_5_3"];
+
+/// What takes lists.
+trait Ring: Sync {
+    fn put(&self, list: &[[u64; 2]]);
+}
+
+/// One of the driver's texts, and an SMMU that consumes at once.
+struct Driver {
+    q: Cmdq,
+    consuming: AtomicBool,
+}
+
+impl Driver {
+    fn new(row: &str, producers: usize, vsmmu: Option<Vsmmu>) -> Driver {
+        let rev = rows::find(row).expect("the row exists");
+        assert_eq!(rev.info.twin_of, None, "a twin may race with itself");
+        let cpus = vec![Vec::new(); producers];
+        let program = Queue { log2size: LOG2SIZE, word: 64, cpus, vsmmu, ..Queue::default() };
+        let q = Cmdq::new(rev, &Arc::new(program), 0, Completion::Cons);
+        Driver { q, consuming: AtomicBool::new(false) }
+    }
+
+    /// CONS becomes PROD. Who finds somebody at it leaves it to him.
+    fn consume(&self) {
+        if !self.consuming.swap(true, Ordering::Acquire) {
+            let prod = self.q.prod_reg.load("readl", here(), Order::Acquire);
+            self.q.cons_reg.store("writel", here(), Order::Release, prod, || {});
+            self.consuming.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Ring for Driver {
+    fn put(&self, list: &[[u64; 2]]) {
+        (self.q.rev.issue_cmdlist)(&self.q, list, false).expect("nothing is waited for");
+        self.consume();
+    }
+}
+
+/// A ring that one at a time may write.
+struct Plain {
+    ring: Vec<[u64; 2]>,
+    prod: usize,
+}
+
+impl Plain {
+    fn new() -> Plain {
+        Plain { ring: vec![[0; 2]; ENTRIES], prod: 0 }
+    }
+
+    fn put(&mut self, list: &[[u64; 2]], prod_reg: &AtomicU64) {
+        let at = self.prod % ENTRIES;
+        let first = list.len().min(ENTRIES - at);
+        self.ring[at..at + first].copy_from_slice(&list[..first]);
+        self.ring[..list.len() - first].copy_from_slice(&list[first..]);
+        self.prod = (self.prod + list.len()) % (2 * ENTRIES);
+        prod_reg.store(self.prod as u64, Ordering::Release);
+    }
+}
+
+/// A mutex around it.
+struct UnderMutex {
+    ring: Mutex<Plain>,
+    prod_reg: AtomicU64,
+}
+
+impl Ring for UnderMutex {
+    fn put(&self, list: &[[u64; 2]]) {
+        self.ring.lock().expect("no panic under it").put(list, &self.prod_reg);
+    }
+}
+
+/// The same mutex, tried until it is free.
+struct UnderSpinlock(UnderMutex);
+
+impl Ring for UnderSpinlock {
+    fn put(&self, list: &[[u64; 2]]) {
+        let mut looks = 0u32;
+        let mut ring = loop {
+            if let Ok(ring) = self.0.ring.try_lock() {
+                break ring;
+            }
+            looks = looks.wrapping_add(1);
+            if looks % 100 == 0 {
+                thread::yield_now();
+            }
+            spin_loop();
+        };
+        ring.put(list, &self.0.prod_reg);
+    }
+}
+
+fn under_mutex() -> UnderMutex {
+    UnderMutex { ring: Mutex::new(Plain::new()), prod_reg: AtomicU64::new(0) }
+}
+
+/// TLBI_NH_VA, by page.
+fn list(size: usize) -> Vec<[u64; 2]> {
+    (0..size as u64).map(|page| [0x12 | 7 << 32 | 1 << 48, page << 12 | 1]).collect()
+}
+
+/// Every ring, by name.
+fn rings(producers: usize) -> Vec<(String, Box<dyn Ring>)> {
+    let driver = |row: &&str| {
+        let ring: Box<dyn Ring> = Box::new(Driver::new(row, producers, None));
+        (row.to_string(), ring)
+    };
+    let locked: [(String, Box<dyn Ring>); 2] = [
+        ("a ring under a mutex".to_string(), Box::new(under_mutex())),
+        ("a ring under a spinlock".to_string(), Box::new(UnderSpinlock(under_mutex()))),
+    ];
+    ROWS.iter().map(driver).chain(locked).collect()
+}
+
+fn against_batch_size(c: &mut Criterion) {
+    let mut group = c.benchmark_group("insertion, one producer");
+    for size in SIZES {
+        group.throughput(Throughput::Elements(size as u64));
+        let list = list(size);
+        for (name, ring) in rings(1) {
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter(|| ring.put(black_box(&list)));
+            });
+        }
+        let (mut plain, prod) = (Plain::new(), AtomicU64::new(0));
+        group.bench_function(BenchmarkId::new("a bare copy", size), |b| {
+            b.iter(|| plain.put(black_box(&list), &prod));
+        });
+    }
+    group.finish();
+}
+
+/// Time of so many lists, shared among the producers.
+fn together(ring: &dyn Ring, producers: usize, lists: u64, list: &[[u64; 2]]) -> Duration {
+    let each = lists.div_ceil(producers as u64);
+    let begin = Instant::now();
+    thread::scope(|s| {
+        for _ in 0..producers {
+            s.spawn(|| (0..each).for_each(|_| ring.put(black_box(list))));
+        }
+    });
+    begin.elapsed()
+}
+
+fn against_threads(c: &mut Criterion) {
+    let mut group = c.benchmark_group("insertion, lists of 16");
+    let list = list(16);
+    group.throughput(Throughput::Elements(16));
+    for producers in [1, 2, 4] {
+        for (name, ring) in rings(producers) {
+            group.bench_function(BenchmarkId::new(name, producers), |b| {
+                b.iter_custom(|lists| together(&*ring, producers, lists, &list));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn with_an_smmu(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a list and its CMD_SYNC, the SMMU on a thread of its own");
+    for size in SIZES {
+        group.throughput(Throughput::Elements(size as u64));
+        let list = list(size);
+        for row in ROWS {
+            group.bench_function(BenchmarkId::new(row, size), |b| {
+                b.iter_custom(|lists| {
+                    let Driver { q, .. } = Driver::new(row, 1, None);
+                    thread::scope(|s| {
+                        let smmu = s.spawn(|| on_cpu(1, || device::smmu(&q)));
+                        let begin = Instant::now();
+                        for _ in 0..lists {
+                            (q.rev.issue_cmdlist)(&q, black_box(&list), true).expect("it consumes");
+                        }
+                        let took = begin.elapsed();
+                        q.producers.leave(here());
+                        let consumed = smmu.join().expect("no panic").expect("no splat");
+                        assert_eq!(u64::from(consumed), lists * (size as u64 + 1));
+                        took
+                    })
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Calls between two heaps: the model keeps what was freed.
+const CALLS: u64 = 1_000;
+
+/// A vSMMU with 64 vDEVICEs.
+fn vsmmu() -> Vsmmu {
+    Vsmmu { vmid: 7, vdevs: (0..64).map(|n| (n, 0x100 + n)).collect(), without: Vec::new() }
+}
+
+/// Time of so many calls of `f` with a vSMMU.
+fn on_vsmmu(calls: u64, mut f: impl FnMut(Ptr<ArmVsmmu>)) -> Duration {
+    let mut took = Duration::ZERO;
+    for done in (0..calls).step_by(CALLS as usize) {
+        let part = on_cpu(0, || {
+            let vsmmu = ArmVsmmu::new(&vsmmu());
+            let begin = Instant::now();
+            (0..CALLS.min(calls - done)).for_each(|_| f(vsmmu));
+            begin.elapsed()
+        });
+        took += part.expect("no splat");
+    }
+    took
+}
+
+const OLD: &str = "cmdq_df180b1a4cc5";
+const NEW: &str = "cmdq_2d4f03f6610d";
+
+fn invalidation(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one command of a guest");
+    group.bench_function("vSID to SID", |b| {
+        b.iter_custom(|calls| {
+            on_vsmmu(calls, |vsmmu| {
+                assert_eq!(arm_vsmmu_vsid_to_sid(vsmmu, black_box(5)), Ok(0x105));
+            })
+        });
+    });
+    let contracts: [(&str, Convert); 2] = [
+        ("convert, v6.14", arm_vsmmu_convert_user_cmd),
+        ("convert, September 2026", arm_vsmmu_convert_allowed),
+    ];
+    let Driver { q, .. } = Driver::new(OLD, 1, Some(vsmmu()));
+    for (name, cmd) in [("TLBI_NH_VA", [0x12, 0x5000]), ("ATC_INV", [0x40 | 5 << 32, 52])] {
+        for (contract, convert) in contracts {
+            group.bench_function(BenchmarkId::new(contract, name), |b| {
+                b.iter_custom(|calls| {
+                    on_vsmmu(calls, |vsmmu| {
+                        assert!(black_box(convert(&q, vsmmu, black_box(cmd))).is_ok());
+                    })
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Time of so many calls of IOMMU_HWPT_INVALIDATE, the SMMU on a thread of its own.
+fn invalidate(row: &str, calls: u64, array: &Invalidate) -> Duration {
+    let driver = Driver::new(row, 1, Some(vsmmu()));
+    let (took, consumed) = thread::scope(|s| {
+        let smmu = s.spawn(|| on_cpu(1, || device::smmu(&driver.q)));
+        let took = on_vsmmu(calls, |vsmmu| {
+            let answer = (driver.q.rev.iommufd_hwpt_invalidate)(&driver.q, vsmmu, black_box(array));
+            assert_eq!(answer, (Ok(()), array.commands.len() as u32));
+        });
+        driver.q.producers.leave(here());
+        (took, smmu.join().expect("no panic").expect("no splat"))
+    });
+    let windows = array.commands.len().div_ceil(63) as u64;
+    assert_eq!(u64::from(consumed), calls * (array.commands.len() as u64 + windows));
+    took
+}
+
+fn whole_call(c: &mut Criterion) {
+    let mut group = c.benchmark_group("IOMMU_HWPT_INVALIDATE, the SMMU on a thread of its own");
+    for size in [1, 16, 63, 630] {
+        group.throughput(Throughput::Elements(size as u64));
+        let array = Invalidate::of(list(size));
+        for row in [OLD, NEW] {
+            group.bench_function(BenchmarkId::new(row, size), |b| {
+                b.iter_custom(|calls| invalidate(row, calls, &array));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(
+    name = benches;
+    config = short();
+    targets = against_batch_size, against_threads, with_an_smmu, invalidation, whole_call
+);
+
+fn short() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600))
+        .sample_size(20)
+}
+
+criterion_main!(benches);

@@ -1,0 +1,81 @@
+//! Does the text that the explorers check move commands on the threads of the machine, too?
+//!
+//! Bounds: rings of 8 and 128, two or three producers with a few hundred lists each, one SMMU per
+//! queue. No order of threads is forced and no invariant but these is checked: every call returns
+//! without an error, and the SMMU consumes exactly what was issued, in the order of each producer.
+//!
+//! Source: reference/smmuv3.md 3.2, 3.4.
+
+use std::sync::Arc;
+use std::thread;
+
+use model_bare::arm_smmu_v3::cmdq::{here, Cmdq};
+use model_bare::arm_smmu_v3::{device, rows};
+use model_bare::sync::on_cpu;
+use uapi::queue::{Completion, Queue};
+
+const LISTS: u64 = 300;
+
+/// Three rings of every text that is no twin, on both completions.
+const ROWS: &[&str] = &[
+    "cmdq_df180b1a4cc5",
+    "cmdq_587e6c10a7ce",
+    "cmdq_spinlock_fallback",
+    "cmdq_fetch_add",
+    "cmdq_linux_5_3",
+];
+
+fn queue(row: &str, log2size: u8, completion: Completion, producers: usize) -> Cmdq {
+    let rev = rows::find(row).expect("the row exists");
+    assert_eq!(rev.info.twin_of, None, "a twin may race with itself");
+    let word = (1u8 << log2size >> 1).min(64);
+    let cpus = vec![Vec::new(); producers];
+    let program = Queue { log2size, word, completion, cpus, ..Queue::default() };
+    Cmdq::new(rev, &Arc::new(program), 0, completion)
+}
+
+/// TLBI_NH_VA of a page that is one of this producer.
+fn tlbi(producer: u64, number: u64) -> [u64; 2] {
+    [0x12, (producer << 32 | number) << 12]
+}
+
+/// Lists of 0 to `most` commands, with a CMD_SYNC or without; how many entries it were.
+fn produce(q: &Cmdq, producer: u64, most: u64) -> u64 {
+    let mut entries = 0;
+    for n in 0..LISTS {
+        let (len, sync) = (n % (most + 1), n % 3 != 0);
+        let commands: Vec<_> = (0..len.max(1)).map(|i| tlbi(producer, n * 64 + i)).collect();
+        (q.rev.issue_cmdlist)(q, &commands, sync).expect("the SMMU consumes");
+        entries += commands.len() as u64 + u64::from(sync);
+    }
+    q.producers.leave(here());
+    entries
+}
+
+fn runs(row: &str, log2size: u8, completion: Completion, producers: usize) {
+    let q = queue(row, log2size, completion, producers);
+    let most = u64::from(q.shape.word) / 2;
+    let (entries, consumed) = thread::scope(|s| {
+        let smmu = s.spawn(|| on_cpu(producers as u8, || device::smmu(&q)));
+        let q = &q;
+        let producers: Vec<_> = (0..producers)
+            .map(|p| s.spawn(move || on_cpu(p as u8, || produce(q, p as u64, most))))
+            .collect();
+        let entries: u64 =
+            producers.into_iter().map(|p| p.join().expect("no panic").expect("no splat")).sum();
+        (entries, smmu.join().expect("no panic").expect("no splat"))
+    });
+    assert_eq!(u64::from(consumed), entries, "{row}, ring of 2^{log2size}");
+    assert_eq!(q.shape.pos(q.prod_reg.peek() as u32), q.shape.pos(q.cons_reg.peek() as u32));
+    assert_eq!(q.lock.peek(), 0, "{row}: everybody has given the lock back");
+}
+
+#[test]
+fn every_text_moves_commands_between_threads() {
+    for row in ROWS {
+        for completion in [Completion::Cons, Completion::Msi] {
+            runs(row, 3, completion, 2);
+            runs(row, 7, completion, 3);
+        }
+    }
+}
