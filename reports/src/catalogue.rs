@@ -1,20 +1,22 @@
 //! The commands `list` and `explain`: what there is.
 
+use crate::calls::Calls;
 use crate::check::{Question, Settings};
 use crate::cli::{Failed, Text};
 use crate::commands::scenarios_named;
 use crate::judge::spelt;
 use crate::output::{answer, width, wrap};
 use crate::record::json;
-use crate::rows::revisions;
+use crate::rows::{in_words, revisions};
 use crate::run::Exit;
 use crate::values::grouped;
 use scenarios::{left_out, Explorer, Kind, LeftOut, Scenario};
 use serde::Serialize;
 use std::fmt::Write;
 use uapi::pick::{Pick, Subject};
-use uapi::program::{FailNth, Limits, Program, Step, Timers};
+use uapi::program::{FailNth, Limits, Program, Timers};
 use uapi::step::{Cpu, Pending};
+use uapi::trace::TraceStep;
 
 #[derive(Serialize)]
 struct List {
@@ -92,7 +94,7 @@ fn list_text(list: &List, width: usize) -> String {
             n => format!("{n} CPUs"),
         };
         let _ = writeln!(text, "{:name$}  {}, {cpus}", s.name, s.kind);
-        for line in [s.question.trim(), &on(&s.revisions)] {
+        for line in [s.question.trim(), &in_words(&s.revisions)] {
             for line in wrap(line, 4, 8, width) {
                 let _ = writeln!(text, "{line}");
             }
@@ -113,29 +115,6 @@ fn list_text(list: &List, width: usize) -> String {
     text
 }
 
-/// Rows in words: twins by what they do otherwise, behind the row that they are twins of.
-fn on(names: &[String]) -> String {
-    let mut text = String::from("on");
-    let mut base = "";
-    let twins = if names.len() == 2 { "twin" } else { "twins" };
-    for (i, name) in names.iter().enumerate() {
-        let twin_of = revisions().iter().find(|r| r.name == *name).and_then(|r| r.twin_of);
-        let short = twin_of.filter(|t| *t == base).and_then(|t| name.strip_prefix(t));
-        let _ = match short {
-            Some(what) if i == 1 => {
-                write!(text, " and its {twins} {}", what.trim_start_matches('_'))
-            }
-            Some(what) => write!(text, ", {}", what.trim_start_matches('_')),
-            None if i == 0 => write!(text, " {name}"),
-            None => write!(text, ", {name}"),
-        };
-        if twin_of.is_none() {
-            base = name;
-        }
-    }
-    text
-}
-
 #[derive(Serialize)]
 struct Explanation {
     name: String,
@@ -149,11 +128,20 @@ struct Explanation {
     verdicts: Vec<(String, String)>,
     bounds: String,
     explorers: Vec<&'static str>,
-    /// Kernel functions on the first row, in order of their first step.
-    functions: Vec<String>,
+    /// Kernel functions on the first row, in order of their first step, by file of the model.
+    functions: Vec<Functions>,
     limits: Vec<&'static str>,
     /// What the model leaves out, with the reason.
     left_out: Vec<LeftOut>,
+    /// What to run next.
+    commands: Vec<String>,
+}
+
+/// What a scenario goes through in one file of the model.
+#[derive(Serialize)]
+struct Functions {
+    file: String,
+    names: Vec<String>,
 }
 
 /// `explain`
@@ -173,9 +161,8 @@ pub fn explain(name: &str, format: Text) -> Result<Exit, Failed> {
 }
 
 fn explanation(scenario: Scenario, called: String) -> Result<Explanation, Failed> {
-    let texts = |steps: &[Step]| steps.iter().map(|s| s.text.clone()).collect::<Vec<_>>();
-    let questions = Question::all(scenario.clone(), called);
-    let program = scenario.program(scenario.revisions.first().map_or("", String::as_str));
+    let questions = Question::all(scenario.clone(), called.clone());
+    let Calls { setup, cpus, finally } = Calls::of(&scenario, &scenario.revisions);
     let functions = match questions.first() {
         Some(question) => functions_of(without_faults(question.program()), &question.revision)?,
         None => Vec::new(),
@@ -199,14 +186,18 @@ fn explanation(scenario: Scenario, called: String) -> Result<Explanation, Failed
             .iter()
             .filter_map(|r| Some((r.clone(), spelt(scenario.expected(r)?))))
             .collect(),
-        setup: texts(&program.setup),
-        cpus: program.cpus.iter().map(|c| texts(c)).collect(),
-        finally: texts(&program.finally),
+        setup,
+        cpus,
+        finally,
         bounds,
         explorers: Explorer::ALL.iter().filter(|e| scenario.suits(**e)).map(|e| e.name()).collect(),
         functions,
         limits,
         left_out: left_out().map_err(Failed::usage)?,
+        commands: vec![
+            format!("iommufd-testbed check {called}"),
+            format!("iommufd-testbed report {called} --no-sweep -o report.html"),
+        ],
         name: scenario.name,
         question: scenario.question,
         source: scenario.source,
@@ -226,8 +217,8 @@ pub fn bounds_text(question: &Question, settings: &Settings) -> String {
         Timers::Any => "timers fire at any moment",
     };
     format!(
-        "{} steps per execution, {} executions, {preemptions}; {} executions per sampler, seed \
-         {}; {} of loom; {timers}",
+        "{} steps per execution, {} executions, {preemptions}; a sampler stops \
+         after {} executions (seed {}), loom after {}; {timers}",
         grouped(bounds.steps_max.into()),
         grouped(bounds.executions_max),
         grouped(bounds.samples),
@@ -257,21 +248,30 @@ fn without_faults(mut program: Program) -> Program {
 }
 
 /// The kernel functions of the two extreme interleavings, in order of their first step.
-fn functions_of(program: Program, revision: &str) -> Result<Vec<String>, Failed> {
+fn functions_of(program: Program, revision: &str) -> Result<Vec<Functions>, Failed> {
     let subject = &Subject::Program { program, revision: revision.to_owned() };
     let limits = Limits { trace: true, ..Limits::default() };
-    let mut functions: Vec<String> = Vec::new();
+    let mut files: Vec<Functions> = Vec::new();
     let picks: [&mut dyn Pick; 2] = [&mut uapi::pick::FirstEnabled, &mut LastEnabled];
     for pick in picks {
         let outcome = model_native::run(subject, pick, &limits)
             .map_err(|e| Failed::Because(e.to_string(), Exit::BadUsage))?;
         for step in outcome.and_then(|o| o.trace).map(|t| t.steps).unwrap_or_default() {
-            if !step.function.is_empty() && !functions.contains(&step.function) {
-                functions.push(step.function);
-            }
+            add_function(&mut files, step);
         }
     }
-    Ok(functions)
+    Ok(files)
+}
+
+fn add_function(files: &mut Vec<Functions>, step: TraceStep) {
+    if step.function.is_empty() {
+        return;
+    }
+    match files.iter_mut().find(|of| of.file == step.file) {
+        Some(of) if of.names.contains(&step.function) => {}
+        Some(of) => of.names.push(step.function),
+        None => files.push(Functions { file: step.file, names: vec![step.function] }),
+    }
 }
 
 fn explanation_text(e: &Explanation, width: usize) -> String {
@@ -297,10 +297,16 @@ fn explanation_text(e: &Explanation, width: usize) -> String {
     item("recorded", &verdicts.join("\n"));
     item("bounds", &e.bounds);
     item("explorers", &e.explorers.join(", "));
-    item("functions", &e.functions.join(", "));
+    let functions: Vec<String> = e
+        .functions
+        .iter()
+        .map(|f| format!("model/src/{}: {}", f.file, f.names.join(", ")))
+        .collect();
+    item("functions", &functions.join("\n"));
     item("limits", &e.limits.join("\n"));
     let left_out: Vec<String> =
         e.left_out.iter().map(|l| format!("{}: {}", l.what, l.reason)).collect();
     item("left out", &left_out.join("\n"));
+    item("run it", &e.commands.join("\n"));
     text
 }

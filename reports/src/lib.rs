@@ -3,7 +3,8 @@
 //! * [`check`] puts every question to the explorers, [`judge`] says what the answers are worth;
 //! * [`observation`], [`columns`], [`brief`] and [`picture`] are what people read, [`record`] and
 //!   [`junit`] what machines read;
-//! * [`cli`] is the command line, [`commands`] and [`catalogue`] are what it calls;
+//! * [`cli`] is the command line, [`commands`] and [`catalogue`] are what it calls, [`calls`] are a
+//!   scenario's;
 //! * [`answers`] compares recordings of real kernels with the model;
 //! * [`baseline`] compares a run with one that was kept;
 //! * [`mutate`] asks which steps of the model no scenario misses;
@@ -18,6 +19,7 @@
 pub mod answers;
 pub mod baseline;
 pub mod brief;
+pub mod calls;
 pub mod catalogue;
 pub mod check;
 pub mod cli;

@@ -1,5 +1,6 @@
 //! The rows of the kernel model, by name.
 
+use std::fmt::Write;
 use std::sync::LazyLock;
 use uapi::pick::RevisionInfo;
 
@@ -30,4 +31,27 @@ pub fn canonical(name: &str) -> Result<&'static str, String> {
         let names: Vec<&str> = revisions().iter().map(|r| r.name).collect();
         format!("there is no revision `{name}`; there are {}", names.join(", "))
     })
+}
+
+/// Rows in words: twins by what they do otherwise, behind the row that they are twins of.
+pub fn in_words(names: &[String]) -> String {
+    let mut text = String::from("on");
+    let mut base = "";
+    let twins = if names.len() == 2 { "twin" } else { "twins" };
+    for (i, name) in names.iter().enumerate() {
+        let twin_of = revisions().iter().find(|r| r.name == *name).and_then(|r| r.twin_of);
+        let short = twin_of.filter(|t| *t == base).and_then(|t| name.strip_prefix(t));
+        let _ = match short {
+            Some(what) if i == 1 => {
+                write!(text, " and its {twins} {}", what.trim_start_matches('_'))
+            }
+            Some(what) => write!(text, ", {}", what.trim_start_matches('_')),
+            None if i == 0 => write!(text, " {name}"),
+            None => write!(text, ", {name}"),
+        };
+        if twin_of.is_none() {
+            base = name;
+        }
+    }
+    text
 }

@@ -410,7 +410,15 @@ fn list_explain_schema_and_completions_print() {
     let faults = faults.replacen("0x99) ->", "0x99) [fail_nth = any] ->", 1);
     fs::write(dir.path().join("faults.toml"), faults).expect("writable");
     exits(&run(dir.path(), &["explain", "faults.toml"]), 0);
-    for word in ["question", "source", "recorded", "bounds", "iommufd_vdevice_alloc_ioctl"] {
+    for word in [
+        "question",
+        "source",
+        "recorded",
+        "bounds",
+        "b = IOMMU_VDEVICE_ALLOC(viommu0, dev1, 0x99) -> 0 | -EEXIST",
+        "model/src/iommufd/viommu.rs: iommufd_vdevice_alloc_ioctl",
+        "iommufd-testbed check my_race.toml",
+    ] {
         assert!(text.contains(word), "{word}:\n{text}");
     }
     let unfinished = run(dir.path(), &["--help"]);

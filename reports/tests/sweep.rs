@@ -152,7 +152,10 @@ fn bad_profiles_point_at_the_line() {
         ("[line]\ndie_ns = nan\n", &["bad.toml:5:10", "whole number"]),
         ("[line]\ndie_ns = inf\n", &["bad.toml:5:10", "whole number"]),
         ("[line]\ndie_ns = -3\n", &["bad.toml:5:10", "whole number"]),
-        ("[line]\ndie_ns = 3\ndie_ns = 4\n", &["bad.toml:6:1", "duplicate key"]),
+        (
+            "[line]\ndie_ns = 3\ndie_ns = 4\n",
+            &["bad.toml:6:1", "duplicate key", "once in its table"],
+        ),
         ("[smmu]\nsync_ns = 18446744073709551616\n", &["bad.toml:5:11", "whole number"]),
         ("[topology]\ncpus_per_die = 100000\n", &["bad.toml:5:16", "from 1 to 128"]),
         ("[line\n", &["bad.toml:4:"]),

@@ -69,7 +69,7 @@ pub(crate) fn parse(
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         // What a broken table holds is a guess: its contents are not looked at.
-        return Err(fail(errors.iter().map(|e| toml_problem(e, text)).collect()));
+        return Err(fail(errors.iter().map(|e| toml_problem(e, text, &["cpu"])).collect()));
     }
     let mut reader = Reader { text, rows, problems: Vec::new() };
     let scenario = reader.scenario(name, table.get_ref());
@@ -102,16 +102,18 @@ fn before_toml(text: &str) -> Option<Problem> {
     ))
 }
 
-pub(crate) fn toml_problem(error: &toml::de::Error, text: &str) -> Problem {
+/// What the parser of TOML says; `lists` are the keys that may head several tables.
+pub(crate) fn toml_problem(error: &toml::de::Error, text: &str, lists: &[&str]) -> Problem {
     let message = error.message().replace('\n', "; ");
-    let span = error.span().unwrap_or(0..0);
-    let help = match message.as_str() {
-        m if m.contains("duplicate key") => "a key stands once; more CPUs are more [[cpu]] tables",
-        _ => {
+    let span = on_boundaries(error.span().unwrap_or(0..0), text);
+    let help = match &text[span.clone()] {
+        _ if !message.contains("duplicate key") => {
             "this is not TOML; texts stand in \"quotes\", lists in [brackets], see https://toml.io"
         }
+        key if lists.contains(&key) => "write [[two brackets]] around the name of each such table",
+        _ => "a key stands once in its table; leave one of them out",
     };
-    Problem::at(on_boundaries(span, text), "here", message, help)
+    Problem::at(span, "here", message, help)
 }
 
 /// A span that starts and ends between two characters of the text.

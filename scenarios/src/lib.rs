@@ -43,7 +43,7 @@ pub use permitted::{permitted, PermittedAnswer};
 pub use profile::{parse_profile, profile, profile_names};
 pub use schema::schema;
 pub use survivors::{survivors, Survivor, SURVIVORS};
-pub use write::{call_table, step_text, write, write_beside};
+pub use write::{call_table, expected_answers, step_text, write, write_beside};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

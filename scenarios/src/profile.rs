@@ -84,7 +84,7 @@ impl Reader {
     fn profile(&mut self, text: &str) -> Option<Profile> {
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
-            self.problems.extend(errors.iter().map(|e| toml_problem(e, text)));
+            self.problems.extend(errors.iter().map(|e| toml_problem(e, text, &[])));
             return None;
         }
         let table = table.get_ref();

@@ -98,17 +98,18 @@ fn steps(out: &mut String, key: &str, steps: &[Step], syms: &[String], setup: bo
     }
     let _ = writeln!(out, "{key} = [");
     for step in steps {
-        let _ = writeln!(
-            out,
-            "  {},",
-            quoted(&format!("{}{}", step_text(step, syms), answers(step, setup)))
-        );
+        let arrow = match expected_answers(step, setup).as_str() {
+            "" => String::new(),
+            some => format!(" -> {some}"),
+        };
+        let _ = writeln!(out, "  {},", quoted(&format!("{}{arrow}", step_text(step, syms))));
     }
     let _ = writeln!(out, "]");
 }
 
-/// The expectation. A step of the setup without one would be expected to succeed.
-fn answers(step: &Step, setup: bool) -> String {
+/// What stands behind the arrow of a step; nothing if it needs none, as any answer of a call and
+/// success in the setup.
+pub fn expected_answers(step: &Step, setup: bool) -> String {
     let mut values = step.expect_entry_num.map_or(String::new(), |n| format!(", entry_num = {n}"));
     for (index, value) in &step.expect_out {
         if let Some(out) = call::signature(step.call).outs.get(usize::from(*index)) {
@@ -122,7 +123,7 @@ fn answers(step: &Step, setup: bool) -> String {
         [one] if one == "0" && setup && values.is_empty() => return String::new(),
         some => some.join(" | "),
     };
-    format!(" -> {answers}{values}")
+    format!("{answers}{values}")
 }
 
 /// A step as a scenario spells it, without its expectation; `syms` are the names of the program.

@@ -74,6 +74,7 @@ mistakes! {
     missing_source: head = "question = \"Does it work?\"";
     question_is_a_number: head = "question = 3\nsource = \"R-C11\"";
     not_toml: head = "question = Does it work?\nsource = \"R-C11\"";
+    cpu_with_one_bracket: tail = "[cpu]\nsteps = []\n\n[verdict]\np2_v6 = \"Never\"";
     duplicate_key: head = "question = \"a\"\nquestion = \"b\"\nsource = \"R-C11\"";
     unknown_timers: head = "question = \"a\"\nsource = \"b\"\ntimers = \"always\"";
     canary_that_never_fails: head = "question = \"a\"\nsource = \"b\"\ncanary = true";

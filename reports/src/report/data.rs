@@ -2,6 +2,7 @@
 //! of. The same run gives the same bytes, unless it is asked for times.
 
 use super::interleaving::{interleaving, Interleaving};
+use crate::calls::Calls;
 use crate::catalogue::{bounds_text, kind};
 use crate::check::{Answered, Question, Settings};
 use crate::commands::page_of;
@@ -14,7 +15,6 @@ use crate::sweep;
 use serde::{Deserialize, Serialize};
 use smmuv3_timing::Profile;
 use std::collections::BTreeMap;
-use uapi::program::Step;
 
 /// Version of the format. It grows when a reader of the old one could misread the new one.
 pub const FORMAT: u32 = 1;
@@ -184,11 +184,11 @@ impl Report {
 }
 
 fn scenario(answered: &[Answered], settings: &Settings, times: bool) -> Result<Scenario, String> {
-    let texts = |steps: &[Step]| steps.iter().map(|s| s.text.clone()).collect::<Vec<_>>();
     let first = answered.first().ok_or("a scenario without a row: please report this as a bug")?;
     let question: &Question = &first.question;
-    let program = question.program();
     let own = &question.scenario;
+    let asked: Vec<String> = answered.iter().map(|a| a.question.revision.clone()).collect();
+    let Calls { setup, cpus, finally } = Calls::of(own, &asked);
     let answers: Result<Vec<Answer>, String> = answered.iter().map(|a| answer(a, times)).collect();
     Ok(Scenario {
         name: own.name.clone(),
@@ -196,9 +196,9 @@ fn scenario(answered: &[Answered], settings: &Settings, times: bool) -> Result<S
         question: own.question.clone(),
         source: own.source.clone(),
         notes: own.notes.clone(),
-        setup: texts(&program.setup),
-        cpus: program.cpus.iter().map(|c| texts(c)).collect(),
-        finally: texts(&program.finally),
+        setup,
+        cpus,
+        finally,
         bounds: bounds_text(question, settings),
         answers: answers?,
     })

@@ -389,7 +389,7 @@
 
     const next = () => go(stops.find((s) => s > count) ?? run.steps);
     const previous = () => go(stops.filter((s) => s < count).pop() ?? 0);
-    const first = button('|<', 'to the begin', () => go(0));
+    const first = button('|<', 'to the beginning', () => go(0));
     const back = button('<', 'step back', previous);
     const forward = button('>', 'step forward', next);
     const last = button('>|', 'to the end', () => go(run.steps));
