@@ -75,7 +75,7 @@ question = "Is it said which rows answer what?"
 source   = "R-C11"
 setup    = [
   "ioas0 = IOMMU_IOAS_ALLOC",
-  "dev0 = bind(pdev0) -> { linux_6_13 = 0, linux_6_17 = -ENODEV }",
+  "dev0 = bind(pdev0) -> { linux_6_13 = 0, linux_6_14 = 0, linux_6_17 = -ENODEV }",
 ]
 finally  = ["IOMMU_DESTROY(ioas0)"]
 
