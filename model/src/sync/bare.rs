@@ -313,6 +313,10 @@ pub fn change_at(_at: Site) -> Option<Change> {
     None
 }
 
+/// No step is to be done otherwise.
+#[inline]
+pub fn apart(_at: Site, _change: Change) {}
+
 /// Makes the step.
 #[inline]
 pub fn changed<A: Copy>(_change: Option<Change>, args: A, step: fn(A)) {
