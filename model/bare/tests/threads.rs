@@ -27,6 +27,10 @@ const ROWS: &[(&str, bool)] = &[
     ("cmdq_linux_5_3", true),
 ];
 
+/// The text in which two CMD_SYNCs in a row are one if they signal by MSI, so that nobody knows how
+/// many entries there will be.
+const MERGES_SYNCS: &str = "cmdq_linux_5_3";
+
 fn queue(row: &str, log2size: u8, completion: Completion, producers: usize) -> Cmdq {
     let rev = rows::find(row).expect("the row exists");
     assert_eq!(rev.info.twin_of, None, "a twin may race with itself");
@@ -77,7 +81,8 @@ fn runs((row, quiet): (&str, bool), log2size: u8, completion: Completion, produc
 #[test]
 fn every_text_moves_commands_between_threads() {
     for row in ROWS.iter().copied() {
-        for completion in [Completion::Cons, Completion::Msi] {
+        let msi = (row.0 != MERGES_SYNCS).then_some(Completion::Msi);
+        for completion in [Completion::Cons].into_iter().chain(msi) {
             runs(row, 3, completion, 2);
             runs(row, 7, completion, 3);
         }
