@@ -35,7 +35,6 @@ const BOUNDED: &[&str] = &[
 /// Of these, what it exhausts all the same.
 const SMALLER: &[(&str, &str)] = &[
     ("cmdq_linux_5_3", "ring_end"),
-    ("cmdq_fetch_add", "full_ring_of_two"),
     ("cmdq_fetch_add", "ring_end"),
     ("cmdq_fetch_add", "batch"),
     ("cmdq_fetch_add", "without_sync"),
@@ -121,7 +120,7 @@ const MUTANTS: &[(&str, &str, By, &str)] = &[
     ("cmdq_linux_5_3_msi_seq_before_slot", "msi", By::Dpor, "which is not complete"),
     ("cmdq_linux_5_3_sync_shared", "msi", By::Dpor, "which is not complete"),
     ("cmdq_fetch_add_unbounded", "full_ring_of_two", By::Dpor, "two laps ahead of llq.cons"),
-    ("cmdq_fetch_add_narrow_counts", "three_quiet_lists", By::Dpor, "task hung in"),
+    ("cmdq_fetch_add_narrow_counts", "three_quiet_lists", By::Dpor, "the lock counts 0 holders"),
     ("cmdq_fetch_add_quiet_returns", "full_while_gathering", By::Dpor, "times out although"),
     ("cmdq_fetch_add_lock_by_each", "full_while_gathering", By::Dpor, "times out although"),
     ("cmdq_ecmdq_preemptible", "batch_migrates", By::Dpor, "are not complete"),

@@ -5,7 +5,7 @@
 //! finds no list there owns the group. llq.prod runs ahead of the space by what all CPUs can have
 //! allocated at once, so the ring bounds the length of a list: indexes know one lap from the next.
 //!
-//! The owner takes the shared lock for every CMD_SYNC of its group before it writes PROD. If each
+//! The owner takes the shared lock for every list of its group before it writes PROD. If each
 //! CPU took it for its own, one that waits for space could not move llq.cons while another holds
 //! the lock for a CMD_SYNC that the owner does not publish before the first one's slots are valid.
 //!
@@ -82,14 +82,19 @@ fn issue(q: &Cmdq, cmds: &Cmds, sync: bool, counts: Counts) -> Result<(), Errno>
     if sync {
         return wait::arm_smmu_cmdq_sync(q, q.shape.inc_prod_n(start, n));
     }
-    if !owner {
-        (q.rev.quiet_list_done)(q, q.shape.inc_prod_n(start, k));
-    }
+    (q.rev.quiet_list_done)(q, q.shape.inc_prod_n(start, k));
     Ok(())
 }
 
+/// A list that nobody waits for is published, and gives back the lock that its owner took for it.
+pub fn quiet_list_done(q: &Cmdq, end: u32) {
+    poll_until_published(q, end);
+    (q.rev.shared_unlock)(q);
+}
+
 /// Waits until the owner has published the slots before `end`: nobody has more than one list in
-/// the groups that are being gathered, so these are shorter than the ring.
+/// the groups that are being gathered, so these are shorter than the ring. Who waits without the
+/// lock can be lapped, and then takes what is published for what is not.
 pub fn poll_until_published(q: &Cmdq, end: u32) {
     let passed = |prod: u64| q.shape.pos((prod as u32).wrapping_sub(end)) < q.shape.entries();
     atomic_cond_read(&q.owner_prod, Order::Relaxed, &passed);
@@ -137,10 +142,11 @@ fn arm_smmu_cmdq_shared_lock(q: &Cmdq, count: u64) {
 
 /// Part of `arm_smmu_cmdq_issue_cmdlist()`: what the owner does.
 pub fn hand_over(q: &Cmdq, start: u32) {
-    hand_over_with(q, start, V2, arm_smmu_cmdq_shared_lock);
+    hand_over_with(q, start, V2, Counts::lists);
 }
 
-fn hand_over_with(q: &Cmdq, start: u32, counts: Counts, lock_for: fn(&Cmdq, u64)) {
+/// `holders`: for how many of the group the lock is taken.
+fn hand_over_with(q: &Cmdq, start: u32, counts: Counts, holders: fn(Counts, u64) -> u64) {
     // a. Wait for previous owner to finish
     atomic_cond_read(&q.owner_prod, q.rev.orders.owner_prod_read, &|v| v == u64::from(start));
 
@@ -152,10 +158,10 @@ fn hand_over_with(q: &Cmdq, start: u32, counts: Counts, lock_for: fn(&Cmdq, u64)
     // c. Wait for any gathered work to be written to the queue
     cmdq::arm_smmu_cmdq_poll_valid_map(q, start, end);
 
-    // Nobody advances llq.cons past a SYNC of the group before its CPU has seen it.
-    let syncs = counts.syncs(old);
-    if syncs > 0 {
-        lock_for(q, syncs);
+    // Nobody advances llq.cons past a list of the group before its CPU has seen what it waits for.
+    let holders = holders(counts, old);
+    if holders > 0 {
+        arm_smmu_cmdq_shared_lock(q, holders);
     }
 
     // d. Advance the hardware prod pointer
@@ -225,13 +231,18 @@ pub mod twins {
 
     /// As the text's, with the same numbers.
     pub fn narrow_hand_over(q: &Cmdq, start: u32) {
-        hand_over_with(q, start, NARROW, arm_smmu_cmdq_shared_lock);
+        hand_over_with(q, start, NARROW, Counts::lists);
     }
 
     const NARROW: Counts = Counts { bits: 1 };
 
     /// For the twin in which every CPU takes the lock for its own CMD_SYNC.
     pub fn hand_over_without_lock(q: &Cmdq, start: u32) {
-        hand_over_with(q, start, V2, |_, _| {});
+        hand_over_with(q, start, V2, |_, _| 0);
+    }
+
+    /// For the twin in which nobody waits for a list without a CMD_SYNC.
+    pub fn hand_over_for_syncs(q: &Cmdq, start: u32) {
+        hand_over_with(q, start, V2, Counts::syncs);
     }
 }

@@ -96,7 +96,7 @@ pub struct Revision {
     pub make_valid: fn(&Cmdq, u32, u32, bool),
     /// Step 7 of the insertion: what the owner does.
     pub hand_over: fn(&Cmdq, u32),
-    /// Behind a list without a CMD_SYNC whose owner is another CPU; its end.
+    /// What follows a list without a CMD_SYNC; its end.
     pub quiet_list_done: fn(&Cmdq, u32),
     /// Which value of the valid bit means valid in a lap with this wrap.
     pub valid: fn(bool) -> bool,

@@ -132,7 +132,7 @@ const FETCH_ADD: Revision = Revision {
     issue_cmdlist: fetch_add::arm_smmu_cmdq_issue_cmdlist,
     make_valid: fetch_add::make_valid,
     hand_over: fetch_add::hand_over,
-    quiet_list_done: fetch_add::poll_until_published,
+    quiet_list_done: fetch_add::quiet_list_done,
     llq_word: fetch_add::llq_word,
     llq_cons: fetch_add::llq_cons,
     write_llq_cons: fetch_add::write_llq_cons,
@@ -382,6 +382,7 @@ pub static ROWS: &[Revision] = &[
             FETCH_ADD_NAME,
             "a list that nobody waits for returns before it is published",
         ),
+        hand_over: fetch_add::twins::hand_over_for_syncs,
         quiet_list_done: |_, _| {},
         ..FETCH_ADD
     },
@@ -403,6 +404,7 @@ pub static ROWS: &[Revision] = &[
         ),
         make_valid: cmdq::make_valid,
         hand_over: fetch_add::twins::hand_over_without_lock,
+        quiet_list_done: fetch_add::poll_until_published,
         ..FETCH_ADD
     },
     // Twins of more than one queue.
