@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::{self, Command, Op};
+use crate::command::{self, Class, Command, Op};
 use crate::features::{Feature, Features};
 use crate::field::{self, Field};
 
@@ -261,13 +261,16 @@ impl Caches {
 
     /// A command takes effect.
     pub fn apply(&mut self, command: &Command, features: &Features) {
-        self.tlb.retain(|entry| !tlbi_hits(command, entry, features));
-        for transaction in &mut self.transactions {
-            transaction.invalidated |= tlbi_hits(command, &transaction.entry, features);
-        }
-        self.config.retain(|entry| !cfgi_hits(command, entry));
-        if command.op() == Op::ATC_INV {
-            self.atc.retain(|entry| !atc_hits(command, entry));
+        match command.op().row().class {
+            Class::Tlbi => {
+                self.tlb.retain(|entry| !tlbi_hits(command, entry, features));
+                for transaction in &mut self.transactions {
+                    transaction.invalidated |= tlbi_hits(command, &transaction.entry, features);
+                }
+            }
+            Class::Cfgi => self.config.retain(|entry| !cfgi_hits(command, entry)),
+            Class::Atc => self.atc.retain(|entry| !atc_hits(command, entry)),
+            Class::Prefetch | Class::Response | Class::Sync | Class::Dpti => {}
         }
     }
 

@@ -192,25 +192,25 @@ impl Opcode {
 
 impl Op {
     /// Its row.
+    #[inline]
     pub fn row(self) -> &'static Opcode {
         &OPCODES[usize::from(ROW_OF[self as usize])]
     }
+}
 
-    /// The bits of its words that an implementation looks at.
-    fn known(self, config: &Config) -> [u64; 2] {
-        let own = usize::from(config.edition == Edition::Newer);
-        let on = DECIDING
-            .iter()
-            .rev()
-            .fold(0, |bits, f| bits << 1 | usize::from(config.features.has(*f)));
-        KNOWN[own][on][usize::from(ROW_OF[self as usize])]
-    }
+/// The bits of the words of the opcode in this row that an implementation looks at.
+#[inline]
+fn known(row: usize, config: &Config) -> [u64; 2] {
+    let own = usize::from(config.edition == Edition::Newer);
+    let on =
+        DECIDING.iter().rev().fold(0, |bits, f| bits << 1 | usize::from(config.features.has(*f)));
+    KNOWN[own][on][row]
 }
 
 /// The features without which some field is RES0.
 const DECIDING: [Feature; 2] = [Feature::Ril, Feature::D128];
 
-/// [`Op::known`] by edition, by the set of [`DECIDING`] features, and by row: asking every field
+/// [`known`] by edition, by the set of [`DECIDING`] features, and by row: asking every field
 /// costs more than all other checks of a command.
 static KNOWN: [[[[u64; 2]; OPCODES.len()]; 1 << DECIDING.len()]; 2] =
     [known_in(Edition::Older), known_in(Edition::Newer)];
@@ -247,15 +247,45 @@ const fn known_of(row: &Opcode, edition: Edition, features: &Features) -> [u64; 
     known
 }
 
-/// Where the row of an opcode stands in [`OPCODES`]; 0 for what is no opcode.
-const ROW_OF: [u8; 256] = {
-    let mut rows = [0; 256];
+/// Where the row of an opcode stands in [`OPCODES`]; [`NO_ROW`] for what is no opcode.
+static ROW_OF: [u8; 256] = {
+    let mut rows = [NO_ROW; 256];
     let mut at = 0;
     while at < OPCODES.len() {
         rows[OPCODES[at].op as usize] = at as u8;
         at += 1;
     }
     rows
+};
+
+/// The row of what is no opcode: there are fewer rows than this.
+const NO_ROW: u8 = u8::MAX;
+
+/// [`Opcode::needs`] as a set, by row.
+static NEEDS: [Features; OPCODES.len()] = {
+    let mut needs = [Features::NONE; OPCODES.len()];
+    let mut row = 0;
+    while row < OPCODES.len() {
+        needs[row] = Features::of(OPCODES[row].needs);
+        row += 1;
+    }
+    needs
+};
+
+/// Whether the opcodes have NUM, SCALE, TTL and TG, by row: TG stands for all of them.
+static RANGES: [bool; OPCODES.len()] = {
+    let mut ranges = [false; OPCODES.len()];
+    let mut row = 0;
+    while row < OPCODES.len() {
+        let fields = OPCODES[row].fields;
+        let mut i = 0;
+        while i < fields.len() {
+            ranges[row] |= fields[i].word == field::TG.word && fields[i].low == field::TG.low;
+            i += 1;
+        }
+        row += 1;
+    }
+    ranges
 };
 
 /// A ring entry with a known opcode.
@@ -364,15 +394,19 @@ impl fmt::Debug for Command {
 pub fn decode(words: [u64; 2], config: &Config) -> Result<Command, Illegal> {
     let bits = field::OPCODE.get(words) as u8;
     // 0x80 to 0x8f belong to the implementer; this implementation defines none.
-    let op = Op::from_bits(bits).ok_or(Illegal::Reserved(bits))?;
-    let row = op.row();
-    if let Some(missing) = row.needs.iter().find(|f| !config.features.has(**f)) {
-        return Err(Illegal::Unsupported(op, *missing));
+    let row = usize::from(ROW_OF[usize::from(bits)]);
+    let Some(Opcode { op, needs, .. }) = OPCODES.get(row) else {
+        return Err(Illegal::Reserved(bits));
+    };
+    let op = *op;
+    if !config.features.have_all(NEEDS[row]) {
+        let missing = needs.iter().find(|f| !config.features.has(**f));
+        return Err(missing.map_or(Illegal::Reserved(bits), |f| Illegal::Unsupported(op, *f)));
     }
     if field::SSEC.get(words) != 0 {
         return Err(Illegal::Ssec);
     }
-    let known = op.known(config);
+    let known = known(row, config);
     if config.res0 == Res0::Strict {
         for (word, bits) in [words[0] & !known[0], words[1] & !known[1]].into_iter().enumerate() {
             if bits != 0 {
@@ -381,12 +415,13 @@ pub fn decode(words: [u64; 2], config: &Config) -> Result<Command, Illegal> {
         }
     }
     let command = Command { op, words: [words[0] & known[0], words[1] & known[1]] };
-    check_values(command, config)?;
+    check_values(command, RANGES[row], config)?;
     Ok(command)
 }
 
 /// Values that the text reserves, per field.
-fn check_values(command: Command, config: &Config) -> Result<(), Illegal> {
+#[inline]
+fn check_values(command: Command, has_range: bool, config: &Config) -> Result<(), Illegal> {
     let reserved = |field: Field, from: u64, why: fn(u64) -> Illegal| match field.get(command.words)
     {
         value if value >= from => Err(why(value)),
@@ -400,16 +435,16 @@ fn check_values(command: Command, config: &Config) -> Result<(), Illegal> {
         Op::ATC_INV if config.res0 == Res0::Strict => {
             reserved(field::ATC_SIZE, ATC_SIZE_ALL + 1, Illegal::AtcSize)
         }
-        _ => check_range(command, config),
+        _ if has_range && config.features.has(Feature::Ril) => check_range(command, config),
+        _ => Ok(()),
     }
 }
 
 /// NUM, SCALE, TTL and TG together (4.4.1): a command has all of them or none.
+#[inline]
 fn check_range(command: Command, config: &Config) -> Result<(), Illegal> {
-    let Some(tg) = command.get(field::TG).filter(|_| config.features.has(Feature::Ril)) else {
-        return Ok(());
-    };
     let value = |field: Field| field.get(command.words);
+    let tg = value(field::TG);
     let (num, scale, ttl) = (value(field::NUM), value(field::SCALE), value(field::TTL));
     let strict = config.res0 == Res0::Strict;
     let ds = config.features.has(Feature::Ds);
@@ -520,6 +555,21 @@ mod tests {
         for row in OPCODES {
             let needs = row.fields.iter().filter_map(|f| f.needs);
             assert_eq!(needs.filter(|f| !DECIDING.contains(f)).count(), 0, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn the_tables_by_row_say_what_the_rows_say() {
+        let range = [field::NUM, field::SCALE, field::TTL, field::TG];
+        for (i, row) in OPCODES.iter().enumerate() {
+            assert_eq!(usize::from(ROW_OF[row.op as usize]), i, "{}", row.name);
+            assert_eq!(NEEDS[i], Features::of(row.needs), "{}", row.name);
+            let has = range.map(|f| row.fields.contains(&f));
+            assert_eq!(has, [RANGES[i]; 4], "{}: all four of a range or none", row.name);
+        }
+        for bits in 0..=u8::MAX {
+            let known = ROW_OF[usize::from(bits)] != NO_ROW;
+            assert_eq!(known, Op::from_bits(bits).is_some(), "{bits:#x}");
         }
     }
 }

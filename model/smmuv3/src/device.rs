@@ -186,8 +186,9 @@ impl Device {
         self.registers.write(register, value, &self.config)
     }
 
+    #[inline]
     fn ring(&self) -> RingSize {
-        self.base().size
+        Base::size_of(self.registers.base, self.config.cmdqs)
     }
 
     /// Commands between CONS and PROD; none if the indexes are in no state of a ring.

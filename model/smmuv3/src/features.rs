@@ -114,6 +114,11 @@ impl Features {
         Features(self.0 & !(1 << feature as u32))
     }
 
+    /// Whether all of these are there.
+    pub const fn have_all(&self, features: Features) -> bool {
+        features.0 & !self.0 == 0
+    }
+
     /// Whether it is there.
     pub const fn has(&self, feature: Feature) -> bool {
         self.0 >> feature as u32 & 1 == 1

@@ -185,10 +185,16 @@ impl Base {
     /// Reads the register: LOG2SIZE beyond IDR1.CMDQS counts as CMDQS, and the bits of ADDR below
     /// the alignment are taken as zero.
     pub fn of(register: u64, cmdqs: RingSize) -> Base {
-        let log2 = (register & CMDQ_BASE_LOG2SIZE) as u8;
-        let size = RingSize::try_from(log2).unwrap_or(LOG2_MAX).min(cmdqs);
+        let size = Base::size_of(register, cmdqs);
         let align = (u64::from(size.entries()) * 16).max(32);
         Base { address: register & CMDQ_BASE_ADDR & !(align - 1), size }
+    }
+
+    /// Only the size.
+    #[inline]
+    pub fn size_of(register: u64, cmdqs: RingSize) -> RingSize {
+        let log2 = (register & CMDQ_BASE_LOG2SIZE) as u8;
+        RingSize::try_from(log2).unwrap_or(LOG2_MAX).min(cmdqs)
     }
 
     /// The register that says this.
@@ -272,7 +278,7 @@ impl Registers {
     /// A driver's write. What it means for the queue is [`crate::Device`]'s business.
     pub fn write(&mut self, register: Register, value: u64, config: &Config) -> Result<(), Misuse> {
         let low = (value & 0xffff_ffff) as u32;
-        let ring = Base::of(self.base, config.cmdqs).size;
+        let ring = Base::size_of(self.base, config.cmdqs);
         let enabled = (self.cr0 | self.cr0ack) & CR0_CMDQEN != 0;
         match register {
             Register::IDR0 | Register::IDR1 | Register::IDR3 => Err(Misuse::ReadOnly(register)),
