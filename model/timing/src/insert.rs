@@ -41,9 +41,7 @@ pub(crate) enum Phase {
     Gather,
     /// Owner, fetch_add: has the lock's word, for all that it gathered.
     GatherLock,
-    /// Owner: has seen all valid bits.
-    AllValid,
-    /// Owner: PROD is written.
+    /// Owner: has seen all valid bits, and written PROD.
     Published,
     /// Owner: has the line of `owner_prod`.
     HandOn,
@@ -130,7 +128,6 @@ impl Machine<'_> {
             }
             Phase::Gather => self.gather(cpu, queue, now),
             Phase::GatherLock => self.gather_lock(cpu, queue, now),
-            Phase::AllValid => self.at(cpu, Phase::Published, now + self.costs.mmio_write),
             Phase::Published => {
                 let prod = self.cpus[cpu].end;
                 self.write_prod(queue, prod, now);
@@ -198,7 +195,7 @@ impl Machine<'_> {
     }
 
     /// Steps 0 and 1: asks for the word that hands out places.
-    fn insert(&mut self, cpu: usize, queue: usize, now: Ps) {
+    pub(crate) fn insert(&mut self, cpu: usize, queue: usize, now: Ps) {
         if !self.combines() {
             self.cpus[cpu].put = 0;
             return self.spin_ask(cpu, queue, now);
@@ -355,7 +352,7 @@ impl Machine<'_> {
             if let Some(owner) = q.valid_waiter.filter(waits) {
                 q.valid_waiter = None;
                 let at = q.valid.take(now, owner as Agent, &self.distances);
-                self.wake(owner, at);
+                self.wake(owner, at + self.costs.mmio_write);
             }
         }
         if !self.cpus[cpu].owner {
@@ -404,14 +401,14 @@ impl Machine<'_> {
         let group = (self.cpus[cpu].group - q.groups_from) as usize;
         if q.groups[group] != 0 {
             q.valid_waiter = Some(cpu);
-            return self.wait(cpu, Phase::AllValid, now);
+            return self.wait(cpu, Phase::Published, now);
         }
         while q.groups_from < self.cpus[cpu].group {
             q.groups.pop_front();
             q.groups_from += 1;
         }
         let at = q.valid.take(now, cpu as Agent, &self.distances);
-        self.at(cpu, Phase::AllValid, at);
+        self.at(cpu, Phase::Published, at + self.costs.mmio_write);
     }
 
     /// Step 8.

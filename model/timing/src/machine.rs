@@ -311,9 +311,13 @@ impl<'a> Machine<'a> {
         };
     }
 
-    /// The queue of a CPU.
+    /// The queue of a CPU: there is one for all, or one for each.
+    #[inline]
     pub(crate) fn queue_of(&self, cpu: usize) -> usize {
-        cpu % self.queues.len()
+        match self.queues.len() {
+            1 => 0,
+            _ => cpu,
+        }
     }
 
     /// The CPU goes on then, with that.
@@ -342,11 +346,11 @@ impl<'a> Machine<'a> {
         c.slept = 0;
         c.left = left;
         let exit = if self.workload.path == Path::Trapped { self.costs.exit } else { 0 };
-        self.begin_list(cpu, now + exit);
+        self.begin_list(cpu, now, exit);
     }
 
-    /// The next list of it, prepared from `from` on. TLBIs and their SYNC come before ATC_INVs.
-    pub(crate) fn begin_list(&mut self, cpu: usize, from: Ps) {
+    /// The next list of it, prepared after `wait`. TLBIs and their SYNC come before ATC_INVs.
+    pub(crate) fn begin_list(&mut self, cpu: usize, now: Ps, wait: Ps) {
         let (workload, costs) = (self.workload, &self.costs);
         let c = &mut self.cpus[cpu];
         if !c.left.again {
@@ -364,7 +368,11 @@ impl<'a> Machine<'a> {
             _ => 0,
         };
         c.snapshot = None;
-        self.at(cpu, Phase::Insert, from + prepared);
+        match wait + prepared {
+            // Nothing comes between: no event.
+            0 => self.insert(cpu, self.queue_of(cpu), now),
+            wait => self.at(cpu, Phase::Insert, now + wait),
+        }
     }
 
     /// The list is in the ring and, if it has a SYNC, complete.
@@ -379,7 +387,7 @@ impl<'a> Machine<'a> {
             c.left.atcs -= c.atcs;
         }
         if c.left.tlbis != 0 || c.left.atcs != 0 {
-            return self.begin_list(cpu, now);
+            return self.begin_list(cpu, now, 0);
         }
         let (began, slept) = (c.began, c.slept);
         self.ended += 1;
@@ -397,8 +405,11 @@ impl<'a> Machine<'a> {
     pub(crate) fn work(&mut self, cpu: usize, now: Ps) {
         let (all, parts) = (self.workload.work, if self.ptes.is_empty() { 1 } else { 2 });
         let part = self.seed.exponential(all / parts);
-        let phase = if self.ptes.is_empty() { Phase::Begin } else { Phase::PteAsk };
-        self.at(cpu, phase, now + part);
+        match (self.ptes.is_empty(), part) {
+            (true, 0) => self.begin(cpu, now),
+            (true, part) => self.at(cpu, Phase::Begin, now + part),
+            (false, part) => self.at(cpu, Phase::PteAsk, now + part),
+        }
     }
 
     /// PROD is written: the SMMU sees it a moment later.

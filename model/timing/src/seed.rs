@@ -15,16 +15,23 @@ const POINT: u32 = 24;
 #[derive(Clone, Debug)]
 pub struct Seed {
     rng: ChaCha8Rng,
-    /// `-ln(1 - i / BINS)` in fixed point, for `i < BINS`.
-    quantiles: Vec<u64>,
 }
+
+/// `-ln(1 - i / BINS)` in fixed point, for `i < BINS`.
+static QUANTILES: [u64; BINS] = {
+    let mut quantiles = [0; BINS];
+    let mut i = 0;
+    while i < BINS {
+        quantiles[i] = ln_of_ratio(BINS as u64, (BINS - i) as u64);
+        i += 1;
+    }
+    quantiles
+};
 
 impl Seed {
     /// The stream of this seed.
     pub fn new(seed: u64) -> Seed {
-        let quantiles =
-            (0..BINS as u64).map(|i| ln_of_ratio(BINS as u64, BINS as u64 - i)).collect();
-        Seed { rng: ChaCha8Rng::seed_from_u64(seed), quantiles }
+        Seed { rng: ChaCha8Rng::seed_from_u64(seed) }
     }
 
     /// True with a chance of `permille` in a thousand.
@@ -46,14 +53,14 @@ impl Seed {
         loop {
             let draw = self.rng.next_u32();
             let bin = (draw >> (32 - BITS)) as usize;
-            let low = self.quantiles[bin];
+            let low = QUANTILES[bin];
             // The last bin reaches to infinity: it is a fresh start, as the distribution has no
             // memory.
             if bin + 1 == BINS {
                 units += low;
                 continue;
             }
-            let width = self.quantiles[bin + 1] - low;
+            let width = QUANTILES[bin + 1] - low;
             let within = u64::from(draw & ((1 << (32 - BITS)) - 1));
             units += low + ((width * within) >> (32 - BITS));
             return ((u128::from(units) * u128::from(mean)) >> POINT) as Ps;
@@ -62,7 +69,7 @@ impl Seed {
 }
 
 /// `ln(a / b)` in fixed point, for `0 < b <= a < 2^32`: bit by bit, by squaring.
-fn ln_of_ratio(a: u64, b: u64) -> u64 {
+const fn ln_of_ratio(a: u64, b: u64) -> u64 {
     const ONE: u64 = 1 << 31;
     let mut x = (a << 31) / b;
     let mut log2 = 0_u64;
@@ -70,8 +77,10 @@ fn ln_of_ratio(a: u64, b: u64) -> u64 {
         x >>= 1;
         log2 += 1 << POINT;
     }
-    for bit in (0..POINT).rev() {
-        x = ((u128::from(x) * u128::from(x)) >> 31) as u64;
+    let mut bit = POINT;
+    while bit > 0 {
+        bit -= 1;
+        x = ((x as u128 * x as u128) >> 31) as u64;
         if x >= 2 * ONE {
             x >>= 1;
             log2 += 1 << bit;
