@@ -191,7 +191,10 @@ impl Reader {
                 }
                 None => self.problems.push(Problem::at(
                     value.span(),
-                    "not a number",
+                    match value.get_ref() {
+                        DeValue::Integer(_) => "out of this range",
+                        _ => "not a whole number",
+                    },
                     format!("`{table}.{name}` is a whole number from 0 to {NUMBER_MAX}"),
                     "times are in the unit of the key's name, without a point and without quotes",
                 )),

@@ -264,7 +264,9 @@ pub fn product(profile: &Profile, axes: &Axes) -> Result<Study, String> {
         line.points.sort_by_key(|p| axis.of(p));
         line.points.dedup();
     }
-    let question = format!("Which of these {} points?", axes.points());
+    // A value that was named twice is one point.
+    let points: usize = series.iter().map(|line| line.points.len()).sum();
+    let question = format!("Which of these {points} points?");
     Ok(Study { name: "sweep", question, axis, series, advice: Advice::Best })
 }
 
