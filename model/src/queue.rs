@@ -11,8 +11,10 @@ use uapi::step::Cpu;
 use uapi::Errno;
 
 use crate::arm_smmu_v3::cmdq::{here, Cmdq};
+use crate::arm_smmu_v3::revision::{Pm, Revision};
 use crate::arm_smmu_v3::smmu::{migrate, ArmSmmuDevice};
 use crate::arm_smmu_v3::vsmmu::ArmVsmmu;
+use crate::arm_smmu_v3::wait::arm_smmu_cmdq_sync;
 use crate::arm_smmu_v3::{device, rows};
 use crate::linux::fault;
 use crate::linux::slab::Ptr;
@@ -23,6 +25,8 @@ struct Run {
     smmu: ArmSmmuDevice,
     program: Shared<Queue>,
     vsmmu: Cell<Option<Ptr<ArmVsmmu>>>,
+    /// Where the list of [`Queue::published`] begins.
+    published: Cell<Option<u32>>,
     results: Cell<Vec<StepResult>>,
 }
 
@@ -49,13 +53,26 @@ impl Run {
                 migrate(&self.smmu, *task, *to);
                 Ok(()).into()
             }
+            // A text without it was refused before it ran.
+            Request::Suspend => {
+                let suspend = |pm: Pm| (pm.suspend)(&self.smmu.cmdq);
+                self.smmu.rev.pm.map_or(Ok(()), suspend).into()
+            }
+            Request::Resume => {
+                self.smmu.rev.pm.iter().for_each(|pm| (pm.resume)(&self.smmu.cmdq));
+                Ok(()).into()
+            }
         }
     }
 
     fn issue(&self, commands: &[[u64; 2]], sync: bool) -> Result<(), Errno> {
         let q = (self.smmu.rev.get_cmdq)(&self.smmu, commands);
         let first = q.begins();
-        (self.smmu.rev.issue_cmdlist)(q, commands, sync)?;
+        let ret = (self.smmu.rev.issue_cmdlist)(q, commands, sync);
+        if ret != Err(Errno::EBUSY) {
+            q.is_asked(commands);
+        }
+        ret?;
         if sync {
             q.has_repeated(here(), first);
         }
@@ -67,8 +84,31 @@ impl Run {
         let ret = (self.smmu.rev.batch_submit)(&self.smmu, commands, force_sync);
         self.smmu.begins_batch(false);
         ret?;
+        self.smmu.cmdq.is_asked(commands);
         self.smmu.returns_from_batch(here(), &began);
         Ok(())
+    }
+
+    /// Before anybody runs: what comes before the wait, on behalf of [`Queue::published`].
+    fn publish(&self) {
+        let Some(cpu) = self.program.published else { return };
+        let list = self.program.cpus.get(usize::from(cpu)).and_then(|requests| requests.first());
+        // A text that cannot be cut there was refused before it ran.
+        let (Some(Request::Issue { commands, .. }), Some(insert_cmdlist)) =
+            (list, self.smmu.rev.insert_cmdlist)
+        else {
+            return;
+        };
+        let start = sync::on_behalf(cpu, || insert_cmdlist(&self.smmu.cmdq, commands, true));
+        self.published.set(start.ok());
+    }
+
+    /// What is left of it.
+    fn wait(&self, request: &Request, start: u32) -> Result<(), Errno> {
+        let Request::Issue { commands, .. } = request else { return Ok(()) };
+        let q = &self.smmu.cmdq;
+        q.is_asked(commands);
+        arm_smmu_cmdq_sync(q, q.shape.inc_prod_n(start, commands.len() as u32))
     }
 
     /// IOMMU_HWPT_INVALIDATE, through the main queue.
@@ -90,6 +130,7 @@ impl Run {
 impl Guest for Run {
     fn setup(&self) {
         self.vsmmu.set(self.program.vsmmu.as_ref().map(ArmVsmmu::new));
+        self.publish();
     }
 
     fn cpu(&self, cpu: Cpu) {
@@ -103,7 +144,11 @@ impl Guest for Run {
         };
         for (request, index) in requests.iter().zip(0..) {
             sync::set_call(index);
-            let Answer { ret, entry_num, injected } = self.request(request);
+            let waits = self.program.published == Some(cpu) && index == 0;
+            let Answer { ret, entry_num, injected } = match self.published.get() {
+                Some(start) if waits => self.wait(request, start).into(),
+                _ => self.request(request),
+            };
             let (place, ret) = (Place::Cpu(cpu), Some(Ret::from(&ret)));
             let result = StepResult { place, index, ret, out: Vec::new(), entry_num, injected };
             self.results.with(|r| r.push(result));
@@ -130,6 +175,19 @@ impl Guest for Run {
     }
 }
 
+/// Whether the text has what the program asks of it.
+fn can_run(rev: &Revision, program: &Queue) -> Result<(), String> {
+    let name = rev.info.name;
+    if program.published.is_some() && rev.insert_cmdlist.is_none() {
+        return Err(format!("{name} cannot be cut before its wait: take another row"));
+    }
+    let pm = |request: &Request| matches!(request, Request::Suspend | Request::Resume);
+    if rev.pm.is_none() && program.cpus.iter().flatten().any(pm) {
+        return Err(format!("{name} has no runtime power management: take cmdq_prod_stop"));
+    }
+    Ok(())
+}
+
 /// Runs `f` with what makes the executions of this program on this row.
 ///
 /// # Errors
@@ -142,13 +200,15 @@ pub fn with_maker<R>(
 ) -> Result<R, ModelError> {
     let unknown = || ModelError::UnknownRevision(revision.to_string());
     let rev = rows::find(revision).ok_or_else(unknown)?;
-    program.check().and_then(|()| (rev.check)(program)).map_err(ModelError::Malformed)?;
+    let checked = program.check().and_then(|()| can_run(rev, program));
+    checked.and_then(|()| (rev.check)(program)).map_err(ModelError::Malformed)?;
     let program = Shared::new(program.clone());
     let make = || -> Rc<dyn Guest> {
         Rc::new(Run {
             smmu: ArmSmmuDevice::new(rev, &program),
             program: program.clone(),
             vsmmu: Cell::new(None),
+            published: Cell::new(None),
             results: Cell::new(Vec::new()),
         })
     };

@@ -27,6 +27,7 @@ sources![
     "arm_smmu_v3/ghost.rs",
     "arm_smmu_v3/linux_5_3.rs",
     "arm_smmu_v3/lock.rs",
+    "arm_smmu_v3/prod_stop.rs",
     "arm_smmu_v3/slock.rs",
     "arm_smmu_v3/smmu.rs",
     "arm_smmu_v3/twins.rs",

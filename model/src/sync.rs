@@ -972,6 +972,15 @@ pub fn unlock_changed(obj: u32) -> Option<Change> {
     Some(locks.remove(i).2)
 }
 
+/// Runs a part of the setup as if this CPU did it.
+pub fn on_behalf<R>(cpu: Cpu, f: impl FnOnce() -> R) -> R {
+    let exec = exec();
+    let before = exec.current.replace(cpu);
+    let result = f();
+    exec.current.set(before);
+    result
+}
+
 // ---------------------------------------------------------------------------------------------
 // Announcing and choosing
 // ---------------------------------------------------------------------------------------------

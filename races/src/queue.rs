@@ -69,6 +69,16 @@ pub const CASES: &[Case] = &[
         program: || small(0, vec![vec![list(&[], true)], vec![list(&[], true)]]),
     },
     Case {
+        name: "published_sync",
+        question: "Is the lock's count read after CONS by who waits for a CMD_SYNC that is \
+                   published, while another CPU comes with one?",
+        source: "reference/smmuv3.md 3.4 A12, 3.5 I9",
+        program: || {
+            let sync = || vec![list(&[], true)];
+            Queue { published: Some(1), ..small(0, vec![sync(), sync()]) }
+        },
+    },
+    Case {
         name: "full_ring",
         question: "Does one CPU that has filled the ring wait for the SMMU?",
         source: "reference/smmuv3.md 3.5 I1 and I7",
@@ -101,6 +111,16 @@ pub const CASES: &[Case] = &[
             let quiet = || list(&[tlbi(0), tlbi(1), tlbi(2)], false);
             let sync = list(&[tlbi(3), tlbi(4)], true);
             Queue { log2size: 3, word: 4, ..small(0, vec![vec![quiet(), quiet()], vec![sync]]) }
+        },
+    },
+    Case {
+        name: "lapped_quiet_list",
+        question: "Does a CPU whose list nobody waits for see that it is published, when others \
+                   have gone round the ring since?",
+        source: "reference/smmuv3.md 3.6 B12; found by threads of a real machine",
+        program: || {
+            let quiet = || list(&[tlbi(0)], false);
+            small(0, vec![vec![quiet()], (0..5).map(|_| quiet()).collect()])
         },
     },
     Case {
@@ -294,6 +314,60 @@ pub const QUEUES: &[(&str, Case)] = &[
     ),
 ];
 
+/// The SMMU is switched off and on, with the text that can.
+pub const SUSPENDED: &[Case] = &[
+    Case {
+        name: "suspend",
+        question: "Does a list reach the SMMU before its power goes, or is it refused?",
+        source: "reference/smmuv3.md 3.6 B18",
+        program: || {
+            let off_and_on = vec![Request::Suspend, Request::Resume, list(&[tlbi(1)], true)];
+            small(0, vec![one(0), off_and_on])
+        },
+    },
+    Case {
+        name: "suspend_while_full",
+        question: "Is a CPU that waits for space refused, and does it leave CONS alone?",
+        source: "reference/smmuv3.md 3.6 B18",
+        program: || {
+            let quiet = vec![list(&[tlbi(0), tlbi(1)], false); 3];
+            small(0, vec![quiet, vec![Request::Suspend, Request::Resume]])
+        },
+    },
+];
+
+/// Who waits for space in the ring of an SMMU that has stopped.
+pub const DEAD: &[Case] = &[
+    Case {
+        name: "dead_with_some_space",
+        question: "Does a CPU that needs two slots and finds one free say that the SMMU is dead?",
+        source: "reference/smmuv3.md 3.6 B14",
+        program: || dead_behind(1),
+    },
+    Case {
+        name: "dead_without_space",
+        question: "Does a CPU that finds no slot free say that the SMMU is dead?",
+        source: "reference/smmuv3.md 3.6 B14",
+        program: || dead_behind(0),
+    },
+];
+
+/// One CPU fills the ring, and needs two slots more; the SMMU stops behind so many commands.
+fn dead_behind(consumed: u32) -> Queue {
+    let lists = vec![list(&[tlbi(0), tlbi(1)], false); 3];
+    Queue { faults: vec![Fault::Dead(consumed)], ..small(0, vec![lists]) }
+}
+
+/// How often is a CPU that waits for the shared lock overtaken by CPUs that poll for space? This
+/// often it may be; the others have lists enough to do it more often.
+///
+/// Source: reference/smmuv3.md 3.6 B13; commit df180b1a4cc5
+pub fn overtaken(overtaken_max: u8) -> Queue {
+    let quiet = || list(&[tlbi(0), tlbi(1)], false);
+    let lists = || (0..=overtaken_max).map(|_| quiet()).collect::<Vec<_>>();
+    Queue { overtaken_max, ..small(0, vec![lists(), one(1), lists()]) }
+}
+
 /// The text with ECMDQs.
 pub const ECMDQ: &str = "cmdq_ecmdq";
 
@@ -422,7 +496,8 @@ pub fn on_a_larger_ring(program: Queue) -> Queue {
 /// The case of this name.
 pub fn case(name: &str) -> Option<&'static Case> {
     let queues = QUEUES.iter().map(|(_, case)| case);
-    CASES.iter().chain(INVALIDATIONS).chain(queues).chain(ERRATUM).find(|c| c.name == name)
+    let others = [INVALIDATIONS, ERRATUM, SUSPENDED, DEAD].into_iter().flatten();
+    CASES.iter().chain(queues).chain(others).find(|c| c.name == name)
 }
 
 /// The subject of a case on a row.

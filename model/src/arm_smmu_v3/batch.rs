@@ -140,6 +140,24 @@ pub mod twins {
         batch.issue(true)
     }
 
+    /// The full list that comes first is kept, and goes behind what follows it.
+    ///
+    /// # Errors
+    ///
+    /// -ETIMEDOUT
+    pub fn newest_first(smmu: &ArmSmmuDevice, cmds: &Cmds, force_sync: bool) -> Result<(), Errno> {
+        let mut batch = Batch::init(smmu, cmds);
+        let (first, rest) = cmds.split_at(batch.entries().min(cmds.len()));
+        for cmd in rest {
+            arm_smmu_cmdq_batch_add(&mut batch, *cmd, force_sync)?;
+        }
+        if !rest.is_empty() {
+            batch.issue(false)?;
+        }
+        batch.cmds.extend_from_slice(first);
+        batch.issue(true)
+    }
+
     /// Another CPU's list may come between two of ours. (B8)
     pub fn without_force_sync(_: &Batch<'_>, _next: [u64; 2], _forced: bool) -> bool {
         false

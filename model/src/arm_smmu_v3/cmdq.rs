@@ -16,8 +16,8 @@ use crate::arm_smmu_v3::llq::{Llq, Shape, CMDQ_PROD_OWNED_FLAG};
 use crate::arm_smmu_v3::revision::{Cmds, Revision};
 use crate::arm_smmu_v3::wait;
 use crate::linux::atomic::{
-    atomic_cond_read, atomic_fetch, atomic_set, cmpxchg, dma_wmb, read_once, write_entry, writel,
-    Atomic, Entry, Gate, Order, OwnLine, Rmw, Slot,
+    atomic_cond_read, atomic_fetch, atomic_set, cmpxchg, dma_wmb, read_once, write_entries,
+    write_entry, writel, Atomic, Entry, Gate, Order, OwnLine, Rmw, Slot,
 };
 use crate::sync::{self, Checks, Shared};
 
@@ -65,6 +65,8 @@ pub struct Cmdq {
     pub sync_count: Atomic,
     /// `smmu->prev_cmd_opcode`, of 5.3.
     pub prev_cmd_opcode: Atomic,
+    /// Whether the SMMU has power: an odd number. It counts the changes.
+    pub power: Atomic,
     /// Producers that have not finished.
     pub producers: Gate,
     /// What the checks know.
@@ -116,6 +118,7 @@ impl Cmdq {
             sync_nr: word("sync_nr", 0),
             sync_count: word("sync_count", 0),
             prev_cmd_opcode: word("prev_cmd_opcode", 0),
+            power: word("power", 1),
             producers: Gate::new(program.cpus.len() as u32),
             ghost: Checks::new(|| Ghost::new(program, shape)),
         }
@@ -147,11 +150,30 @@ pub fn sync_with_msi(address: u64, data: u32) -> [u64; 2] {
 /// `arm_smmu_cmdq_issue_cmdlist()`
 ///
 /// Many CPUs insert at once; each group has one owner, who writes PROD for all of it.
+///
+/// # Errors
+///
+/// -ETIMEDOUT; or what the text refuses.
 pub fn arm_smmu_cmdq_issue_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno> {
+    let start = insert_cmdlist(q, cmds, sync)?;
+
+    // 5. If we are inserting a CMD_SYNC, we must wait for it to complete
+    match sync {
+        true => wait::arm_smmu_cmdq_sync(q, q.shape.inc_prod_n(start, cmds.len() as u32)),
+        false => Ok(()),
+    }
+}
+
+/// Part of `arm_smmu_cmdq_issue_cmdlist()`: what comes before the wait. Where the list begins.
+///
+/// # Errors
+///
+/// What the text refuses.
+pub fn insert_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<u32, Errno> {
     let n = cmds.len() as u32;
 
     // 1. Allocate some space in the queue
-    let old = (q.rev.allocate)(q, cmds, sync);
+    let old = (q.rev.allocate)(q, cmds, sync)?;
     let owner = old.prod & CMDQ_PROD_OWNED_FLAG == 0;
     let start = q.shape.pos(old.prod);
 
@@ -165,16 +187,15 @@ pub fn arm_smmu_cmdq_issue_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<
     if owner {
         (q.rev.hand_over)(q, start);
     }
-
-    // 5. If we are inserting a CMD_SYNC, we must wait for it to complete
-    match sync {
-        true => wait::arm_smmu_cmdq_sync(q, q.shape.inc_prod_n(start, n)),
-        false => Ok(()),
-    }
+    Ok(start)
 }
 
 /// Part of `arm_smmu_cmdq_issue_cmdlist()`: takes the slots. The snapshot that it took them from.
-pub fn allocate(q: &Cmdq, cmds: &Cmds, sync: bool) -> Llq {
+///
+/// # Errors
+///
+/// None.
+pub fn allocate(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<Llq, Errno> {
     let k = cmds.len() as u32 + u32::from(sync);
     let mut llq = Llq::of(read_once(&q.llq, Order::Relaxed));
     loop {
@@ -182,7 +203,7 @@ pub fn allocate(q: &Cmdq, cmds: &Cmds, sync: bool) -> Llq {
             llq = (q.rev.poll_until_not_full)(q, llq, k);
         }
         match try_allocate(q, llq, cmds, sync) {
-            Ok(()) => return llq,
+            Ok(()) => return Ok(llq),
             Err(found) => llq = found,
         }
     }
@@ -203,12 +224,21 @@ pub fn try_allocate(q: &Cmdq, llq: Llq, cmds: &Cmds, sync: bool) -> Result<(), L
 
 /// `arm_smmu_cmdq_write_entries()`
 pub fn arm_smmu_cmdq_write_entries(q: &Cmdq, start: u32, cmds: &Cmds, sync: bool) {
-    let last = sync.then(|| q.sync_command(q.shape.inc_prod_n(start, cmds.len() as u32)));
-    for (words, i) in cmds.iter().copied().chain(last).zip(0..) {
-        let prod = q.shape.inc_prod_n(start, i);
-        let (number, tag) = q.entry_for(i);
-        let slot = &q.ring[q.shape.idx(prod) as usize];
-        write_entry(slot, Entry { words, tag }, || q.written(here(), number));
+    // Those that fit before the ring's end, and those that go to its beginning.
+    let (wrapped, slots) = q.ring.split_at(q.shape.idx(start) as usize);
+    let (head, tail) = cmds.split_at(cmds.len().min(slots.len()));
+    let write = |slots, cmds, first: u32| {
+        let tag = |i| q.entry_for(first + i).1;
+        write_entries(slots, cmds, tag, |i| q.written(here(), q.entry_for(first + i).0));
+    };
+    write(slots, head, 0);
+    write(wrapped, tail, head.len() as u32);
+    if sync {
+        let n = cmds.len() as u32;
+        let prod = q.shape.inc_prod_n(start, n);
+        let (number, tag) = q.entry_for(n);
+        let entry = Entry { words: q.sync_command(prod), tag };
+        write_entry(&q.ring[q.shape.idx(prod) as usize], entry, || q.written(here(), number));
     }
 }
 
@@ -264,11 +294,11 @@ fn each_part(q: &Cmdq, sprod: u32, eprod: u32, mut f: impl FnMut(&Atomic, u64, b
         if left == 0 {
             return;
         }
-        let (first, word) = (q.shape.idx(at) % q.shape.word, q.shape.idx(at) / q.shape.word);
+        let (word, first) = q.shape.bit(at);
         let bits = left.min(q.shape.word - first);
         let mask = (u64::MAX >> (64 - bits)) << first;
         let valid = (q.rev.valid)(q.shape.wrp(at) != 0);
-        f(&q.valid_map[word as usize], mask, valid);
+        f(&q.valid_map[word], mask, valid);
         at = q.shape.inc_prod_n(at, bits);
     }
 }

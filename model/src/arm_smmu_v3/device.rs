@@ -119,14 +119,13 @@ pub fn config(q: &Cmdq) -> Config {
     Config { fetch_ahead: 1, in_flight: 1, ..Config::FULL }.with_features(features)
 }
 
-/// An SMMU whose ring begins at the program's first position. `None`: it cannot be set up so.
-fn probed(q: &Cmdq) -> Option<Device> {
+/// An SMMU whose indexes are both this one. `None`: it cannot be set up so.
+fn probed(q: &Cmdq, at: u32) -> Option<Device> {
     let ring = RingSize::try_from(q.shape.max_n_shift).ok()?;
     let mut device = Device::new(config(q));
-    let at = u64::from(q.shape.pos(q.program.start));
     device.write(Register::CMDQ_BASE, RING_BASE | u64::from(ring.log2())).ok()?;
-    device.write(Register::CMDQ_PROD, at).ok()?;
-    device.write(Register::CMDQ_CONS, at).ok()?;
+    device.write(Register::CMDQ_PROD, at.into()).ok()?;
+    device.write(Register::CMDQ_CONS, at.into()).ok()?;
     device.write(Register::CR0, (CR0_CMDQEN | CR0_SMMUEN).into()).ok()?;
     Some(device)
 }
@@ -134,8 +133,9 @@ fn probed(q: &Cmdq) -> Option<Device> {
 /// The life of the SMMU: until all producers have finished and the ring is empty. How many commands
 /// it has consumed.
 pub fn smmu(q: &Cmdq) -> u32 {
-    let Some(mut device) = probed(q) else { return 0 };
     let start = q.shape.pos(q.program.start);
+    let Some(mut device) = probed(q, start) else { return 0 };
+    let mut power = q.power.peek();
     let aborts = faults(q).iter().filter_map(|f| match f {
         Fault::Abort(n) => Some(*n),
         _ => None,
@@ -151,14 +151,21 @@ pub fn smmu(q: &Cmdq) -> u32 {
     let mut seen = u64::from(start);
     loop {
         let finished = |prod| q.producers.inside() == 0 && q.prod_reg.peek() == prod;
+        let has_power = || q.power.peek() & 1 == 1;
         let wait = Wait {
-            until: &|prod| prod != seen || finished(prod),
-            or_change_of: None,
+            until: &|prod| (prod != seen && has_power()) || finished(prod),
+            or_change_of: Some(&q.power),
             or_gate: Some(&q.producers),
             timeout_ms: None,
         };
-        let Some(prod) = queue_poll(&q.prod_reg, Order::Acquire, &wait) else { break };
-        if prod == seen {
+        let Some(prod) = queue_poll(&q.prod_reg, q.rev.orders.prod_read, &wait) else { break };
+        if std::mem::replace(&mut power, q.power.peek()) != q.power.peek() {
+            // What it had in its registers is gone: it goes on from what was written since.
+            wires.cons = q.cons_reg.peek() as u32;
+            let Some(probed) = probed(q, wires.cons) else { break };
+            (device, seen) = (probed, wires.cons.into());
+        }
+        if prod == seen || !has_power() {
             break;
         }
         seen = prod;
@@ -223,5 +230,5 @@ fn arm_smmu_cmdq_skip_err(q: &Cmdq, device: &Device) {
     // Convert the erroneous command into a CMD_SYNC
     let sync = Command::sync(Cs::Sev).words();
     let entry = Entry { words: sync, tag: q.skipped(sync) };
-    write_entry(&q.ring[q.shape.idx(cons) as usize], entry, || {});
+    write_entry(&q.ring[(q.rev.skipped_slot)(q.shape, cons) as usize], entry, || {});
 }

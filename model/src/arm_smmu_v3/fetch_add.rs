@@ -57,10 +57,19 @@ impl Counts {
 ///
 /// -ETIMEDOUT
 pub fn arm_smmu_cmdq_issue_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno> {
-    issue(q, cmds, sync, V2)
+    issue(q, cmds, sync, V2, fill)
 }
 
-fn issue(q: &Cmdq, cmds: &Cmds, sync: bool, counts: Counts) -> Result<(), Errno> {
+/// Writes the entries of a list that begins there and has so many, CMD_SYNC included.
+type Fill = fn(&Cmdq, u32, u32, &Cmds);
+
+/// Part of `arm_smmu_cmdq_issue_cmdlist()`: waits for the slots, and writes them.
+fn fill(q: &Cmdq, start: u32, k: u32, cmds: &Cmds) {
+    arm_smmu_cmdq_poll_for_slots(q, q.shape.inc_prod_n(start, k));
+    cmdq::arm_smmu_cmdq_write_entries(q, start, cmds, k as usize > cmds.len());
+}
+
+fn issue(q: &Cmdq, cmds: &Cmds, sync: bool, counts: Counts, fill: Fill) -> Result<(), Errno> {
     let n = cmds.len() as u32;
     let k = n + u32::from(sync);
 
@@ -73,8 +82,7 @@ fn issue(q: &Cmdq, cmds: &Cmds, sync: bool, counts: Counts) -> Result<(), Errno>
     let owner = counts.lists(old) == 0;
     let start = q.shape.pos(old as u32);
 
-    arm_smmu_cmdq_poll_for_slots(q, q.shape.inc_prod_n(start, k));
-    cmdq::arm_smmu_cmdq_write_entries(q, start, cmds, sync);
+    fill(q, start, k, cmds);
     (q.rev.make_valid)(q, start, n, sync);
     if owner {
         (q.rev.hand_over)(q, start);
@@ -104,10 +112,12 @@ pub fn poll_until_published(q: &Cmdq, end: u32) {
 fn arm_smmu_cmdq_poll_for_slots(q: &Cmdq, end: u32) {
     let space = Space {
         word: &q.llq_cons,
+        order: q.rev.orders.llq_cons_read,
         cons: |val| val as u32,
         is_enough: &|val| has_slots(q.shape, val as u32, end),
+        is_timed: &|_| true,
     };
-    let mut cons = read_once(space.word, Order::Relaxed);
+    let mut cons = read_once(space.word, space.order);
     while !(space.is_enough)(cons) {
         cons = poll_for_space(q, &space, cons);
     }
@@ -182,7 +192,7 @@ pub fn llq_cons(q: &Cmdq) -> u32 {
 /// WRITE_ONCE(cmdq->q.llq.cons, cons)
 pub fn write_llq_cons(q: &Cmdq, cons: u32) {
     let written = || q.llq_cons_written(here(), cons);
-    atomic_set(&q.llq_cons, Order::Relaxed, cons.into(), written);
+    atomic_set(&q.llq_cons, q.rev.orders.llq_cons_write, cons.into(), written);
 }
 
 /// Whether the ring bounds the lists: all that the CPUs can have allocated without space is less
@@ -210,7 +220,7 @@ fn longest_list(program: &Queue) -> usize {
         Request::Issue { commands, sync } => commands.len() + usize::from(*sync),
         Request::Batch { commands, .. } => (commands.len() + 1).min(word + 1),
         Request::Invalidate(array) => (array.commands.len() + 1).min(word),
-        Request::Migrate { .. } => 0,
+        Request::Migrate { .. } | Request::Suspend | Request::Resume => 0,
     };
     program.cpus.iter().flatten().map(of).max().unwrap_or_default()
 }
@@ -226,7 +236,19 @@ pub mod twins {
 
     /// A group has more lists than its number can say.
     pub fn narrow_issue(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno> {
-        issue(q, cmds, sync, NARROW)
+        issue(q, cmds, sync, NARROW, fill)
+    }
+
+    /// The entries are written into slots that may not be free.
+    ///
+    /// # Errors
+    ///
+    /// -ETIMEDOUT
+    pub fn written_first(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno> {
+        issue(q, cmds, sync, V2, |q, start, k, cmds| {
+            cmdq::arm_smmu_cmdq_write_entries(q, start, cmds, k as usize > cmds.len());
+            arm_smmu_cmdq_poll_for_slots(q, q.shape.inc_prod_n(start, k));
+        })
     }
 
     /// As the text's, with the same numbers.

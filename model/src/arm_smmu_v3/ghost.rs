@@ -91,6 +91,12 @@ pub struct Ghost {
     handled: Vec<Handled>,
     /// The SMMU has stopped for good.
     dead: bool,
+    /// The SMMU has no power.
+    is_off: bool,
+    /// How often others have come before a CPU that waits for the shared lock.
+    overtaken: [u8; CPUS_MAX],
+    /// The commands of every CPU in the order of its calls.
+    asked: [Vec<[u64; 2]>; CPUS_MAX],
 }
 
 impl Ghost {
@@ -299,9 +305,13 @@ impl Cmdq {
         });
     }
 
-    /// PROD was written. (I3)
+    /// PROD was written. (I3, B18)
     pub fn prod_written(&self, at: Site, prod: u32) {
         self.check(at, |g| {
+            if g.is_off {
+                let me = me();
+                return Err(format!("CPU {me} writes PROD of an SMMU that has no power"));
+            }
             let ahead = self.ahead(g.prod, prod);
             let to = g.prod as i64 + ahead;
             if ahead < 0 {
@@ -369,11 +379,50 @@ impl Cmdq {
         });
     }
 
+    /// It was for space: the first "CMDQ timeout" is what can be seen of a dead SMMU, and the same
+    /// message follows. (B14)
+    pub fn cmdq_timeout(&self, at: Site) {
+        let me = me();
+        self.check(at, |_| {
+            Err(format!("CMDQ timeout: CPU {me} waits for space, and the SMMU is dead"))
+        });
+    }
+
+    /// The SMMU has lost its power. (B18)
+    pub fn has_lost_power(&self, at: Site) {
+        self.check(at, |g| {
+            g.is_off = true;
+            match g.allocated - g.consumed {
+                0 => Ok(()),
+                n => Err(format!("the SMMU is switched off with {n} commands in the ring")),
+            }
+        });
+    }
+
+    /// It has power again.
+    pub fn has_power_again(&self) {
+        self.ghost.with(|g| g.is_off = false);
+    }
+
+    /// This CPU has read CONS. (B18)
+    pub fn has_read_cons(&self, at: Site) {
+        let me = me();
+        self.check(at, |g| match g.is_off {
+            true => Err(format!("CPU {me} reads CONS of an SMMU that has no power")),
+            false => Ok(()),
+        });
+    }
+
+    /// A call of this CPU begins, with these commands. (I13)
+    pub fn is_asked(&self, cmds: &Cmds) {
+        self.ghost.with(|g| g.asked[me()].extend_from_slice(cmds));
+    }
+
     /// This CPU has counted so many in, and holds the lock for them or has to wait.
     pub fn asks_for_shared(&self, held: bool, n: u64) {
         self.ghost.with(|g| match held {
             true => g.holders += n as i64,
-            false => g.wants_shared[me()] = true,
+            false => (g.wants_shared[me()], g.overtaken[me()]) = (true, 0),
         });
     }
 
@@ -405,10 +454,13 @@ impl Cmdq {
                 let holders = g.holders;
                 return Err(format!("the lock counts 0 holders, there are {holders}"));
             }
-            match g.wants_shared.iter().position(|w| *w) {
-                None => Ok(()),
-                Some(cpu) => Err(format!("CPU {cpu} waits for the shared lock and is overtaken")),
+            for cpu in (0..CPUS_MAX).filter(|cpu| g.wants_shared[*cpu]) {
+                g.overtaken[cpu] += 1;
+                if g.overtaken[cpu] > self.program.overtaken_max {
+                    return Err(format!("CPU {cpu} waits for the shared lock and is overtaken"));
+                }
             }
+            Ok(())
         });
     }
 
@@ -521,9 +573,28 @@ impl Cmdq {
         }
     }
 
-    /// When nobody runs any more. (I9, I11)
+    /// When nobody runs any more: the commands of each CPU have been consumed in the order of its
+    /// calls. Between queues there is no order, and a dead SMMU consumes nothing more. (I13)
+    fn check_order(&self) {
+        if self.program.secondary.is_some() {
+            return;
+        }
+        let late = self.ghost.with(|g| {
+            let out_of_order = |cpu: &usize| !g.dead && !g.is_in_order(*cpu);
+            (0..CPUS_MAX).find(out_of_order)
+        });
+        if let Some(cpu) = late.flatten() {
+            let text = format!(
+                "cmdq: CPU {cpu}'s commands reach the SMMU in another order than it issued them"
+            );
+            sync::splat_at_exit(Kind::Invariant, text);
+        }
+    }
+
+    /// When nobody runs any more. (I9, I11, I13)
     pub fn quiescent(&self) {
         self.check_handled();
+        self.check_order();
         let splat = |text: String| {
             sync::splat_at_exit(Kind::Invariant, format!("cmdq: {text}"));
         };
@@ -556,6 +627,15 @@ impl Ghost {
             commands.take(call.entry_num as usize).map(|e| e.position).collect();
         let replaced = counted.iter().filter(|p| self.replaced.contains(p)).count();
         (counted.len() as u32, replaced as u32)
+    }
+
+    /// Whether what a CPU asked for is in the ring in that order. Some of it may be there twice.
+    fn is_in_order(&self, cpu: usize) -> bool {
+        let mut own: Vec<&Entry> =
+            self.entries.iter().filter(|e| usize::from(e.cpu) == cpu && !is_sync(e)).collect();
+        own.sort_by_key(|e| e.position);
+        let mut own = own.into_iter();
+        self.asked[cpu].iter().all(|words| own.any(|e| e.words == *words))
     }
 
     /// I7 and I8: nobody is more than a lap ahead.

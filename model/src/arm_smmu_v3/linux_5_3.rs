@@ -79,7 +79,11 @@ fn arm_smmu_cmdq_insert_cmd(q: &Cmdq, cmd: [u64; 2], text: &Text) {
         let cons = queue_poll_cons(q, &wanted);
         match cons {
             Some(cons) => llq.cons = cons,
-            None => q.times_out(here()),
+            None => {
+                q.times_out(here());
+                // "CMDQ timeout", and on.
+                q.cmdq_timeout(here());
+            }
         }
     }
     q.becomes_owner(here());

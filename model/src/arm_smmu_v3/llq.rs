@@ -52,6 +52,12 @@ impl Shape {
         p & self.entries()
     }
 
+    /// BIT_WORD() and the bit in it: where the valid map has the slot. A word is a power of two.
+    pub fn bit(self, p: u32) -> (usize, u32) {
+        let idx = self.idx(p);
+        ((idx >> self.word.trailing_zeros()) as usize, idx & (self.word - 1))
+    }
+
     /// Index and wrap without flags and error bits.
     pub fn pos(self, p: u32) -> u32 {
         p & (2 * self.entries() - 1)
@@ -71,6 +77,11 @@ impl Shape {
     pub fn inc_prod_n(self, prod: u32, n: u32) -> u32 {
         self.pos(prod.wrapping_add(n))
     }
+}
+
+/// The slot that CONS is at.
+pub fn slot_at(shape: Shape, cons: u32) -> u32 {
+    shape.idx(cons)
 }
 
 /// queue_has_space()

@@ -11,6 +11,7 @@
 //! | the queue before v5.4 | `linux_5_3.rs` |
 //! | the SMMU with several queues, and which one a list goes to | `smmu.rs` |
 //! | batches | `batch.rs` |
+//! | lists that are refused while the SMMU is switched off | `prod_stop.rs` |
 //! | lists that are issued twice | `repeat.rs` |
 //! | the SMMU and the error handler | `device.rs` |
 //! | IOMMU_HWPT_INVALIDATE down to the ring | `vsmmu.rs`, with a file per contract in `vsmmu/` |
@@ -37,6 +38,7 @@ pub mod ghost;
 pub mod linux_5_3;
 pub mod llq;
 pub mod lock;
+pub mod prod_stop;
 pub mod repeat;
 pub mod revision;
 pub mod rows;

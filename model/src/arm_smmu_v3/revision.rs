@@ -37,12 +37,19 @@ pub struct Orders {
     pub cons_read_sync: Order,
     /// A13: the word that the MSI writes.
     pub msi_read: Order,
+    /// A15: llq.cons comes after the read of CONS, for who takes slots by it. (The kernel has the
+    /// data dependency.)
+    pub llq_cons_write: Order,
+    /// A15, where llq.cons is read on its own: slots are written after it. (The kernel has CTRL.)
+    pub llq_cons_read: Order,
     /// A16: llq.cons comes before the unlock.
     pub shared_unlock: Order,
     /// A17: taking the exclusive lock.
     pub exclusive_lock: Order,
     /// A17: giving it back.
     pub exclusive_unlock: Order,
+    /// PROD, read by the SMMU (of its other queues, by the driver: B6).
+    pub prod_read: Order,
     /// A18: CONS read for space; the slots may be rewritten after it.
     pub cons_read_space: Order,
     /// spin_lock(), of the texts that have one.
@@ -53,6 +60,18 @@ pub struct Orders {
 
 /// IOMMU_HWPT_INVALIDATE: the answer, and `entry_num` as written back.
 pub type HwptInvalidate = fn(&Cmdq, Ptr<ArmVsmmu>, &Invalidate) -> (Result<(), Errno>, u32);
+
+/// What comes before the wait of a list: where it begins.
+pub type InsertCmdlist = fn(&Cmdq, &Cmds, bool) -> Result<u32, Errno>;
+
+/// The SMMU is switched off and on.
+#[derive(Clone, Copy)]
+pub struct Pm {
+    /// `arm_smmu_runtime_suspend()`
+    pub suspend: fn(&Cmdq) -> Result<(), Errno>,
+    /// `arm_smmu_runtime_resume()`
+    pub resume: fn(&Cmdq),
+}
 
 /// One text of the command queue.
 pub struct Revision {
@@ -76,8 +95,10 @@ pub struct Revision {
     pub batch_is_full: fn(&mut Batch<'_>, [u64; 2]) -> Result<(), Errno>,
     /// `arm_smmu_cmdq_issue_cmdlist()`
     pub issue_cmdlist: fn(&Cmdq, &Cmds, bool) -> Result<(), Errno>,
+    /// Steps 1 to 4 of it, where its wait can be told from them.
+    pub insert_cmdlist: Option<InsertCmdlist>,
     /// Step 1 of the insertion: takes the slots.
-    pub allocate: fn(&Cmdq, &Cmds, bool) -> Llq,
+    pub allocate: fn(&Cmdq, &Cmds, bool) -> Result<Llq, Errno>,
     /// `queue_has_space()`
     pub queue_has_space: fn(Shape, Llq, u32) -> bool,
     /// `queue_consumed()`
@@ -106,6 +127,10 @@ pub struct Revision {
     pub llq_cons: fn(&Cmdq) -> u32,
     /// WRITE_ONCE(cmdq->q.llq.cons, cons)
     pub write_llq_cons: fn(&Cmdq, u32),
+    /// `__arm_smmu_cmdq_skip_err()`: the slot, of CONS or beside it, that becomes a CMD_SYNC.
+    pub skipped_slot: fn(Shape, u32) -> u32,
+    /// Runtime power management, of the text that has it.
+    pub pm: Option<Pm>,
     /// `arm_vsmmu_can_batch_cmd()`: whether a command goes into one list with the one before it.
     pub vsmmu_can_batch_cmd: fn(&Cmdq, [u64; 2], [u64; 2]) -> bool,
     /// `iommufd_hwpt_invalidate()` with what it calls in the driver.

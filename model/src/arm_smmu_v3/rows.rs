@@ -6,10 +6,10 @@
 use uapi::pick::RevisionInfo;
 
 use crate::arm_smmu_v3::llq::Llq;
-use crate::arm_smmu_v3::revision::{Orders, Revision};
+use crate::arm_smmu_v3::revision::{Orders, Pm, Revision};
 use crate::arm_smmu_v3::smmu::{self, main_queue};
 use crate::arm_smmu_v3::{
-    batch, cmdq, fetch_add, linux_5_3, llq, lock, repeat, slock, twins, vsmmu, wait,
+    batch, cmdq, fetch_add, linux_5_3, llq, lock, prod_stop, repeat, slock, twins, vsmmu, wait,
 };
 use crate::linux::atomic::Order;
 
@@ -24,9 +24,12 @@ const ORDERS: Orders = Orders {
     owner_prod_set: Order::Release,
     cons_read_sync: Order::Acquire,
     msi_read: Order::Acquire,
+    llq_cons_write: Order::Release,
+    llq_cons_read: Order::Acquire,
     shared_unlock: Order::Release,
     exclusive_lock: Order::Acquire,
     exclusive_unlock: Order::Release,
+    prod_read: Order::Acquire,
     cons_read_space: Order::Acquire,
     spin_lock: Order::Acquire,
     spin_unlock: Order::Release,
@@ -51,6 +54,7 @@ const DF180B1A4CC5: Revision = Revision {
     batch_force_sync: batch::arm_smmu_cmdq_batch_force_sync,
     batch_is_full: batch::full,
     issue_cmdlist: cmdq::arm_smmu_cmdq_issue_cmdlist,
+    insert_cmdlist: Some(cmdq::insert_cmdlist),
     allocate: cmdq::allocate,
     queue_has_space: llq::queue_has_space,
     queue_consumed: llq::queue_consumed,
@@ -66,6 +70,8 @@ const DF180B1A4CC5: Revision = Revision {
     llq_word: Llq::val,
     llq_cons: wait::llq_cons,
     write_llq_cons: wait::write_llq_cons,
+    skipped_slot: llq::slot_at,
+    pm: None,
     vsmmu_can_batch_cmd: |_, _, _| true,
     iommufd_hwpt_invalidate: vsmmu::linux_6_14::iommufd_hwpt_invalidate,
     orders: ORDERS,
@@ -130,6 +136,7 @@ const FETCH_ADD: Revision = Revision {
     },
     check: fetch_add::check,
     issue_cmdlist: fetch_add::arm_smmu_cmdq_issue_cmdlist,
+    insert_cmdlist: None,
     make_valid: fetch_add::make_valid,
     hand_over: fetch_add::hand_over,
     quiet_list_done: fetch_add::quiet_list_done,
@@ -184,6 +191,7 @@ const V06B15DDCFBC0: Revision = Revision {
         source: "commits 95ed2da20283, 06b15ddcfbc0; reference/smmuv3.md 3.6 B15",
     },
     issue_cmdlist: repeat::arm_smmu_cmdq_issue_cmdlist,
+    insert_cmdlist: None,
     batch_force_sync: repeat::arm_smmu_cmdq_batch_force_sync,
     vsmmu_can_batch_cmd: repeat::arm_vsmmu_can_batch_cmd,
     ..DF180B1A4CC5
@@ -201,11 +209,31 @@ const LINUX_5_3: Revision = Revision {
         source: "arm-smmu-v3.c of v5.3, from memory; reference/smmuv3.md 3.6 B1, B3, B4",
     },
     issue_cmdlist: linux_5_3::issue_cmdlist,
+    insert_cmdlist: None,
     ..V587E6C10A7CE
 };
 
+const PROD_STOP_NAME: &str = "cmdq_prod_stop";
+
+/// Pranjal Shrivastava's series.
+const PROD_STOP: Revision = Revision {
+    info: RevisionInfo {
+        name: PROD_STOP_NAME,
+        aliases: &[],
+        twin_of: None,
+        doc: "a flag in llq.prod refuses lists while the SMMU is switched off; proposed",
+        source: "reference/smmuv3.md 3.6 B18 (runtime PM v9, July 2026)",
+    },
+    allocate: prod_stop::allocate,
+    pm: Some(Pm {
+        suspend: prod_stop::arm_smmu_runtime_suspend,
+        resume: prod_stop::arm_smmu_runtime_resume,
+    }),
+    ..DF180B1A4CC5
+};
+
 const fn twin_of(name: &'static str, of: &'static str, doc: &'static str) -> RevisionInfo {
-    let source = "reference/smmuv3.md 3.6 B1, B3, B4, B12 and B15, 4.6";
+    let source = "reference/smmuv3.md 3.6 B1, B3, B4, B12, B15 and B18, 4.6";
     RevisionInfo { name, aliases: &[], twin_of: Some(of), doc, source }
 }
 
@@ -230,6 +258,7 @@ pub static ROWS: &[Revision] = &[
     ECMDQ,
     TEGRA241,
     V06B15DDCFBC0,
+    PROD_STOP,
     // Twins that only a weak memory shows.
     Revision {
         info: twin("cmdq_without_dma_wmb", "entries are not ordered before their valid bits"),
@@ -262,6 +291,11 @@ pub static ROWS: &[Revision] = &[
         ..DF180B1A4CC5
     },
     Revision {
+        info: twin("cmdq_smmu_prod_relaxed", "the SMMU reads entries before PROD (B6)"),
+        orders: Orders { prod_read: Order::Relaxed, ..ORDERS },
+        ..DF180B1A4CC5
+    },
+    Revision {
         info: twin("cmdq_llq_cmpxchg_relaxed", "slots may be written before the CAS took them"),
         orders: Orders { llq_cmpxchg: Order::Relaxed, ..ORDERS },
         ..DF180B1A4CC5
@@ -275,6 +309,31 @@ pub static ROWS: &[Revision] = &[
     Revision {
         info: twin("cmdq_batch_without_force_sync", "a batch is cut without a CMD_SYNC"),
         batch_force_sync: batch::twins::without_force_sync,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_batch_newest_first", "a batch issues what it has gathered last first"),
+        batch_submit: batch::twins::newest_first,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_space_vs_full", "who lacks space asks whether the ring is full (B14)"),
+        poll_until_not_full: twins::poll_while_full,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_llq_stored", "llq.prod is stored, not exchanged"),
+        allocate: twins::allocate_by_store,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_valid_one_more", "a list toggles the valid bit behind it, too"),
+        make_valid: twins::valid_one_more,
+        ..DF180B1A4CC5
+    },
+    Revision {
+        info: twin("cmdq_skips_beside", "the slot behind an illegal command is overwritten"),
+        skipped_slot: twins::slot_behind,
         ..DF180B1A4CC5
     },
     Revision {
@@ -331,6 +390,7 @@ pub static ROWS: &[Revision] = &[
     Revision {
         info: twin("cmdq_prod_per_producer", "every producer writes PROD for itself"),
         issue_cmdlist: twins::prod_per_producer,
+        insert_cmdlist: None,
         ..DF180B1A4CC5
     },
     // Twins of the texts with a spinlock.
@@ -406,6 +466,71 @@ pub static ROWS: &[Revision] = &[
         hand_over: fetch_add::twins::hand_over_without_lock,
         quiet_list_done: fetch_add::poll_until_published,
         ..FETCH_ADD
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_fetch_add_written_first",
+            FETCH_ADD_NAME,
+            "entries are written before there is space for them",
+        ),
+        issue_cmdlist: fetch_add::twins::written_first,
+        ..FETCH_ADD
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_fetch_add_quiet_without_lock",
+            FETCH_ADD_NAME,
+            "who waits for a list to be published does not hold the lock",
+        ),
+        hand_over: fetch_add::twins::hand_over_for_syncs,
+        quiet_list_done: fetch_add::poll_until_published,
+        ..FETCH_ADD
+    },
+    // Twins of runtime power management.
+    Revision {
+        info: twin_of(
+            "cmdq_prod_stop_looked_at_once",
+            PROD_STOP_NAME,
+            "the flag is looked at before the first CAS only",
+        ),
+        allocate: prod_stop::twins::allocate_looking_once,
+        ..PROD_STOP
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_prod_stop_without_drain",
+            PROD_STOP_NAME,
+            "what is in the ring is not waited for",
+        ),
+        pm: Some(prod_stop::twins::WITHOUT_DRAIN),
+        ..PROD_STOP
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_prod_stop_drained_first",
+            PROD_STOP_NAME,
+            "the ring is drained before the flag is set",
+        ),
+        pm: Some(prod_stop::twins::DRAINED_FIRST),
+        ..PROD_STOP
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_prod_stop_without_lock",
+            PROD_STOP_NAME,
+            "the lock is not taken, so a CPU may still read CONS",
+        ),
+        pm: Some(prod_stop::twins::WITHOUT_LOCK),
+        ..PROD_STOP
+    },
+    Revision {
+        info: twin_of(
+            "cmdq_prod_stop_without_restore",
+            PROD_STOP_NAME,
+            "PROD and CONS are not written when the power is back",
+        ),
+        pm: Some(prod_stop::twins::WITHOUT_RESTORE),
+        ..PROD_STOP
     },
     // Twins of more than one queue.
     Revision {

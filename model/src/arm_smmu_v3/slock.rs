@@ -3,6 +3,8 @@
 //! Source: reference/smmuv3.md 3.6 B12 (Will Deacon's counter-proposal to the fetch_add, not
 //! merged; its text was not seen, only what it does).
 
+use uapi::Errno;
+
 use crate::arm_smmu_v3::cmdq::{try_allocate, Cmdq};
 use crate::arm_smmu_v3::llq::Llq;
 use crate::arm_smmu_v3::revision::Cmds;
@@ -26,12 +28,16 @@ pub fn spin_unlock(q: &Cmdq) {
 /// Part of `arm_smmu_cmdq_issue_cmdlist()`: who loses the first CAS tries the next one under a
 /// spinlock, so that at most one loser bothers those who come new. The lock is not held while the
 /// ring is full.
-pub fn allocate(q: &Cmdq, cmds: &Cmds, sync: bool) -> Llq {
+///
+/// # Errors
+///
+/// None.
+pub fn allocate(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<Llq, Errno> {
     allocate_with(q, cmds, sync, spin_unlock)
 }
 
 /// As [`allocate`]; `before_poll` gives the lock back before space is waited for.
-fn allocate_with(q: &Cmdq, cmds: &Cmds, sync: bool, before_poll: fn(&Cmdq)) -> Llq {
+fn allocate_with(q: &Cmdq, cmds: &Cmds, sync: bool, before_poll: fn(&Cmdq)) -> Result<Llq, Errno> {
     let k = cmds.len() as u32 + u32::from(sync);
     let mut locked = false;
     let mut llq = Llq::of(read_once(&q.llq, Order::Relaxed));
@@ -54,7 +60,7 @@ fn allocate_with(q: &Cmdq, cmds: &Cmds, sync: bool, before_poll: fn(&Cmdq)) -> L
     if locked {
         spin_unlock(q);
     }
-    llq
+    Ok(llq)
 }
 
 /// Not a posted text: see there.
@@ -62,7 +68,11 @@ pub mod twins {
     use super::*;
 
     /// The path that waits for space forgets the lock.
-    pub fn kept_while_full(q: &Cmdq, cmds: &Cmds, sync: bool) -> Llq {
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn kept_while_full(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<Llq, Errno> {
         allocate_with(q, cmds, sync, |_| {})
     }
 }

@@ -10,13 +10,50 @@ use crate::arm_smmu_v3::cmdq::{
     arm_smmu_cmdq_poll_valid_map, arm_smmu_cmdq_set_valid_map, arm_smmu_cmdq_write_entries, here,
     publish, stop_gathering, Cmdq,
 };
-use crate::arm_smmu_v3::llq::{self, Llq, Shape};
+use crate::arm_smmu_v3::llq::{self, Llq, Shape, CMDQ_PROD_OWNED_FLAG};
 use crate::arm_smmu_v3::lock;
 use crate::arm_smmu_v3::revision::Cmds;
 use crate::arm_smmu_v3::wait;
 use crate::linux::atomic::{
-    atomic_cond_read, cmpxchg, dma_wmb, read_once, write_entry, writel, Entry, Order,
+    atomic_cond_read, atomic_set, cmpxchg, dma_wmb, read_once, write_entry, writel, Entry, Order,
 };
+
+/// "Is the ring full?" is asked, where space for k is needed: with some space, and not enough, the
+/// answer comes at once, each time with a fresh timer, so there is no limit. (A look at the same
+/// words finds the same, so it sleeps here until they change.)
+pub fn poll_while_full(q: &Cmdq, old: Llq, k: u32) -> Llq {
+    wait::poll_until(q, old, k, llq::queue_full)
+}
+
+/// Two CPUs can take the same slots.
+///
+/// # Errors
+///
+/// None.
+pub fn allocate_by_store(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<Llq, Errno> {
+    let (n, at) = (cmds.len() as u32, here());
+    let k = n + u32::from(sync);
+    let mut llq = Llq::of(read_once(&q.llq, Order::Relaxed));
+    while !(q.rev.queue_has_space)(q.shape, llq, k) {
+        llq = (q.rev.poll_until_not_full)(q, llq, k);
+    }
+    let new = Llq { prod: q.shape.inc_prod_n(llq.prod, k) | CMDQ_PROD_OWNED_FLAG, ..llq };
+    let last = sync.then(|| q.sync_command(q.shape.inc_prod_n(llq.prod, n)));
+    let took = || q.allocated(at, llq.prod, cmds, last);
+    atomic_set(&q.llq, q.rev.orders.llq_cmpxchg, new.val(), took);
+    Ok(llq)
+}
+
+/// The valid bit behind the list is toggled, too.
+pub fn valid_one_more(q: &Cmdq, start: u32, n: u32, sync: bool) {
+    cmdq::make_valid(q, start, n, sync);
+    arm_smmu_cmdq_set_valid_map(q, q.shape.inc_prod_n(start, n + u32::from(sync)), 1);
+}
+
+/// The slot behind the one that CONS is at.
+pub fn slot_behind(shape: Shape, cons: u32) -> u32 {
+    shape.idx(cons.wrapping_add(1))
+}
 
 /// The SYNC can be published, and consumed, before its waiter holds the lock.
 pub fn lock_after_valid(q: &Cmdq, start: u32, n: u32, sync: bool) {

@@ -36,6 +36,18 @@ pub fn write_entry(slot: &Slot, entry: Entry, then: impl FnOnce()) {
     slot.write("queue_write", sync::site(Location::caller()), entry, then);
 }
 
+/// Stores of a list to memory that a device reads, one command after the other into as many slots.
+/// `tag` is what stands for the i-th, and `then` happens together with its store.
+#[track_caller]
+pub fn write_entries(
+    slots: &[Slot],
+    cmds: &[[u64; 2]],
+    tag: impl Fn(u32) -> u64,
+    then: impl Fn(u32),
+) {
+    Slot::write_all(slots, "queue_write", sync::site(Location::caller()), cmds, tag, then);
+}
+
 /// A device's load of it.
 #[track_caller]
 pub fn read_entry(slot: &Slot) -> Entry {
@@ -79,6 +91,7 @@ pub fn atomic_fetch(word: &Atomic, order: Order, rmw: Rmw, then: impl FnOnce(u64
 }
 
 /// atomic_cond_read_relaxed(), smp_cond_load_relaxed(), with an order.
+#[inline]
 #[track_caller]
 pub fn atomic_cond_read(word: &Atomic, order: Order, until: &dyn Fn(u64) -> bool) -> u64 {
     let wait = Wait { until, or_change_of: None, or_gate: None, timeout_ms: None };

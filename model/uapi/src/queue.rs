@@ -127,6 +127,11 @@ pub enum Request {
         /// Number of the processor.
         to: u8,
     },
+    /// `arm_smmu_runtime_suspend()`: no list gets into the ring any more, then the SMMU loses its
+    /// power and its registers.
+    Suspend,
+    /// `arm_smmu_runtime_resume()`
+    Resume,
 }
 
 /// Something that goes wrong, once, at the n-th command that the SMMU consumes (from 0).
@@ -162,11 +167,44 @@ pub struct Queue {
     /// Erratum T264-SMMU-3: an entry can survive the first of two invalidations.
     #[serde(default)]
     pub repeat_tlbi_cfgi: bool,
+    /// How often a CPU that waits for the shared lock may be overtaken by others that take the lock
+    /// exclusively.
+    #[serde(default)]
+    pub overtaken_max: u8,
+    /// A producer whose first request, a list with a CMD_SYNC, stands in the ring and is published
+    /// before anybody runs: only its wait is left to be explored.
+    #[serde(default)]
+    pub published: Option<u8>,
     /// The producers.
     pub cpus: Vec<Vec<Request>>,
 }
 
 impl Queue {
+    /// The SMMU is switched off and on by one CPU, which leaves it on.
+    fn check_power(&self) -> Result<(), String> {
+        let mut by = None;
+        for (requests, cpu) in self.cpus.iter().zip(0u8..) {
+            let mut on = true;
+            for request in requests {
+                let wants = match request {
+                    Request::Suspend => false,
+                    Request::Resume => true,
+                    _ => continue,
+                };
+                if wants == on || *by.get_or_insert(cpu) != cpu {
+                    return Err(format!(
+                        "CPU {cpu}: Suspend and Resume alternate, on one CPU, Suspend first"
+                    ));
+                }
+                on = wants;
+            }
+            if !on {
+                return Err(format!("CPU {cpu} leaves the SMMU without power: Resume is missing"));
+            }
+        }
+        Ok(())
+    }
+
     /// What is inconsistent in the program.
     ///
     /// # Errors
@@ -191,6 +229,12 @@ impl Queue {
                  ring at least twice as large"
             ));
         }
+        let of = |cpu: u8| self.cpus.get(usize::from(cpu)).and_then(|requests| requests.first());
+        let waits = |cpu| matches!(of(cpu), Some(Request::Issue { sync: true, .. }));
+        if let Some(cpu) = self.published.filter(|cpu| !waits(*cpu)) {
+            return Err(format!("CPU {cpu} does not begin with a list and its CMD_SYNC"));
+        }
+        self.check_power()?;
         for request in self.cpus.iter().flatten() {
             let most = match request {
                 // A batch is cut into lists of a word.
@@ -208,7 +252,7 @@ impl Queue {
                 Request::Migrate { task, .. } if usize::from(*task) >= self.cpus.len() => {
                     return Err(format!("there is no producer {task} to migrate"));
                 }
-                Request::Migrate { .. } => continue,
+                Request::Migrate { .. } | Request::Suspend | Request::Resume => continue,
                 Request::Issue { commands, sync } => (commands.len() as u32, *sync),
             };
             if most > (word, true) || most == (0, false) {

@@ -118,6 +118,13 @@ pub const INVARIANTS: &[&str] = &[
     "cmdq: the valid bit of slot {} is not that of the last lap",
     "cmdq: after an illegal command the SMMU consumes something else than a CMD_SYNC",
     "cmdq: CPU {}'s command {} comes after its command {}",
+    "cmdq: CPU {}'s commands reach the SMMU in another order than it issued them",
+    // B14: dev_err_ratelimited() of who waits for space.
+    "cmdq: CMDQ timeout: CPU {} waits for space, and the SMMU is dead",
+    // B18: an SMMU without power.
+    "cmdq: the SMMU is switched off with {} commands in the ring",
+    "cmdq: CPU {} writes PROD of an SMMU that has no power",
+    "cmdq: CPU {} reads CONS of an SMMU that has no power",
 ];
 
 impl Kind {

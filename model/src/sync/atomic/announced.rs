@@ -104,6 +104,20 @@ impl Slot {
     pub fn write(&self, op: &'static str, at: Site, entry: Entry, then: impl FnOnce()) {
         self.0.store(op, at, Order::Relaxed, entry.tag, then);
     }
+
+    /// Writes a list: a store for each command, in their order.
+    pub fn write_all(
+        slots: &[Slot],
+        op: &'static str,
+        at: Site,
+        cmds: &[[u64; 2]],
+        tag: impl Fn(u32) -> u64,
+        then: impl Fn(u32),
+    ) {
+        for ((slot, words), i) in slots.iter().zip(cmds).zip(0..) {
+            slot.write(op, at, Entry { words: *words, tag: tag(i) }, || then(i));
+        }
+    }
 }
 
 #[cfg(not(feature = "backend-loom"))]

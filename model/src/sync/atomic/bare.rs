@@ -104,6 +104,27 @@ impl Slot {
         self.first.word.store(entry.words[0], Ordering::Relaxed);
         self.second.word.store(entry.words[1], Ordering::Relaxed);
     }
+
+    /// Writes a list.
+    #[inline]
+    pub fn write_all(
+        slots: &[Slot],
+        _op: &'static str,
+        _at: Site,
+        cmds: &[[u64; 2]],
+        _tag: impl Fn(u32) -> u64,
+        _then: impl Fn(u32),
+    ) {
+        let n = slots.len().min(cmds.len());
+        // SAFETY: a slot has the layout of a command, its words may be written through a shared
+        // reference, and both slices have `n`. Nobody else is at these slots: who had them before
+        // gave them up with CONS, llq.cons and the CAS that took them, each a release or an acquire
+        // of `rows.rs`, and the SMMU looks at them when it has acquired the PROD that covers them.
+        unsafe {
+            let to = slots.as_ptr().cast::<[u64; 2]>().cast_mut();
+            std::ptr::copy_nonoverlapping(cmds.as_ptr(), to, n);
+        }
+    }
 }
 
 impl Atomic {
@@ -190,16 +211,26 @@ impl Atomic {
 
     /// Reads until the value is as wanted. `None`: the time was up. A wait without a limit has
     /// none, as in the kernel.
-    #[inline]
+    #[inline(always)]
     pub fn wait(&self, _op: &'static str, _at: Site, order: Order, wait: &Wait<'_>) -> Option<u64> {
+        let value = self.word.load(ordering(order));
+        match (wait.until)(value) {
+            true => Some(value),
+            false => self.look_again(ordering(order), wait),
+        }
+    }
+
+    /// After the first look, which is enough for a list that is alone.
+    #[cold]
+    fn look_again(&self, order: Ordering, wait: &Wait<'_>) -> Option<u64> {
         let mut looks = 0u32;
         loop {
-            let value = self.word.load(ordering(order));
+            pause(looks);
+            looks = looks.wrapping_add(1);
+            let value = self.word.load(order);
             if (wait.until)(value) {
                 return Some(value);
             }
-            pause(looks);
-            looks = looks.wrapping_add(1);
             if looks >= LOOKS_MAX && wait.timeout_ms.is_some() {
                 return None;
             }
