@@ -101,3 +101,23 @@ pub fn shuttle_dfs(subject: &Subject, max: u64) -> Reach {
         .expect("it can be run");
     Reach { executions, exhausted: executions < max }
 }
+
+/// Samples of each function in [`in_turn`].
+const SAMPLES: usize = 2_001;
+
+/// The median time of a call of each function, in nanoseconds. Short samples are taken of one after
+/// the other, so what else runs on the machine disturbs all of them alike.
+pub fn in_turn<const N: usize>(calls: u32, functions: &mut [&mut dyn FnMut(); N]) -> [f64; N] {
+    let mut samples = [const { Vec::new() }; N];
+    for _ in 0..SAMPLES {
+        for (function, samples) in functions.iter_mut().zip(&mut samples) {
+            let begin = std::time::Instant::now();
+            (0..calls).for_each(|_| function());
+            samples.push(begin.elapsed());
+        }
+    }
+    samples.map(|mut samples| {
+        samples.sort_unstable();
+        samples[SAMPLES / 2].as_secs_f64() * 1e9 / f64::from(calls)
+    })
+}

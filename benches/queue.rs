@@ -116,6 +116,22 @@ fn codec(c: &mut Criterion) {
     group.finish();
 }
 
+/// Ours and the peer in turn, so that the ratios mean something beside other builds.
+fn in_turn(_: &mut Criterion) {
+    println!("insert and consume, with a CMD_SYNC, in turn: medians in ns");
+    for size in SIZES {
+        let (list, mut device) = (lists(size), Ours::new());
+        let (smmu, peer_list) = (peer(), peer_list(size));
+        let [ours, theirs] = benches::in_turn(
+            10,
+            &mut [&mut || assert_eq!(device.issue(black_box(&list)), size + 1), &mut || {
+                assert_eq!(peer_issue(&smmu, black_box(&peer_list)), size as usize + 1)
+            }],
+        );
+        println!("{size}: ours {ours:.0}, smmu 1.8.0 {theirs:.0}, {:.1} times", theirs / ours);
+    }
+}
+
 fn insert_and_consume(c: &mut Criterion) {
     let mut group = c.benchmark_group("insert and consume, with a CMD_SYNC");
     for size in SIZES {
@@ -151,5 +167,5 @@ fn short() -> Criterion {
         .sample_size(30)
 }
 
-criterion_group!(name = benches; config = short(); targets = codec, insert_and_consume);
+criterion_group!(name = benches; config = short(); targets = in_turn, codec, insert_and_consume);
 criterion_main!(benches);
