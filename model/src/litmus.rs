@@ -18,6 +18,7 @@ use uapi::trace::{Graph, GraphObject, Val};
 use uapi::Errno;
 
 use crate::linux::device::{device_touch, get_device, put_device, Device};
+use crate::linux::file::LOOKUPS_MAX;
 use crate::linux::mutex::{
     lockdep_assert_held, lockdep_assert_not_held, mutex_lock, mutex_trylock, mutex_unlock, Mutex,
 };
@@ -371,6 +372,7 @@ impl Thread<'_> {
             Insn::RefcountSet { .. }
             | Insn::RefcountRead { .. }
             | Insn::RefcountInc { .. }
+            | Insn::Fget { .. }
             | Insn::RefcountAdd { .. }
             | Insn::RefcountDec { .. }
             | Insn::RefcountIncNotZero { .. }
@@ -541,6 +543,31 @@ impl Thread<'_> {
         }
     }
 
+    /// One look-up of [`Insn::Fget`]. None if the table has changed since it was announced, as in
+    /// [`crate::linux::file`].
+    fn fget(&self, var: u8, count: Count) -> Option<bool> {
+        let there = || self.var(var).get() != 0;
+        let count = self.count(count);
+        let announced = there();
+        let mut accesses = Accesses::new();
+        accesses.push(self.var_access(var, Mode::Read));
+        if announced {
+            for access in count.field().accesses(count.inc_access()) {
+                accesses.push(access);
+            }
+        }
+        sync::step("fget", here(), accesses, |effect| {
+            effect.log(|| (vec![var_val(var)], Val::Bool(there())));
+            if there() != announced {
+                return None;
+            }
+            if announced {
+                count.inc_within(effect, here());
+            }
+            Some(announced)
+        })
+    }
+
     fn on_count(&self, insn: &Insn) {
         match *insn {
             Insn::RefcountSet { count, value } => refcount_set(&self.count(count), value),
@@ -548,6 +575,10 @@ impl Thread<'_> {
                 self.set(reg, refcount_read(&self.count(count)).into());
             }
             Insn::RefcountInc { count } => refcount_inc(&self.count(count)),
+            Insn::Fget { reg, var, count } => {
+                let found = (0..LOOKUPS_MAX).find_map(|_| self.fget(var, count));
+                self.set(reg, found.unwrap_or(false).into());
+            }
             Insn::RefcountAdd { count, value } => refcount_add(value, &self.count(count)),
             Insn::RefcountDec { count } => refcount_dec(&self.count(count)),
             Insn::RefcountIncNotZero { reg, count } => {
@@ -947,6 +978,7 @@ fn regs(insn: &Insn) -> [Option<u8>; 3] {
         | Insn::PtrEq { reg, .. }
         | Insn::RefcountRead { reg, .. }
         | Insn::RefcountIncNotZero { reg, .. }
+        | Insn::Fget { reg, .. }
         | Insn::RefcountDecAndTest { reg, .. }
         | Insn::RefcountSubAndTest { reg, .. }
         | Insn::RefcountDecIfOne { reg, .. }
@@ -975,6 +1007,7 @@ fn count_of(insn: &Insn) -> Option<Count> {
         Insn::RefcountSet { count, .. }
         | Insn::RefcountRead { count, .. }
         | Insn::RefcountInc { count }
+        | Insn::Fget { count, .. }
         | Insn::RefcountAdd { count, .. }
         | Insn::RefcountDec { count }
         | Insn::RefcountIncNotZero { count, .. }
@@ -1025,9 +1058,10 @@ fn static_of(p: &Litmus, insn: &Insn) -> Option<(&'static str, u8, usize)> {
         return Some(("counter", i, p.counts.len()));
     }
     match *insn {
-        Insn::Await { var, .. } | Insn::AwaitTimeout { var, .. } | Insn::WaitVar { var, .. } => {
-            Some(("variable", var, p.vars.len()))
-        }
+        Insn::Await { var, .. }
+        | Insn::AwaitTimeout { var, .. }
+        | Insn::WaitVar { var, .. }
+        | Insn::Fget { var, .. } => Some(("variable", var, p.vars.len())),
         Insn::MutexLock(i)
         | Insn::MutexUnlock(i)
         | Insn::MutexTrylock { mutex: i, .. }

@@ -53,6 +53,7 @@ use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::viommu_v1::ViommuVdevId;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
 use crate::linux::device::{put_device, Device as StructDevice};
+use crate::linux::file::fget;
 use crate::linux::iommu::IommuGroup;
 use crate::linux::kcsan::report_races;
 use crate::linux::refcount::refcount_inc;
@@ -93,9 +94,9 @@ struct Bound {
 
 /// struct files_struct, as far as iommufd files go.
 struct Files {
-    /// `file_lock`, here also in place of the RCU look-up.
+    /// Whoever opens or closes a descriptor holds it; who looks one up does not.
     file_lock: Spinlock,
-    /// The open descriptors.
+    /// The open descriptors, read under RCU.
     fd: Vec<Plain<Option<Ptr<File>>>>,
 }
 
@@ -350,7 +351,7 @@ impl World {
         spin_lock(&files.file_lock);
         let fd = files.fd.iter().position(|fd| fd.peek().is_none());
         if let Some(fd) = fd {
-            files.fd[fd].store(Some(filp));
+            files.fd[fd].assign(Some(filp));
         }
         spin_unlock(&files.file_lock);
         fd.ok_or(Errno::EBADF)
@@ -364,13 +365,7 @@ impl World {
             // Nobody can close it now, so it needs no reference.
             return slot.peek().ok_or(Errno::EBADF);
         }
-        spin_lock(&files.file_lock);
-        let filp = slot.load();
-        if let Some(filp) = filp {
-            refcount_inc(&filp.f_count);
-        }
-        spin_unlock(&files.file_lock);
-        filp.ok_or(Errno::EBADF)
+        fget(slot, |filp| &filp.f_count).ok_or(Errno::EBADF)
     }
 
     /// fdput()
@@ -400,7 +395,7 @@ impl World {
         let slot = files.fd.get(fd).ok_or(Errno::EBADF)?;
         spin_lock(&files.file_lock);
         let filp = slot.load();
-        slot.store(None);
+        slot.assign(None);
         spin_unlock(&files.file_lock);
         self.state.with(|st| st.owned.closed(fd));
         fput(filp.ok_or(Errno::EBADF)?);
@@ -1090,7 +1085,7 @@ impl Guest for World {
         let opens = all_steps(&self.program).filter(|s| opens_file(s.call)).count();
         let files = immortal(|owner| Files {
             file_lock: Spinlock::new(owner.field("file_lock")),
-            fd: (0..=opens).map(|_| Plain::new(owner.field("fd"), None)).collect(),
+            fd: (0..=opens).map(|_| Plain::marked(owner.field("fd"), None)).collect(),
         });
         self.files.set(Some(files));
         if all_steps(&self.program).any(|s| s.call == Call::UffdioCopy) {

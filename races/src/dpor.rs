@@ -961,6 +961,19 @@ impl Pick for Dpor<'_> {
             return;
         }
         let Some(e) = self.events.last_mut() else { return };
+        match done.counter {
+            Some(c) if c.before >= 1 && c.after == 0 => {
+                self.counters.met_zero(c.obj, &mut self.touches[e.start as usize..]);
+            }
+            Some(_) => {}
+            // A change was announced and not made: the counter's owner was not where the step had
+            // been announced to find it.
+            None => {
+                let made = self.counters.made(&self.touches[e.start as usize..]);
+                self.touches.truncate(e.start as usize + made);
+                e.end = self.touches.len() as u32;
+            }
+        }
         let touches = &self.touches[e.start as usize..];
         if touches.iter().any(|t| t.kind.is_acquire()) {
             for t in touches {

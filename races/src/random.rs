@@ -24,6 +24,9 @@ pub enum Flavour {
     Xarray,
     /// Wait queues, wake-ups that name the wrong sleepers, and timers.
     Waits,
+    /// A table with an object in it that goes away with its last user: look-ups, uses and closes,
+    /// right ones and, in one program of three, some that break the rules.
+    Files,
 }
 
 const VARS: u8 = 3;
@@ -149,6 +152,67 @@ impl Maker {
         });
     }
 
+    /// Drops a reference of the object in slot 0; the last one frees it.
+    fn put(&mut self, to: &mut Vec<Insn>) {
+        to.extend([
+            Insn::RefcountDecAndTest { reg: 0, count: Count::Obj(0) },
+            Insn::SkipUnless { reg: 0, value: 1, skip: 1 },
+            Insn::Kfree { ptr: 0 },
+        ]);
+    }
+
+    /// What one thread does with the table, which is variable 0, and the object in it. Thread 0
+    /// closes. `broken` leaves something out or makes it too early.
+    fn files(&mut self, thread: usize, broken: bool) -> Vec<Insn> {
+        let mut to = Vec::new();
+        let slip = if broken { self.below(6) } else { u8::MAX };
+        if thread == 0 || self.below(6) == 0 {
+            let close = Insn::Store { var: 0, src: Src::Imm(0) };
+            match slip {
+                0 => self.put(&mut to),
+                1 => {
+                    self.put(&mut to);
+                    to.push(close);
+                }
+                _ => {
+                    to.push(close);
+                    self.put(&mut to);
+                }
+            }
+            if thread == 0 && self.below(2) == 0 {
+                return to;
+            }
+        }
+        let calls = 1 + self.below(2);
+        for _ in 0..calls {
+            let mut call = Vec::new();
+            for _ in 0..self.below(2) {
+                call.push(match self.below(3) {
+                    0 => Insn::ObjLoad { reg: 1, ptr: 0 },
+                    1 => Insn::ObjStore { ptr: 0, src: Src::Imm(self.value()) },
+                    _ => Insn::FetchAdd { reg: 1, var: 1, add: 1 },
+                });
+            }
+            if slip != 2 {
+                self.put(&mut call);
+            }
+            if slip == 5 {
+                self.put(&mut call);
+            }
+            match slip {
+                3 => to.extend([
+                    Insn::RefcountInc { count: Count::Obj(0) },
+                    Insn::Set { reg: 2, src: Src::Imm(1) },
+                ]),
+                4 => to.push(Insn::RefcountIncNotZero { reg: 2, count: Count::Obj(0) }),
+                _ => to.push(Insn::Fget { reg: 2, var: 0, count: Count::Obj(0) }),
+            }
+            to.push(Insn::SkipUnless { reg: 2, value: 1, skip: call.len() as u8 });
+            to.append(&mut call);
+        }
+        to
+    }
+
     fn wait(&mut self) -> Insn {
         let (var, reg, wq) = (self.below(2), self.reg(), self.below(2));
         let interruptible = self.below(2) == 0;
@@ -175,6 +239,8 @@ impl Maker {
             Flavour::Counters => self.counter(),
             Flavour::Heap => self.heap(thread),
             Flavour::Xarray => self.xarray(),
+            // Made as a whole: see `files`.
+            Flavour::Files => self.memory(),
         }
     }
 
@@ -242,7 +308,12 @@ pub fn litmus(seed: u64, n: u64, flavour: Flavour) -> Litmus {
         &[&[4, 4], &[5, 5], &[6, 4], &[5, 4], &[2, 2, 2], &[3, 3, 3], &[4, 3, 3], &[4, 2, 2]];
     let sizes = *sizes.choose(&mut m.rng).unwrap_or(&sizes[0]);
     let mut threads = Vec::new();
+    let broken = flavour == Flavour::Files && m.below(3) == 0;
     for (thread, &steps) in sizes.iter().enumerate() {
+        if flavour == Flavour::Files {
+            threads.push(m.files(thread, broken));
+            continue;
+        }
         let mut code = Vec::new();
         m.block(thread, steps, 0, &mut code);
         threads.push(code);
@@ -262,8 +333,14 @@ pub fn litmus(seed: u64, n: u64, flavour: Flavour) -> Litmus {
         Flavour::Heap | Flavour::Xarray => (0..2)
             .map(|ptr| Insn::Kzalloc { reg: 0, ptr, users: 1 + i32::from(m.below(2)) })
             .collect(),
+        Flavour::Files => {
+            let users = 1 + i32::from(m.below(8) == 0);
+            vec![Insn::Kzalloc { reg: 0, ptr: 0, users }]
+        }
         _ => Vec::new(),
     };
+    let mut vars = vec![0; usize::from(VARS + COUNTS)];
+    vars[0] = i64::from(flavour == Flavour::Files);
     Litmus {
         setup,
         timers,
@@ -271,7 +348,7 @@ pub fn litmus(seed: u64, n: u64, flavour: Flavour) -> Litmus {
         xarrays: vec![XaFlags::Plain, XaFlags::Alloc],
         waitqueues: 2,
         question: format!("random program {n} of seed {seed}, {flavour:?}"),
-        vars: vec![0; usize::from(VARS + COUNTS)],
+        vars,
         counts,
         mutexes: LOCKS,
         rwsems: LOCKS,

@@ -13,6 +13,9 @@ pub(crate) enum Kind {
     Write,
     Add,
     AddTest,
+    /// A change that was made and took the counter from somewhere else to zero. Nothing announces
+    /// it: whether a change will be the one shows when it is made.
+    Zero,
     Lock,
     LockShared,
     Unlock,
@@ -28,7 +31,7 @@ impl Kind {
         matches!(self, Kind::Lock | Kind::LockShared)
     }
 
-    /// Whether it changes a counter without learning its value.
+    /// Whether it changes a counter without learning its value, and without meeting zero.
     pub fn is_change(self) -> bool {
         matches!(self, Kind::Add | Kind::AddTest)
     }

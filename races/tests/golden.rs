@@ -7,6 +7,7 @@
 use races::golden::{Encoding, Golden};
 use races::search::{reduced, Counts};
 use races::{Backend, Subject};
+use uapi::litmus::{Count, Insn, Litmus, Src};
 use uapi::program::{Dependence, Limits};
 
 fn golden(name: &str, dependence: Dependence, buggy: bool) -> Subject {
@@ -91,5 +92,45 @@ fn keyed_std() {
     for (name, executions) in NAMES.into_iter().zip(KEYED).filter(|(_, n)| *n <= 24) {
         let got = counts(name, Dependence::Keyed, false, Backend::Std);
         assert_eq!((got.executions, got.failed), (executions, 0), "{name}");
+    }
+}
+
+/// An object in a table, variable 0: CPU 0 clears the table and drops its reference, `users` CPUs
+/// look the object up, take a reference as the same step and drop it, twice each.
+fn files(users: usize) -> Subject {
+    let count = Count::Static(0);
+    let put = Insn::RefcountDecAndTest { reg: 0, count };
+    let close = vec![Insn::Store { var: 0, src: Src::Imm(0) }, put.clone()];
+    let call =
+        [Insn::Fget { reg: 1, var: 0, count }, Insn::SkipUnless { reg: 1, value: 1, skip: 1 }, put];
+    let calls = call.iter().chain(&call).cloned().collect();
+    let mut threads: Vec<Vec<Insn>> = vec![calls; users];
+    threads.insert(0, close);
+    Subject::Litmus(Litmus {
+        question: "Who is the last user of a file that is closed?".to_string(),
+        vars: vec![1],
+        counts: vec![1],
+        threads,
+        ..Litmus::default()
+    })
+}
+
+/// What matters is which look-ups find the table cleared, and who drops the last reference. A
+/// user's first look-up misses (it drops nothing), its second one, or none. So for one user it is
+/// 1 + 2 + 2 executions, and for two, by what they miss, 1 + 2 * (2 + 2) + 4 * 3. Plain dependence
+/// tries every order of the changes.
+#[test]
+fn a_file_goes_with_its_last_user() {
+    for (users, dependence, executions) in [
+        (1, Dependence::Plain, 5),
+        (1, Dependence::Keyed, 5),
+        (2, Dependence::Plain, 281),
+        (2, Dependence::Keyed, 21),
+    ] {
+        let limits = Limits { dependence, ..Limits::default() };
+        let got = reduced(&files(users), Backend::Native, &limits, 2_000_000, &mut |_, _| true)
+            .expect("a sound program");
+        assert!(got.exhausted, "{users} {dependence:?}");
+        assert_eq!(got.executions, executions, "{users} {dependence:?}");
     }
 }

@@ -120,6 +120,12 @@ fn heap() {
 }
 
 #[test]
+fn files() {
+    let sum = compare(Flavour::Files, 300, Backend::Native);
+    assert!(sum.stops > 100 && sum.warns > 100, "{sum:?}");
+}
+
+#[test]
 fn xarray() {
     let sum = compare(Flavour::Xarray, 500, Backend::Native);
     assert!(sum.reduced[2] < sum.reduced[0], "{sum:?}");

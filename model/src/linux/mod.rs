@@ -9,6 +9,7 @@
 pub mod atomic;
 pub mod device;
 pub mod fault;
+pub mod file;
 pub mod iommu;
 pub mod kcsan;
 pub mod list;

@@ -528,6 +528,24 @@ impl<T: Value> Plain<T> {
         }
     }
 
+    /// `rcu_assign_pointer()`: writes it, and whoever finds the value there finds what was written
+    /// before.
+    #[track_caller]
+    pub fn assign(&self, value: T) {
+        let at = sync::site(Location::caller());
+        let accesses = self.field.accesses(Access::all(self.obj, Mode::Write));
+        sync::step("rcu_assign_pointer", at, accesses, |effect| {
+            effect.log(|| (vec![self.field.val(), value.val()], Val::Void));
+            self.field.check(at);
+            self.value.set(value);
+        });
+    }
+
+    /// The field that it is.
+    pub(super) fn field(&self) -> Field {
+        self.field
+    }
+
     /// What a step that reads it as a part of something else touches: the condition of a wait.
     pub fn read_access(&self) -> Access {
         Access::all(self.obj, Mode::Read)

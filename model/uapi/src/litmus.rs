@@ -114,6 +114,9 @@ pub enum Insn {
     RefcountInc { count: Count },
     /// refcount_add()
     RefcountAdd { count: Count, value: i32 },
+    /// reg = (var != 0), and if so, raises the counter: fget(), which looks into a table and takes
+    /// a reference of what it finds there as one step.
+    Fget { reg: Reg, var: Idx, count: Count },
     /// refcount_dec()
     RefcountDec { count: Count },
     /// reg = refcount_inc_not_zero()

@@ -129,6 +129,8 @@ pub struct Done {
     pub cpu: Cpu,
     /// For the counter access among them, if any: the value before the step, and whether the
     /// step met zero, a negative value or saturation (then it does not commute with anything).
+    /// `None` although a change was announced: the counter's owner was not in the place that is
+    /// announced before the change (`fget()` of a file that was closed).
     pub counter: Option<Counter>,
 }
 
