@@ -8,7 +8,7 @@
 //! The same reading gives the list of call sites ([`call_sites`]): every call of a primitive that
 //! a mutant can change, whether or not any program reaches it.
 
-use uapi::mutation::{CallSite, PRIMITIVES};
+use uapi::mutation::{CallSite, Change, PRIMITIVES};
 use uapi::step::Site;
 
 use crate::sync::OncePerProcess;
@@ -214,7 +214,8 @@ fn is_kernel(file: &str) -> bool {
 /// The call sites of [`SOURCES`], by file, line and column.
 static CALL_SITES: OncePerProcess<Vec<CallSite>> = OncePerProcess::new();
 
-/// Every place in the kernel model that calls a primitive which can be done otherwise.
+/// Every place in the kernel model that calls a primitive which can be done otherwise, and every
+/// label.
 pub fn call_sites() -> &'static [CallSite] {
     CALL_SITES.get_or_init(|| {
         let mut files: Vec<_> = SOURCES.iter().filter(|(file, _)| is_kernel(file)).collect();
@@ -233,15 +234,23 @@ fn call_sites_of(file: &'static str, text: &'static str) -> Vec<CallSite> {
         let i = functions.partition_point(|(first, _)| *first <= line);
         let Some(&(part, function)) = i.checked_sub(1).map(|i| &functions[i]) else { continue };
         for (column, op) in calls(text) {
-            let Some((op, changes)) = PRIMITIVES.iter().find(|(name, _)| *name == op) else {
-                continue;
+            let primitive = PRIMITIVES.iter().find(|(name, _)| *name == op);
+            let (op, changes): (&str, &[Change]) = match (primitive, label_name(text)) {
+                (Some((op, changes)), _) => (op, changes),
+                (None, Some(name)) if op == "label" => (name, &[]),
+                _ => continue,
             };
-            let earlier = sites.iter().filter(|s| s.function == function && s.op == *op);
+            let earlier = sites.iter().filter(|s| s.function == function && s.op == op);
             let nth = earlier.count() as u32 + 1;
             sites.push(CallSite { file, line, column, function, part, op, nth, changes });
         }
     }
     sites
+}
+
+/// The name of the label in this line, if it has one.
+fn label_name(line: &'static str) -> Option<&'static str> {
+    line.trim_start().strip_prefix("label(\"")?.strip_suffix("\");")
 }
 
 /// The names in a line of code that are called: column from 1, and name. A method counts only if

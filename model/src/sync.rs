@@ -881,6 +881,15 @@ fn asked_change_at(exec: &Exec, at: Site) -> Option<Change> {
     changes.mutation.filter(|(place, _)| crate::sites::same_place(*place, at)).map(|(_, c)| c)
 }
 
+/// Notes that this place was reached, if that is asked for. It is no step.
+#[inline]
+pub fn reached(at: Site) {
+    let exec = exec();
+    if exec.changes.reach {
+        exec.changes.reached.borrow_mut().extend(crate::sites::call_site_at(at));
+    }
+}
+
 /// Says that this change of the step at this place makes another program.
 #[inline]
 pub fn apart(at: Site, change: Change) {

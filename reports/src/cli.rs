@@ -52,7 +52,8 @@ Exit codes:
 const SIMULATE_EXIT_CODES: &str = "\
 Exit codes:
   0    what the programs show is known
-  1    a program shows something that is not known
+  1    a program shows something that is not known; with --nightly also: a place of the model was
+       not reached, and nothing says that it cannot be
   2    bad usage or a bad file
   3    the time was over before the runs were made, or runs are in no journal
   130  interrupted by Ctrl-C; what was finished is printed and written";
@@ -461,6 +462,10 @@ pub struct SimulateOptions {
     /// Show which call sites of the row were reached, and what the calls answered.
     #[arg(long)]
     pub coverage: bool,
+    /// The nightly profile: 40,000 programs if neither their number nor a time is given, every kind
+    /// of failure looked into, --coverage, and exit 1 if the coverage has a hole.
+    #[arg(long)]
+    pub nightly: bool,
     /// Take nothing as known: show and write everything.
     #[arg(long)]
     pub all: bool,
@@ -487,6 +492,10 @@ pub struct MergeOptions {
     /// Show which call sites of the row were reached, and what the calls answered.
     #[arg(long)]
     pub coverage: bool,
+    /// As `simulate --nightly`: every kind of failure looked into, --coverage, and exit 1 if the
+    /// coverage has a hole.
+    #[arg(long)]
+    pub nightly: bool,
     /// Write a scenario file and its columns for everything that is not known into this directory.
     #[arg(short = 'o', value_name = "DIR")]
     pub output: Option<PathBuf>,

@@ -217,7 +217,10 @@ struct Recorded {
 ///
 /// What is neither a token nor a failure file, and an execution that goes another way.
 pub fn replay(what: &str, steps: Steps, graph: bool, format: Text) -> Result<Exit, Failed> {
-    let recorded = match what.ends_with(".json") || Path::new(what).is_file() {
+    // What is there is no token, whatever it is: a token has an `@`, and a directory of that name would
+    // be an odd one.
+    let is_path = what.ends_with(".json") || (!what.contains('@') && Path::new(what).exists());
+    let recorded = match is_path || Path::new(what).is_file() {
         true => from_file(Path::new(what))?,
         false => from_token(what)?,
     };

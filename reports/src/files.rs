@@ -68,16 +68,30 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The text of a file of at most `bytes_max`. What never ends, as `/dev/zero`, ends there, too.
+/// Opens a file to read it. Whoever opens a pipe that nobody writes to waits for ever, and a device
+/// has no end: neither is a file that somebody kept.
+///
+/// # Errors
+///
+/// If it cannot be opened, or is no regular file; the message says which.
+pub fn open(path: &Path) -> Result<File, String> {
+    let there = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    match () {
+        () if there.is_dir() => Err("it is a directory".to_owned()),
+        () if !there.is_file() => Err("it is a device or a pipe, not a regular file".to_owned()),
+        () => File::open(path).map_err(|e| e.to_string()),
+    }
+}
+
+/// The text of a file of at most `bytes_max`.
 ///
 /// # Errors
 ///
 /// If it cannot be read, is larger, or is no text; the message says which.
 pub fn read(path: &Path, bytes_max: u64) -> Result<String, String> {
     let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(bytes_max.saturating_add(1)).read_to_end(&mut text))
-        .map_err(|e| e.to_string())?;
+    let file = open(path)?;
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut text).map_err(|e| e.to_string())?;
     if text.len() as u64 > bytes_max {
         return Err(format!("it has more than {bytes_max} bytes"));
     }

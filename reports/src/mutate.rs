@@ -235,7 +235,7 @@ fn listed(selection: &Selection) -> String {
         let names: Vec<&str> = s.changes.iter().map(|c| c.name()).collect();
         format!("{}: {}\n", s.name(), names.join(", "))
     };
-    model_native::call_sites().iter().filter(wanted).map(line).collect()
+    model_native::call_sites().iter().filter(|s| !s.is_label()).filter(wanted).map(line).collect()
 }
 
 /// Makes the mutants of these rows, one row after the other.
@@ -527,7 +527,7 @@ fn in_no_row(
     let by_twins = parts(&reached, sites);
     let orphan = |s: &&CallSite| {
         let part = (s.file, s.part);
-        !entered.contains(&part) && !by_twins.contains(&part)
+        !s.is_label() && !entered.contains(&part) && !by_twins.contains(&part)
     };
     Ok(sites.iter().filter(orphan).map(|s| format!("{}:{} {}", s.file, s.line, s.name())).collect())
 }

@@ -23,7 +23,7 @@ use crate::progress::Screen;
 use crate::rows::canonical;
 use crate::run::Exit;
 use crate::values::grouped;
-use coverage::Coverage;
+use coverage::{Coverage, Reasons};
 use finding::{Finding, Looking, Shows};
 use journal::{Head, Journal};
 use known::KnownShows;
@@ -43,6 +43,8 @@ use uapi::program::Program;
 
 /// Runs of a simulation that names neither a number nor a time.
 pub const RUNS: u64 = 1_000;
+/// Runs of the nightly profile, unless it is told otherwise.
+pub const NIGHTLY_RUNS: u64 = 40_000;
 /// Runs that are handed out at once.
 const CHUNK: u64 = 256;
 
@@ -78,6 +80,8 @@ pub struct Report {
     pub out_of_budget: bool,
     /// The user ended it.
     pub interrupted: bool,
+    /// Places of the model that should have been reached, if every one is asked for.
+    pub owed: usize,
 }
 
 impl Report {
@@ -85,7 +89,7 @@ impl Report {
     pub fn exit(&self) -> Exit {
         match () {
             () if self.interrupted => Exit::Interrupted,
-            () if self.unknown() > 0 || !self.rest.is_empty() => Exit::Differs,
+            () if self.unknown() > 0 || !self.rest.is_empty() || self.owed > 0 => Exit::Differs,
             () if self.out_of_budget => Exit::OutOfBudget,
             () => Exit::AsRecorded,
         }
@@ -115,7 +119,8 @@ pub fn simulate(options: &SimulateOptions) -> Result<Exit, Failed> {
     };
     let directory = options.output.as_deref().map(Directory::open).transpose();
     let directory = directory.map_err(Failed::usage)?;
-    let runs = options.runs.or(options.budget.is_none().then_some(RUNS));
+    let usual = if options.nightly { NIGHTLY_RUNS } else { RUNS };
+    let runs = options.runs.or(options.budget.is_none().then_some(usual));
     let jobs = jobs_or_cpus(options.jobs);
     let selection = Selection {
         row,
@@ -149,8 +154,9 @@ pub fn simulate(options: &SimulateOptions) -> Result<Exit, Failed> {
     let shown = Showing {
         output: options.output.clone(),
         directory,
-        looks: options.findings,
-        coverage: options.coverage,
+        looks: if options.nightly { usize::MAX } else { options.findings },
+        coverage: options.coverage || options.nightly,
+        nightly: options.nightly,
         jobs,
         out_of_budget,
     };
@@ -179,8 +185,9 @@ pub fn merge(options: &MergeOptions) -> Result<Exit, Failed> {
     let shown = Showing {
         output: options.output.clone(),
         directory,
-        looks: options.findings,
-        coverage: options.coverage,
+        looks: if options.nightly { usize::MAX } else { options.findings },
+        coverage: options.coverage || options.nightly,
+        nightly: options.nightly,
         jobs: jobs_or_cpus(None),
         out_of_budget: missing > 0,
     };
@@ -209,6 +216,7 @@ struct Showing {
     directory: Option<Directory>,
     looks: usize,
     coverage: bool,
+    nightly: bool,
     jobs: usize,
     out_of_budget: bool,
 }
@@ -225,12 +233,13 @@ fn finish(
     let directory = showing.output.as_deref();
     let looking = Looking { row, seed, permitted: &permitted(), known, directory };
     let (findings, rest) = look(&records, &looking, showing.looks, showing.jobs, &screen())?;
-    let report = Report {
+    let mut report = Report {
         records,
         findings,
         rest,
         out_of_budget: showing.out_of_budget,
         interrupted: interrupt::requested(),
+        owed: 0,
     };
     // What was found comes first: a full disk must not cost the night.
     answer(&text(&report, showing.directory.is_some()));
@@ -240,7 +249,10 @@ fn finish(
     if showing.coverage && !report.interrupted {
         let settings = Settings { jobs: showing.jobs, ..Settings::default() };
         let by_scenarios = reached_by_scenarios(row.name(), &settings, &screen())?;
-        answer(&Coverage::of(&report.records, &by_scenarios).text());
+        let reasons = Reasons::read()?;
+        let coverage = Coverage::of(row.name(), &report.records, &by_scenarios, &reasons);
+        answer(&coverage.text());
+        report.owed = if showing.nightly { coverage.owed() } else { 0 };
     }
     if report.interrupted {
         complain("interrupted: the runs above are what was finished");

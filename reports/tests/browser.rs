@@ -153,6 +153,123 @@ fn the_stepper_steps() {
     quiet(&browser, &file);
 }
 
+/// The lowest contrast between a text of the page and what lies behind it, as WCAG 2 reckons it, and
+/// that text. What cannot be pressed is left out, as there.
+const CONTRAST: &str = r"(() => {
+    const channel = (v) => v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
+    const light = (c) => c.match(/[\d.]+/g).map(Number).slice(0, 3)
+        .reduce((sum, v, i) => sum + channel(v) * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = (e) => {
+        const own = getComputedStyle(e).backgroundColor;
+        return own !== 'rgba(0, 0, 0, 0)' || !e.parentElement ? own : behind(e.parentElement);
+    };
+    let worst = [99, ''];
+    for (const e of document.querySelectorAll('body *')) {
+        const texts = [...e.childNodes].filter((n) => n.nodeType === 3 && n.data.trim());
+        if (!texts.length || !e.offsetParent || e.closest('svg, script, option') || e.disabled) continue;
+        const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)
+            * (getComputedStyle(e.closest('tr') || e).opacity < 1 ? 0 : 1);
+        if (ratio < worst[0]) worst = [ratio, texts[0].data];
+    }
+    return worst;
+})()";
+
+#[test]
+fn every_text_can_be_read_in_light_and_in_dark() {
+    let Some(mut browser) = Browser::start() else { return };
+    let dir = with_race(&[]);
+    let file = small(&dir);
+    browser.open(&file);
+    for colours in ["light", "dark"] {
+        let feature = json!([{ "name": "prefers-color-scheme", "value": colours }]);
+        browser.send("Emulation.setEmulatedMedia", json!({ "features": feature }));
+        for part in ["#verdicts", "#smmuv3", "#findings", "#race/my_race", TWIN] {
+            browser.go(part);
+            let worst = browser.value(CONTRAST);
+            assert!(worst[0].as_f64() >= Some(4.5), "{colours} {part}: {worst}");
+        }
+    }
+}
+
+/// Paper and a telephone: nothing stands beside the page.
+#[test]
+fn a_narrow_page_and_a_printed_one_hold_everything() {
+    let Some(mut browser) = Browser::start() else { return };
+    let dir = with_race(&[]);
+    let file = small(&dir);
+    browser.open(&file);
+    for (media, width) in [("print", 700), ("screen", 400)] {
+        browser.send("Emulation.setEmulatedMedia", json!({ "media": media }));
+        let size =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        browser.send("Emulation.setDeviceMetricsOverride", size);
+        for part in ["#verdicts", "#race/my_race", TWIN] {
+            browser.go(part);
+            let page = browser.value("document.documentElement.scrollWidth");
+            assert!(page.as_u64() <= Some(width), "{media} {part}: {page} of {width}");
+        }
+        browser.go("#verdicts");
+        let cells = "[...document.querySelectorAll('#matrix td')].filter(td => td.textContent)";
+        let beside =
+            format!("{cells}.filter(td => td.getBoundingClientRect().right > {width}).length");
+        assert_eq!(browser.value(&beside), 0, "{media}: every verdict is on the page");
+        let named =
+            "getComputedStyle(document.querySelector('#matrix td[data-row]'), '::before').content";
+        let named = browser.value(named);
+        assert!(named.as_str().is_some_and(|n| n.contains("linux_6_13")), "{media}: {named}");
+    }
+}
+
+/// Nothing but the keyboard: from the top of the page into a stepper, and a step.
+#[test]
+fn a_keyboard_is_enough() {
+    let Some(mut browser) = Browser::start() else { return };
+    let dir = with_race(&[]);
+    let file = small(&dir);
+    browser.open(&file);
+    let focused = "(e => `${e.tagName} ${e.id} ${e.getAttribute('href') || e.getAttribute('aria-label') || ''}`)\
+        (document.activeElement)";
+    let mut seen = Vec::new();
+    for _ in 0..40 {
+        browser.press("Tab");
+        let at = browser.value(focused).as_str().unwrap_or_default().to_owned();
+        let done = at.ends_with(TWIN);
+        seen.push(at);
+        if done {
+            break;
+        }
+    }
+    assert!(seen[0].ends_with("#main"), "first of all past the head: {seen:?}");
+    for control in ["INPUT search", "SELECT kind", "SELECT verdict", "SELECT row"] {
+        assert!(seen.iter().any(|s| s.starts_with(control)), "{control}: {seen:?}");
+    }
+    assert!(seen.last().is_some_and(|s| s.ends_with(TWIN)), "{seen:?}");
+    let enter = json!({ "type": "keyDown", "key": "Enter", "code": "Enter",
+        "windowsVirtualKeyCode": 13, "text": "\r" });
+    browser.send("Input.dispatchKeyEvent", enter);
+    assert_eq!(
+        browser.value("new Promise(r => setTimeout(() => r(document.activeElement.tagName)))"),
+        "H2"
+    );
+    browser.press("ArrowRight");
+    assert!(status(&mut browser).contains("CPU "), "{}", status(&mut browser));
+    // What a screen reader is told of what can be used: everything has a name.
+    browser.send("Accessibility.enable", json!({}));
+    let tree = browser.send("Accessibility.getFullAXTree", json!({}));
+    let mut used = 0;
+    for node in tree["nodes"].as_array().into_iter().flatten() {
+        let role = node["role"]["value"].as_str().unwrap_or_default();
+        if ["button", "link", "slider", "checkbox", "combobox", "searchbox", "img"].contains(&role)
+        {
+            used += 1;
+            let name = node["name"]["value"].as_str().unwrap_or_default();
+            assert!(!name.is_empty(), "a {role} without a name: {node}");
+        }
+    }
+    assert!(used > 8, "{used} controls and pictures");
+}
+
 /// 1,000 scenarios on 15 rows, each with a failing interleaving. The numbers are printed (the
 /// README has them), not asserted.
 #[test]

@@ -152,7 +152,11 @@ fn names_of_call_sites_are_unique_and_their_changes_declared() {
     assert_eq!(places.len(), sites.len());
     let declared: BTreeSet<&str> = PRIMITIVES.iter().map(|(name, _)| *name).collect();
     assert_eq!(declared.len(), PRIMITIVES.len(), "a primitive is declared once");
-    assert!(sites.iter().all(|s| declared.contains(s.op)));
+    assert!(sites.iter().all(|s| s.is_label() != declared.contains(s.op)));
+    assert!(
+        sites.iter().filter(|s| s.is_label()).count() > 80,
+        "the labels of the kernel's unwinds"
+    );
 }
 
 #[test]
@@ -167,5 +171,19 @@ fn survivors_name_call_sites_that_exist() {
             survivor.line,
             site.op
         );
+    }
+}
+
+#[test]
+fn what_is_said_to_be_unreached_exists() {
+    let sites = model_native::call_sites();
+    let unreached = scenarios::unreached().expect("the file is good");
+    assert!(!unreached.is_empty());
+    for entry in unreached {
+        assert!(sites.iter().any(|s| s.name() == entry.site), "{}", entry.site);
+        assert!(!entry.reason.trim().is_empty(), "{}", entry.site);
+        for row in &entry.revisions {
+            assert!(revisions().iter().any(|r| r.name == *row), "{row}");
+        }
     }
 }

@@ -164,6 +164,46 @@ fn a_place_that_cannot_be_written_is_found_out_before_the_run() {
     }
 }
 
+/// Whoever opens a pipe that nobody writes to waits for ever; a device has no end.
+#[test]
+fn what_is_no_file_is_refused_before_it_is_opened() {
+    let dir = with_race(&[]);
+    let made = Command::new("mkfifo").arg(dir.path().join("pipe")).status().expect("mkfifo");
+    assert!(made.success());
+    fs::create_dir(dir.path().join("folder")).expect("a directory");
+    let readers: &[&[&str]] = &[
+        &["check", "--explorer", "dpor", "-q", "my_race.toml", "--baseline"],
+        &["check", "--explorer", "dpor", "-q"],
+        &["explain"],
+        &["replay"],
+        &["answers", "--revision", "linux_7_3"],
+        &["sweep", "--seeds", "1", "--cpus", "1", "--commands", "8", "--baseline"],
+        &["sweep", "--seeds", "1", "--cpus", "1", "--commands", "8", "--profile"],
+        &["simulate", "merge"],
+        &["simulate", "--revision", "linux_6_12", "--runs", "1", "--journal"],
+    ];
+    for reader in readers {
+        for (what, words) in [
+            ("pipe", ["pipe", "regular file"].as_slice()),
+            ("folder", &["directory"]),
+            ("/dev/zero", &["device", "regular file"]),
+        ] {
+            let args = [reader, &[what][..]].concat();
+            let args: Vec<&str> =
+                ["10", env!("CARGO_BIN_EXE_iommufd-testbed")].into_iter().chain(args).collect();
+            // One that waits for ever is ended, with another exit code.
+            let output = Command::new("timeout")
+                .args(&args)
+                .current_dir(dir.path())
+                .output()
+                .expect("it runs");
+            exits(&output, 2);
+            let errors = stderr(&output);
+            assert!(words.iter().any(|word| errors.contains(word)), "{args:?}: {errors}");
+        }
+    }
+}
+
 #[test]
 fn stdout_that_is_full_is_an_error() {
     let dir = with_race(&[]);

@@ -271,10 +271,26 @@ fn coverage_names_what_was_not_reached() {
         dir.path(),
         &["--revision", "linux_6_7", "--runs", "20", "--findings", "0", "--coverage"],
     );
-    assert!(text.contains("call sites reached"), "{text}");
+    assert!(text.contains("call sites and labels reached"), "{text}");
+    assert!(text.contains("never reached: label ") || text.contains("scenario: label "), "{text}");
     assert!(text.contains("never reached") && text.contains("iommufd_put_object"), "{text}");
     assert!(text.contains("  IOMMU_IOAS_ALLOC: "), "{text}");
     assert!(text.contains("IOMMU_VIOMMU_ALLOC: "), "{text}");
+}
+
+/// The nightly profile fails if a place was not reached that something reaches, or that nobody has a
+/// reason for; what nothing can reach does not count, and says why.
+#[test]
+fn the_nightly_profile_wants_everything_reached() {
+    let dir = directory();
+    let args = ["simulate", "--revision", "linux_7_3", "--runs", "30", "--findings", "0", "--all"];
+    let output = run(dir.path(), &[&args[..], &["--nightly"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let text = from_utf8(&output.stdout).expect("UTF-8");
+    let owed = text.split_once(" cannot be, ").and_then(|(_, rest)| rest.split_once(' '));
+    assert!(owed.is_some_and(|(n, _)| n.parse::<u32>().is_ok_and(|n| n > 0)), "{text}");
+    assert!(text.contains("label out_destroy #1") && text.contains("because: "), "{text}");
+    assert!(!text.contains("not looked into"), "every kind is: {text}");
 }
 
 /// Four rows of the table: all of them take half a minute.

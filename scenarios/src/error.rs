@@ -38,7 +38,7 @@ pub struct Location {
 
 /// Longest line that is drawn, in bytes. Nobody reads a longer one, and miette, which pads with
 /// blanks, panics where a label stands behind the 65,535th column.
-const LINE_DRAWN_MAX: usize = 4_096;
+const LINE_DRAWN_MAX: usize = 512;
 
 impl Problem {
     /// A problem with the file as a whole.
@@ -80,6 +80,8 @@ impl ScenarioError {
     /// their places, those of the whole file first; what is beyond [`PROBLEMS_MAX`] is only counted.
     pub(crate) fn new(file: &str, text: Option<&str>, mut problems: Vec<Problem>) -> ScenarioError {
         problems.sort_by_key(|p| p.labels.first().map(|(at, _)| at.start));
+        // The parser of TOML may say one thing once per table.
+        problems.dedup();
         let more = problems.len().saturating_sub(PROBLEMS_MAX);
         problems.truncate(PROBLEMS_MAX);
         if more > 0 {
@@ -93,7 +95,7 @@ impl ScenarioError {
             }
         }
         let text = text.filter(|_| long.is_none());
-        let source = text.map(|t| NamedSource::new(file, t.to_string()).with_language("TOML"));
+        let source = text.map(|t| NamedSource::new(file, drawable(t)).with_language("TOML"));
         ScenarioError { file: file.to_string(), source, problems }
     }
 
@@ -112,6 +114,34 @@ impl ScenarioError {
         let (span, _) = problem.labels.first()?;
         location(self.source.as_ref()?.inner(), span)
     }
+}
+
+/// Whether a character tells a terminal to do something, or turns the text around it: it is not
+/// printed, whoever wrote it.
+pub(crate) fn unprintable(c: char) -> bool {
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'))
+}
+
+/// A character by its number: `U+0456`.
+pub(crate) fn code(c: char) -> String {
+    format!("U+{:04X}", u32::from(c))
+}
+
+/// The text without what a terminal would take for an order, each place in it where it was.
+fn drawable(text: &str) -> String {
+    let mut drawn = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        match c {
+            // The end of a line that ends in the way of other systems.
+            '\r' if text[at..].starts_with("\r\n") => drawn.push(c),
+            '\r' => drawn.push(' '),
+            c if unprintable(c) && c.len_utf8() == 3 => drawn.push(char::REPLACEMENT_CHARACTER),
+            c if unprintable(c) => drawn.extend(std::iter::repeat_n('?', c.len_utf8())),
+            c => drawn.push(c),
+        }
+    }
+    drawn
 }
 
 /// Where a span begins.

@@ -3,7 +3,7 @@
 //! The reader goes on after an error where it can, so that a file with three slips is corrected
 //! in one round and not in three.
 
-use crate::error::{nearest, suggest, Problem};
+use crate::error::{code, nearest, suggest, unprintable, Problem};
 use crate::load;
 use crate::step::{self, List, Scope, Shape, Text};
 use crate::verdict_text;
@@ -240,7 +240,18 @@ impl Reader<'_, '_> {
 
     fn string(&mut self, value: &Value<'_>, key: &str) -> Option<String> {
         match value.get_ref() {
-            DeValue::String(s) => Some(s.to_string()),
+            DeValue::String(s) => match s.chars().find(|c| unprintable(*c)) {
+                None => Some(s.to_string()),
+                Some(c) => {
+                    self.report(Problem::at(
+                        value.span(),
+                        "in this text",
+                        format!("`{key}` holds {}, which no terminal and no page can show", code(c)),
+                        "leave it out; tabs and line breaks are all that a text may hold of the kind",
+                    ));
+                    None
+                }
+            },
             _ => {
                 self.wrong_type(value, key, "a text in \"quotes\"");
                 None

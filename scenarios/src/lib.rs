@@ -14,7 +14,8 @@
 //! * [`permitted`]: answers that need no reason in any order of the calls.
 //! * [`profile`]: a machine of the SMMUv3 cost model.
 //! * [`simulate`]: programs over the whole API, drawn from a seed.
-//! * [`survivors`]: the mutants that no scenario has to notice.
+//! * [`survivors`]: the mutants that no scenario has to notice;
+//! * [`unreached`]: the places of the model that no program reaches.
 //!
 //! The text of a step is parsed against [`uapi::call::SIGNATURES`]: nothing here knows a call.
 //! How to write a file is in `scenarios/README.md`.
@@ -32,6 +33,7 @@ mod schema;
 pub mod simulate;
 mod step;
 mod survivors;
+mod unreached;
 mod verdict_text;
 mod write;
 
@@ -43,6 +45,7 @@ pub use permitted::{permitted, PermittedAnswer};
 pub use profile::{parse_profile, profile, profile_names};
 pub use schema::schema;
 pub use survivors::{survivors, Survivor, SURVIVORS};
+pub use unreached::{unreached, Unreached};
 pub use write::{call_table, expected_answers, step_text, write, write_beside};
 
 use std::collections::{BTreeMap, BTreeSet};

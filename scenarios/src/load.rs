@@ -205,7 +205,8 @@ fn stem(path: &Path) -> String {
 }
 
 /// TOML files in the directory of the scenarios that are none, without their extension.
-const NO_SCENARIOS: &[&str] = &["Cargo", "left_out", "survivors", "permitted", "pairs"];
+const NO_SCENARIOS: &[&str] =
+    &["Cargo", "left_out", "survivors", "unreached", "permitted", "pairs"];
 
 /// Every scenario file below `dir`, sorted by path. `Cargo.toml` is not one.
 fn files(dir: &Path) -> Result<Vec<PathBuf>, ScenarioError> {

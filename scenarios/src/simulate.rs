@@ -32,7 +32,7 @@ use uapi::step::CPUS_MAX;
 /// Calls of all CPUs together.
 const CALLS_MAX: usize = 10;
 /// Calls of the setup behind those that make the first objects.
-const SETUP_MORE: usize = 7;
+const SETUP_MORE: usize = 5;
 /// Size of a driver's own vDEVICE, in bytes: no less than that of a `struct iommufd_vdevice`.
 const VDEVICE_SIZE: u32 = 256;
 /// How often a call that the row does not have is drawn all the same.
@@ -141,8 +141,7 @@ fn pdev(n: usize) -> Pdev {
 /// If the row does not exist, or the model does not take what was drawn, which would be a bug here.
 pub fn draw(seed: u64, row: &Row) -> Result<Drawn, ModelError> {
     let mut draws = Draws::new(seed);
-    let features: BTreeSet<Feature> =
-        FEATURES.iter().copied().filter(|f| draws.one_in(f.one_in())).collect();
+    let features = drawn_features(&mut draws, row);
     let calls = drawn_calls(&mut draws, &features);
     let mut parameters = Parameters {
         strategy: drawn_strategy(&mut draws),
@@ -161,7 +160,7 @@ pub fn draw(seed: u64, row: &Row) -> Result<Drawn, ModelError> {
     let mut maker = Maker::new(draws, row, &parameters.features, program.pdevs.len());
     draw_setup(&mut maker, &mut program, row)?;
     parameters.setup = program.setup.len();
-    maker.share_out(parameters.calls.len());
+    maker.share_out(parameters.calls.len(), &program.setup);
     program.cpus = vec![Vec::new(); parameters.calls.len()];
     // In turn: what one CPU closes, no other does.
     for index in 0..parameters.calls.iter().copied().max().unwrap_or(0) {
@@ -174,14 +173,47 @@ pub fn draw(seed: u64, row: &Row) -> Result<Drawn, ModelError> {
     }
     parameters.explain = !maker.guesses;
     parameters.fail = maker.fail(&parameters.calls);
-    if let Some((cpu, index, nth)) = parameters.fail {
-        if let Some(step) = program.cpus[cpu].get_mut(index) {
-            step.fail_nth = FailNth::Nth(nth);
-        }
+    program.syms = maker.syms().to_vec();
+    if let Some(fail) = &mut parameters.fail {
+        *fail = injected(&mut maker.draws, &mut program, *fail, row)?;
     }
-    program.syms = maker.into_syms();
     spell(&mut program);
     Ok(Drawn { seed, parameters, program })
+}
+
+/// What a program is about: nothing that the row does not have.
+fn drawn_features(draws: &mut Draws, row: &Row) -> BTreeSet<Feature> {
+    let mut features = BTreeSet::new();
+    for feature in FEATURES {
+        let (times, of) = feature.chance();
+        let drawn = draws.below(of) < times;
+        if drawn && feature.calls().first().is_none_or(|(.., call)| row.has(*call)) {
+            features.insert(*feature);
+        }
+    }
+    features
+}
+
+/// Lets a call fail at one of the points that it has when the calls are made one after the other.
+fn injected(
+    draws: &mut Draws,
+    program: &mut Program,
+    (cpu, index, mut nth): (usize, usize, u32),
+    row: &Row,
+) -> Result<(usize, usize, u32), ModelError> {
+    let limits = Limits { steps_max: races::simulate::STEPS_MAX, ..Limits::default() };
+    loop {
+        if let Some(step) = program.cpus.get_mut(cpu).and_then(|list| list.get_mut(index)) {
+            step.fail_nth = FailNth::Nth(nth);
+        }
+        let subject = Subject::Program { program: program.clone(), revision: row.name.clone() };
+        let outcome = model_native::run(&subject, &mut FirstEnabled, &limits)?;
+        let fails = outcome.is_some_and(|o| o.results.iter().any(|result| result.injected));
+        if fails || nth == 1 {
+            return Ok((cpu, index, nth));
+        }
+        nth = 1 + draws.below(nth as usize - 1) as u32;
+    }
 }
 
 /// Gives every step its text.
@@ -205,11 +237,13 @@ fn drawn_calls(draws: &mut Draws, features: &BTreeSet<Feature>) -> Vec<usize> {
 
 fn drawn_strategy(draws: &mut Draws) -> Strategy {
     let focus = [Focus::Xarrays, Focus::Counters, Focus::Locks, Focus::Memory];
-    match draws.below(8) {
-        0 => Strategy::Uniform,
-        1 => Strategy::Sticky(*draws.pick(&[50, 80, 90, 95]).unwrap_or(&80)),
-        2 | 3 => Strategy::Priorities(1 + draws.below(4) as u8),
-        4 | 5 => Strategy::Before(*draws.pick(&focus).unwrap_or(&Focus::Locks)),
+    // Where executions are few, those that differ in more than the order of steps that commute are worth
+    // most; drawn schedules go where its first ones do not.
+    match draws.weighted(&[(1, 0), (1, 1), (1, 2), (1, 3), (5, 4)]) {
+        Some(0) => Strategy::Uniform,
+        Some(1) => Strategy::Sticky(*draws.pick(&[50, 80, 90, 95]).unwrap_or(&80)),
+        Some(2) => Strategy::Priorities(1 + draws.below(4) as u8),
+        Some(3) => Strategy::Before(*draws.pick(&focus).unwrap_or(&Focus::Locks)),
         _ => Strategy::Reduce,
     }
 }
@@ -218,7 +252,7 @@ fn drawn_pdevs(draws: &mut Draws, features: &BTreeSet<Feature>) -> Vec<Pdev> {
     let mut pdevs: Vec<Pdev> = (0..2 + draws.below(2)).map(pdev).collect();
     if features.contains(&Feature::Groups) {
         for pdev in pdevs.iter_mut().skip(1) {
-            pdev.group = draws.below(2) as u32;
+            pdev.group = u32::from(draws.one_in(4));
         }
     }
     // A driver that asks for vDEVICEs of its own size, and initialises its part.

@@ -36,7 +36,7 @@ use crate::linux::refcount::{
 };
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::uaccess::copy_to_user;
-use crate::linux::warn::{oops_null, warn_on};
+use crate::linux::warn::{label, oops_null, warn_on};
 use crate::linux::xarray::{xa_cmpxchg, xa_load, xa_lock_index, xa_unlock_index, xas_store, Slot};
 
 /// How often `iommufd_get_group()` may find that another thread changed the slot.
@@ -155,7 +155,7 @@ pub fn iommufd_device_bind(
     let igroup = (ictx.rev.iommufd_get_group)(ictx, dev)?;
 
     if let Err(e) = iommu_device_claim_dma_owner(dev, ictx.owner()) {
-        // out_group_put
+        label("out_group_put");
         iommufd_put_group(igroup);
         return Err(e);
     }
@@ -172,7 +172,7 @@ pub fn iommufd_device_bind(
     let idev = match allocated {
         Ok(idev) => idev,
         Err(e) => {
-            // out_release_owner
+            label("out_release_owner");
             iommu_device_release_dma_owner(dev);
             iommufd_put_group(igroup);
             return Err(e);
@@ -255,12 +255,12 @@ pub fn iommufd_device_do_replace(
 
     mutex_lock(&igroup.lock);
     let Some(old_hwpt) = igroup.hwpt.load() else {
-        // err_unlock
+        label("err_unlock");
         mutex_unlock(&igroup.lock);
         return Err(Errno::EINVAL);
     };
     let ret = replace_locked(igroup, idev, hwpt, old_hwpt);
-    // err_unlock
+    label("err_unlock");
     mutex_unlock(&igroup.lock);
     ret
 }
@@ -276,7 +276,7 @@ fn replace_locked(
         return Ok(None);
     }
 
-    // err_unresv
+    label("err_unresv");
     iommufd_hwpt_replace_device(idev, hwpt, old_hwpt)?;
     igroup.hwpt.store(Some(hwpt));
 
@@ -315,7 +315,7 @@ pub fn iommufd_hw_pagetable_attach(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Resu
     // The first device of the group attaches it.
     if list_entry(&igroup.device_list, 0).is_none() {
         if let Err(e) = iommufd_hwpt_attach_device(hwpt, idev) {
-            // err_unresv
+            label("err_unresv");
             mutex_unlock(&igroup.lock);
             return Err(e);
         }
@@ -383,7 +383,7 @@ pub fn iommufd_device_auto_get_domain(
     }
 
     let ret = auto_domain_alloc(ictx, idev, ioas, how);
-    // out_unlock
+    label("out_unlock");
     mutex_unlock(&ioas.mutex);
     ret
 }
@@ -403,7 +403,7 @@ fn auto_domain_alloc(
         match do_attach(ictx, how, idev, obj_of(hwpt)) {
             Ok(old_hwpt) => destroy_hwpt = old_hwpt,
             Err(e) => {
-                // out_abort
+                label("out_abort");
                 (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
                 return Err(e);
             }
@@ -463,7 +463,7 @@ fn iommufd_device_change_pt(
         Type::Ioas => (rev.iommufd_device_auto_get_domain)(ictx, idev, to::<Ioas>(pt_obj), how),
         _ => Err(Errno::EINVAL),
     };
-    // out_put_pt_obj
+    label("out_put_pt_obj");
     (rev.iommufd_put_object)(ictx, pt_obj);
 
     let (id, destroy_hwpt) = ret?;
@@ -520,11 +520,11 @@ pub fn iommufd_get_hw_info(ucmd: &Ucmd, cmd: &HwInfo) -> Result<[u64; 3], Errno>
         let ret = copy_to_user(cmd.bad_uptr && cmd.data_len != 0)
             .and_then(|()| iommufd_ucmd_respond(ucmd))
             .map(|()| [data_type, u64::from(data.flags), u64::from(data.test_reg)]);
-        // out_free
+        label("out_free");
         kfree(data);
         ret
     });
-    // out_put
+    label("out_put");
     (rev.iommufd_put_object)(ucmd.ictx, idev_obj);
     ret
 }

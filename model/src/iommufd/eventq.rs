@@ -31,7 +31,7 @@ use crate::linux::slab::{kfree, kzalloc, kzalloc_atomic, Owner, Plain, Ptr};
 use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
 use crate::linux::uaccess::{copy_to_user_page, UserPage};
 use crate::linux::wait::{wake_up_interruptible_all, WaitQueue};
-use crate::linux::warn::oops_null;
+use crate::linux::warn::{label, oops_null};
 use crate::linux::xarray::{XArray, XaFlags};
 
 /// sizeof(struct iommufd_vevent_header)
@@ -178,7 +178,7 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
     let filp = match iommufd_eventq_init(ictx, common, obj_of(fault)) {
         Ok(filp) => filp,
         Err(e) => {
-            // out_abort
+            label("out_abort");
             (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
             return Err(e);
         }
@@ -186,9 +186,10 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
 
     let id = fault.obj.id.load();
     if let Err(e) = iommufd_ucmd_respond(ucmd) {
-        // out_fput: deferred, it runs after the object was freed.
+        // Deferred, it runs after the object was freed.
+        label("out_fput");
         fput(filp);
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
         return Err(e);
     }
@@ -259,7 +260,7 @@ pub(super) fn veventq_alloc_with(
     down_write(&viommu.veventqs_rwsem);
 
     let ret = veventq_alloc_on(ucmd, cmd, viommu, out_fput);
-    // out_unlock_veventqs
+    label("out_unlock_veventqs");
     up_write(&viommu.veventqs_rwsem);
     (rev.iommufd_put_object)(ictx, viommu_obj);
     ret
@@ -289,7 +290,7 @@ fn veventq_alloc_on(
         .and_then(|filp| iommufd_ucmd_respond(ucmd).map(|()| filp).inspect_err(|_| out_fput(filp)));
     match ret {
         Err(e) => {
-            // out_abort
+            label("out_abort");
             (rev.iommufd_object_abort_and_destroy)(ictx, obj_of(veventq));
             Err(e)
         }
@@ -343,7 +344,7 @@ pub fn iommufd_viommu_report_event(viommu: Ptr<Viommu>, ty: u64, data: u64) -> R
             ret
         }
     };
-    // out_unlock_veventqs
+    label("out_unlock_veventqs");
     up_read(&viommu.veventqs_rwsem);
     ret
 }

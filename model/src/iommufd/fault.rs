@@ -33,7 +33,7 @@ use crate::linux::mutex::{mutex_lock, mutex_unlock};
 use crate::linux::slab::{by_ordinal, kfree, kzalloc, Plain, Ptr};
 use crate::linux::uaccess::{copy_from_user, copy_to_user_page, UserPage};
 use crate::linux::wait::wake_up_interruptible_all;
-use crate::linux::warn::oops_null;
+use crate::linux::warn::{label, oops_null};
 use crate::linux::xarray::{xa_alloc, xa_erase, xa_find, Slot};
 
 /// sizeof(struct iommu_hwpt_pgfault): a fault queue is read in multiples of it.
@@ -101,7 +101,7 @@ fn iommufd_fault_domain_attach_dev(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Resu
     set_attach_handle(idev, Some(handle));
     if let Err(e) = iommu_attach(idev, Some(hwpt)) {
         set_attach_handle(idev, None);
-        // out_free_handle
+        label("out_free_handle");
         kfree(handle);
         return Err(e);
     }
@@ -156,7 +156,7 @@ fn iommufd_fault_domain_replace_dev(
 
     // iommu_replace_group_handle()
     if let Err(e) = iommu_attach(idev, Some(hwpt)) {
-        // out_free_handle
+        label("out_free_handle");
         if let Some(handle) = handle {
             kfree(handle);
         }
@@ -259,8 +259,10 @@ fn iommu_report_device_fault(rev: &Revision, idev: Ptr<Device>) -> Result<(), Er
     });
     match group {
         Ok(group) => (rev.iommufd_fault_iopf_handler)(hwpt, group),
-        // err_abort
-        Err(_) => device_touch(dev),
+        Err(_) => {
+            label("err_abort");
+            device_touch(dev);
+        }
     }
     Ok(())
 }

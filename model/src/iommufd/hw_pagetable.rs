@@ -27,6 +27,7 @@ use crate::linux::list::{list_add_tail, list_del_init};
 use crate::linux::mutex::{lockdep_assert_held, lockdep_assert_not_held, mutex_lock, mutex_unlock};
 use crate::linux::refcount::{refcount_dec, refcount_inc};
 use crate::linux::slab::{Plain, Ptr};
+use crate::linux::warn::label;
 
 /// `struct iommu_user_data`: what the caller says about its driver data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,25 +114,26 @@ pub fn iommufd_hwpt_paging_alloc(
 
     let domain = (ictx.rev.mock_domain_alloc_paging_flags)(flags, user_data);
     if let Err(e) = domain {
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
         return Err(e);
     }
 
     if immediate_attach {
         if let Err(e) = iommufd_hw_pagetable_attach(obj_of(hwpt), idev) {
-            // out_abort
+            label("out_abort");
             (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
             return Err(e);
         }
     }
 
     if let Err(e) = iopt_table_add_domain(&ioas.iopt, hwpt) {
-        // out_detach: up to 6.17-rc6 nobody puts what the device was attached to (R-B3).
+        // Up to 6.17-rc6 nobody puts what the device was attached to (R-B3).
+        label("out_detach");
         if immediate_attach {
             let _not_put = (ictx.rev.iommufd_hw_pagetable_detach)(idev);
         }
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
         return Err(e);
     }
@@ -209,7 +211,7 @@ pub fn iommufd_hwpt_nested_alloc(
     hwpt.parent.store(Some(parent));
 
     if let Err(e) = mock_domain_alloc_nested(user_data) {
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
         return Err(e);
     }
@@ -237,7 +239,7 @@ pub fn iommufd_viommu_alloc_hwpt_nested(
     refcount_inc(&viommu.obj.users);
 
     if let Err(e) = mock_domain_alloc_nested(user_data) {
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
         return Err(e);
     }
@@ -296,12 +298,12 @@ pub fn iommufd_hwpt_alloc(ucmd: &Ucmd, cmd: &HwptAlloc) -> Result<u32, Errno> {
         Err(_) => Err(Errno::EINVAL),
         Ok(pt_obj) => {
             let ret = iommufd_hwpt_alloc_on(ucmd, cmd, idev, pt_obj);
-            // out_put_pt
+            label("out_put_pt");
             (rev.iommufd_put_object)(ictx, pt_obj);
             ret
         }
     };
-    // out_put_idev
+    label("out_put_idev");
     (rev.iommufd_put_object)(ictx, idev_obj);
     ret
 }
@@ -323,7 +325,7 @@ fn iommufd_hwpt_alloc_on(
             let data = (cmd.data.len != 0).then_some(cmd.data);
             let ret = iommufd_hwpt_paging_alloc(ictx, ioas, idev, cmd.flags, false, data)
                 .and_then(|hwpt| iommufd_hwpt_respond(ucmd, cmd, obj_of(hwpt)));
-            // out_unlock
+            label("out_unlock");
             mutex_unlock(&ioas.mutex);
             ret
         }
@@ -351,7 +353,7 @@ fn iommufd_hwpt_respond(ucmd: &Ucmd, cmd: &HwptAlloc, hwpt: Ptr<Object>) -> Resu
 
     let answered = hwpt_set_fault(ictx, cmd, hwpt).and_then(|()| iommufd_ucmd_respond(ucmd));
     if let Err(e) = answered {
-        // out_hwpt
+        label("out_hwpt");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, hwpt);
         return Err(e);
     }
@@ -411,7 +413,8 @@ pub(super) fn hwpt_invalidate_respond(
     ucmd: &Ucmd,
     (ret, done_num): (Result<(), Errno>, u32),
 ) -> (Result<(), Errno>, Option<u32>) {
-    // out: the number of entries that were handled, whatever the answer.
+    // The number of entries that were handled, whatever the answer.
+    label("out");
     match iommufd_ucmd_respond(ucmd) {
         Ok(()) => (ret, Some(done_num)),
         Err(e) => (Err(e), None),

@@ -22,6 +22,7 @@ use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::mutex::{mutex_lock, mutex_unlock};
 use crate::linux::refcount::{refcount_dec, refcount_inc};
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr, Struct};
+use crate::linux::warn::label;
 
 /// The argument struct of IOMMU_HW_QUEUE_ALLOC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,19 +72,19 @@ fn iommufd_hw_queue_alloc_phys(
     let access = match iommufd_access_create_internal(ictx) {
         Ok(access) => access,
         Err(e) => {
-            // out_free
+            label("out_free");
             kfree(pages);
             return Err(e);
         }
     };
     if let Err(e) = iommufd_access_attach_internal(access, ioas) {
-        // out_destroy
+        label("out_destroy");
         iommufd_access_destroy_internal(ictx, access);
         kfree(pages);
         return Err(e);
     }
     if let Err(e) = iommufd_access_pin_pages(access, cmd.nesting_parent_iova, cmd.length) {
-        // out_detach
+        label("out_detach");
         iommufd_access_detach_internal(access);
         iommufd_access_destroy_internal(ictx, access);
         kfree(pages);
@@ -115,7 +116,7 @@ pub fn iommufd_hw_queue_alloc_ioctl(ucmd: &Ucmd, cmd: &HwQueueAlloc) -> Result<u
 
     let viommu_obj = (rev.iommufd_get_object)(ictx, cmd.viommu_id, Type::Viommu)?;
     let ret = hw_queue_alloc_on(ucmd, cmd, to::<Viommu>(viommu_obj));
-    // out_put_viommu
+    label("out_put_viommu");
     (rev.iommufd_put_object)(ictx, viommu_obj);
     ret
 }

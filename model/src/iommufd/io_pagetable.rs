@@ -16,7 +16,7 @@ use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
 use crate::linux::rwsem::{down_read, down_write, lockdep_assert_held_rwsem, up_read, up_write};
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::uaccess::pin_user_pages;
-use crate::linux::warn::warn_on;
+use crate::linux::warn::{label, warn_on};
 use crate::linux::xarray::{xa_erase, xa_find, xa_reserve, xa_store};
 
 /// PAGE_SIZE
@@ -142,7 +142,7 @@ fn iopt_alloc_area_pages(iopt: &IoPagetable, map: &Mapping) -> Result<Ptr<Area>,
     if let Ok(area) = area {
         list_add_tail(area, &iopt.areas);
     }
-    // out_unlock
+    label("out_unlock");
     up_write(&iopt.iova_rwsem);
     area
 }
@@ -171,7 +171,7 @@ pub fn iopt_table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) -> Resul
     if ret.is_ok() {
         iopt.iova_alignment.store(MOCK_IO_PAGE_SIZE);
     }
-    // out_unlock
+    label("out_unlock");
     up_write(&iopt.iova_rwsem);
     up_write(&iopt.domains_rwsem);
     ret
@@ -187,7 +187,7 @@ pub fn iopt_table_remove_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
     if xa_find(&iopt.domains, 0).is_none() {
         iopt.iova_alignment.store(1);
     }
-    // out_unlock
+    label("out_unlock");
     up_write(&iopt.iova_rwsem);
     up_write(&iopt.domains_rwsem);
 }
@@ -231,7 +231,7 @@ pub fn iopt_map_user_pages(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Err
         Err(_) => iopt_abort_area(iopt, area),
     }
     up_write(&iopt.iova_rwsem);
-    // out_unlock_domains
+    label("out_unlock_domains");
     up_read(&iopt.domains_rwsem);
     filled.map(|()| iova)
 }
@@ -263,7 +263,7 @@ fn iopt_unmap_iova_range(iopt: &IoPagetable, first: u64, last: u64) -> Result<u6
         lockdep_assert_held_rwsem(&iopt.domains_rwsem);
         iopt_abort_area(iopt, area);
     };
-    // out_unlock_iova
+    label("out_unlock_iova");
     up_write(&iopt.iova_rwsem);
     up_read(&iopt.domains_rwsem);
     ret.map(|()| unmapped_bytes)
@@ -342,7 +342,7 @@ pub fn iopt_lock_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<(),
             mutex_unlock(&area.pages_mutex);
         }
     });
-    // err_remove
+    label("err_remove");
     up_read(&iopt.iova_rwsem);
     ret
 }

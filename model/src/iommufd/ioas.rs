@@ -16,7 +16,7 @@ use crate::linux::mutex::Mutex;
 use crate::linux::refcount::{refcount_dec, refcount_inc_not_zero};
 use crate::linux::rwsem::{down_read, down_write, down_write_nest_lock, up_read, up_write};
 use crate::linux::slab::{immortal, Ptr, Struct};
-use crate::linux::warn::oops_null;
+use crate::linux::warn::{label, oops_null};
 use crate::linux::xarray::{
     check_nodes_freed, xa_destroy, xa_find, xa_lock, xa_store, xa_unlock, XArray, XaFlags,
 };
@@ -50,7 +50,7 @@ pub fn iommufd_ioas_alloc_ioctl(ucmd: &Ucmd, flags: u64) -> Result<u32, Errno> {
     let ioas = iommufd_ioas_alloc(ucmd.ictx)?;
     let id = ioas.obj.id.load();
     if let Err(e) = iommufd_ucmd_respond(ucmd) {
-        // out_table
+        label("out_table");
         (ucmd.ictx.rev.iommufd_object_abort_and_destroy)(ucmd.ictx, obj_of(ioas));
         return Err(e);
     }
@@ -160,7 +160,7 @@ pub fn iommufd_ioas_change_process(ucmd: &Ucmd, reserved: u64) -> Result<(), Err
         }
     }
     let ret = ret.and_then(|()| iommufd_ucmd_respond(ucmd));
-    // out
+    label("out");
     iommufd_release_all_iova_rwsem(ictx, ioas_list);
     ret
 }
@@ -245,7 +245,7 @@ pub fn iommufd_ioas_map(ucmd: &Ucmd, cmd: &IoasMap) -> Result<u64, Errno> {
     };
     let ret = iopt_map_user_pages(&ioas.iopt, &map)
         .and_then(|iova| iommufd_ucmd_respond(ucmd).map(|()| iova));
-    // out_put
+    label("out_put");
     (rev.iommufd_put_object)(ucmd.ictx, ioas_obj);
     ret
 }
@@ -268,7 +268,7 @@ pub fn iommufd_ioas_unmap(ucmd: &Ucmd, ioas_id: u64, iova: u64, length: u64) -> 
         iopt_unmap_iova(&ioas.iopt, iova, length)
     };
     let ret = unmapped.and_then(|bytes| iommufd_ucmd_respond(ucmd).map(|()| bytes));
-    // out_put
+    label("out_put");
     (rev.iommufd_put_object)(ucmd.ictx, ioas_obj);
     ret
 }

@@ -37,7 +37,7 @@ use crate::linux::refcount::{
 use crate::linux::slab::{kfree, kzalloc, Owner, Ptr};
 use crate::linux::task_work::task_work_add;
 use crate::linux::wait::{wait_event_timeout, wake_up_interruptible_all, Condition};
-use crate::linux::warn::{oops_bad_entry, warn_on};
+use crate::linux::warn::{label, oops_bad_entry, warn_on};
 use crate::linux::xarray::{
     xa_alloc, xa_empty, xa_erase, xa_find, xa_load, xa_lock_index, xa_lock_index_read,
     xa_unlock_index, xas_load, xas_store, Slot,
@@ -211,7 +211,8 @@ pub fn iommufd_object_remove(
     let obj = match entry_to_remove(ictx, to_destroy, id) {
         Ok(obj) if refcount_dec_if_one(&obj.users) => obj,
         refused => {
-            // err_xa: give the bias back to the slot that keeps the object.
+            // Give the bias back to the slot that keeps the object.
+            label("err_xa");
             let (obj, errno) = match refused {
                 Ok(obj) => (Some(obj), Errno::EBUSY),
                 Err((obj, errno)) => (obj, errno),

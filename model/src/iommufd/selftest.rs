@@ -41,6 +41,7 @@ use crate::linux::mutex::Mutex;
 use crate::linux::rwsem::Rwsem;
 use crate::linux::slab::{kcalloc, kfree, kzalloc, Owner, Plain, Ptr, Struct};
 use crate::linux::uaccess::copy_from_user;
+use crate::linux::warn::label;
 use crate::linux::xarray::{xa_lock_index, xa_unlock_index, XArray, XaFlags};
 
 /// MOCK_DEV_CACHE_NUM - 1, IOMMU_TEST_DEV_CACHE_MAX
@@ -243,7 +244,7 @@ pub fn mock_viommu_cache_invalidate(
             }
         }
     }
-    // out
+    label("out");
     kfree(cmds);
     (ret, processed)
 }
@@ -385,7 +386,7 @@ pub fn iommufd_test_mock_domain(
     let mock_dev = match mock_dev_create() {
         Ok(mock_dev) => mock_dev,
         Err(e) => {
-            // out_sobj
+            label("out_sobj");
             (ictx.rev.iommufd_object_abort)(ictx, obj_of(sobj));
             return Err(e);
         }
@@ -395,7 +396,7 @@ pub fn iommufd_test_mock_domain(
     let (idev, idev_id) = match iommufd_device_bind(ictx, mock_dev) {
         Ok(bound) => bound,
         Err(e) => {
-            // out_mdev
+            label("out_mdev");
             put_device(mock_dev);
             (ictx.rev.iommufd_object_abort)(ictx, obj_of(sobj));
             return Err(e);
@@ -407,7 +408,7 @@ pub fn iommufd_test_mock_domain(
     let hwpt_id = match attached {
         Ok(hwpt_id) => hwpt_id,
         Err(e) => {
-            // out_unbind
+            label("out_unbind");
             iommufd_device_unbind(idev);
             put_device(mock_dev);
             (ictx.rev.iommufd_object_abort)(ictx, obj_of(sobj));
@@ -417,7 +418,7 @@ pub fn iommufd_test_mock_domain(
 
     let sobj_id = sobj.obj.id.load();
     if let Err(e) = iommufd_ucmd_respond(ucmd) {
-        // out_detach
+        label("out_detach");
         iommufd_device_detach(idev);
         iommufd_device_unbind(idev);
         put_device(mock_dev);
@@ -449,7 +450,7 @@ pub fn iommufd_test_mock_domain_replace(
             .and_then(|id| iommufd_ucmd_respond(ucmd).map(|()| id)),
         None => Err(Errno::EINVAL),
     };
-    // out_dev_obj
+    label("out_dev_obj");
     (rev.iommufd_put_object)(ucmd.ictx, dev_obj);
     ret
 }
@@ -487,7 +488,7 @@ pub fn iommufd_test_dev_check_cache(
         _ => None,
     };
     let ret = if found.map(u64::from) == Some(value) { Ok(()) } else { Err(Errno::EINVAL) };
-    // out_put
+    label("out_put");
     (rev.iommufd_put_object)(ucmd.ictx, idev_obj);
     ret
 }

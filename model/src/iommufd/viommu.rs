@@ -42,6 +42,7 @@ use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::device::{get_device, put_device};
 use crate::linux::refcount::{refcount_dec, refcount_inc};
 use crate::linux::slab::{Plain, Ptr};
+use crate::linux::warn::label;
 use crate::linux::xarray::{xa_cmpxchg, xa_destroy};
 
 /// The argument struct of IOMMU_VIOMMU_ALLOC.
@@ -107,12 +108,12 @@ pub fn iommufd_viommu_alloc_ioctl(ucmd: &Ucmd, cmd: &ViommuAlloc) -> Result<u32,
         Err(e) => Err(e),
         Ok(hwpt_obj) => {
             let ret = viommu_alloc_on(ucmd, cmd, idev, to::<HwptPaging>(hwpt_obj));
-            // out_put_hwpt
+            label("out_put_hwpt");
             (rev.iommufd_put_object)(ictx, hwpt_obj);
             ret
         }
     };
-    // out_put_idev
+    label("out_put_idev");
     (rev.iommufd_put_object)(ictx, idev_obj);
     ret
 }
@@ -139,7 +140,7 @@ fn viommu_alloc_on(
 
     let id = viommu.obj.id.load();
     if let Err(e) = iommufd_ucmd_respond(ucmd) {
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(viommu));
         return Err(e);
     }
@@ -215,12 +216,12 @@ pub(super) fn with_viommu_and_idev(
             } else {
                 Err(Errno::EINVAL)
             };
-            // out_put_idev
+            label("out_put_idev");
             (rev.iommufd_put_object)(ictx, idev_obj);
             ret
         }
     };
-    // out_put_viommu
+    label("out_put_viommu");
     (rev.iommufd_put_object)(ictx, viommu_obj);
     ret
 }
@@ -277,7 +278,7 @@ fn vdevice_alloc_on(
             Ok(id)
         }
         Err(e) => {
-            // out_abort
+            label("out_abort");
             (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(vdev));
             Err(e)
         }

@@ -16,6 +16,13 @@ pub fn warn_on(condition: bool) -> bool {
     condition
 }
 
+/// A label of a function, such as `out_abort` of an unwind: whoever jumps there in C comes past it.
+/// No step, and nothing happens; the coverage of a simulation says whether it was reached.
+#[track_caller]
+pub fn label(_name: &'static str) {
+    sync::reached(sync::site(Location::caller()));
+}
+
 /// A loop of the kernel that does not end and gives nobody a chance to end it: what the watchdog
 /// says then. The execution ends.
 #[track_caller]

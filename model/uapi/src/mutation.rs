@@ -112,7 +112,7 @@ pub struct Mutant {
     pub change: Change,
 }
 
-/// A place in the kernel model that calls a primitive.
+/// A place in the kernel model that calls a primitive, or a label of an unwind.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct CallSite {
     /// Source file below `src/`.
@@ -125,15 +125,20 @@ pub struct CallSite {
     pub function: &'static str,
     /// The line of the Rust function around it: a C function may be split into several.
     pub part: u32,
-    /// The primitive's C name.
+    /// The primitive's C name, or that of the label.
     pub op: &'static str,
     /// Which call of this primitive in the C function of this file it is, from 1.
     pub nth: u32,
-    /// What can be done there instead.
+    /// What can be done there instead. Nothing at a label, which is no step.
     pub changes: &'static [Change],
 }
 
 impl CallSite {
+    /// Whether it is a label.
+    pub fn is_label(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// Its name in data files, which survives changes elsewhere: file, function, primitive and
     /// ordinal.
     pub fn name(&self) -> String {

@@ -5,7 +5,7 @@
 //! the reducing search with at most 0, 1 and 2 preemptions. What is left has few calls, and
 //! whoever wants to know whether every interleaving of it was seen asks [`crate::dpor`].
 
-use super::{fail_of, limits, Class, Plan, BEGINNINGS_MAX};
+use super::{fail_of, limits, Class, Plan, ANSWERS_MAX, BEGINNINGS_MAX};
 use crate::backend;
 use crate::beginnings::Explained;
 use crate::dpor::{Config, Dpor, Sink, Stats};
@@ -18,6 +18,10 @@ use uapi::step::{Cpu, Pending, CPUS_MAX};
 
 /// Executions of each search with a preemption bound.
 const BOUNDED: u64 = 192;
+
+/// Beginnings of orders that are made for one answer: as many as the run may have made for all of
+/// its answers, which share what they find out.
+const ORDERS_MAX: u32 = BEGINNINGS_MAX * ANSWERS_MAX as u32;
 
 /// A program that shows something.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -266,7 +270,7 @@ impl Shrinking<'_> {
         let fail = fail_of(super::program_of(subject));
         let mut sequential = Sequential::new(subject, &fail, &self.plan.permitted, limits(recycle));
         for (results, choices) in looking.passing {
-            let explained = sequential.explains_within(&results, &choices, BEGINNINGS_MAX)?;
+            let explained = sequential.explains_within(&results, &choices, ORDERS_MAX)?;
             if explained == Explained::No {
                 return Ok(Some(choices));
             }

@@ -46,24 +46,38 @@ pub fn markdown(report: &Report) -> String {
 fn race(page: &mut String, scenario: &Scenario) {
     let _ = writeln!(page, "### {} ({})\n\n{}\n", scenario.name, scenario.kind, scenario.question);
     let _ = writeln!(page, "Source: {}\n\nBounds: {}\n", cell(&scenario.source), scenario.bounds);
-    page.push_str(
-        "| row | recorded | explorer | verdict | failing / executions | bound | time |\n",
+    if let Some(notes) = &scenario.notes {
+        let _ = writeln!(page, "Notes: {}\n", notes.replace('\n', " "));
+    }
+    steps(page, scenario);
+    let mut observations = scenario.answers.iter().flat_map(|a| &a.observations);
+    let timed = observations.any(|o| o.milliseconds.is_some());
+    let (head, rule) = if timed { (" time |", "---|") } else { ("", "") };
+    let _ = writeln!(
+        page,
+        "| row | recorded | explorer | verdict | failing / executions | bound and splats |{head}"
     );
-    page.push_str("|---|---|---|---|---|---|---|\n");
+    let _ = writeln!(page, "|---|---|---|---|---|---|{rule}");
     for answer in &scenario.answers {
         for o in &answer.observations {
-            let time = o.milliseconds.map_or(String::new(), |ms| format!("{ms} ms"));
-            let _ = writeln!(
+            let splats = o.said.splats.iter().map(|(splat, n)| format!("; {n} x {splat}"));
+            let mut bound = o.said.note.clone();
+            bound.extend(splats);
+            let _ = write!(
                 page,
-                "| {} | {} | {} | {} | {} / {} | {} | {time} |",
+                "| {} | {} | {} | {} | {} / {} | {} |",
                 answer.revision,
                 cell(&answer.recorded),
                 o.said.explorer,
                 o.said.verdict,
                 o.said.failed,
                 o.said.executions,
-                cell(&o.said.note)
+                cell(&bound)
             );
+            if timed {
+                let _ = write!(page, " {} ms |", o.milliseconds.unwrap_or(0));
+            }
+            page.push('\n');
         }
     }
     page.push('\n');
@@ -72,6 +86,19 @@ fn race(page: &mut String, scenario: &Scenario) {
             let _ = writeln!(page, "```text\n{}```\n", interleaving.text);
         }
     }
+}
+
+/// What it runs.
+fn steps(page: &mut String, scenario: &Scenario) {
+    let cpus = scenario.cpus.iter().enumerate().map(|(n, steps)| (format!("CPU {n}"), steps));
+    let parts = [("setup".to_owned(), &scenario.setup)].into_iter();
+    let parts = parts.chain(cpus).chain([("finally".to_owned(), &scenario.finally)]);
+    page.push_str("```text\n");
+    for (part, step) in parts.flat_map(|(part, steps)| steps.iter().map(move |s| (part.clone(), s)))
+    {
+        let _ = writeln!(page, "{part:<8}{step}");
+    }
+    page.push_str("```\n\n");
 }
 
 fn table(page: &mut String, lines: &[Vec<String>]) {

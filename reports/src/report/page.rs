@@ -230,7 +230,11 @@ fn matrix_row(scenario: &Scenario, bases: &[&super::Row], hidden: bool) -> Marku
                 span.question { (scenario.question) }
             }
             @for row in bases {
-                td { @if let Some(answer) = on(&row.name) { (cell(scenario, answer)) } }
+                @if let Some(answer) = on(&row.name) {
+                    td data-row=(row.name) { (cell(scenario, answer)) }
+                } @else {
+                    td {}
+                }
             }
             td.twins {
                 @for answer in twins {

@@ -85,7 +85,7 @@
     return make('pre', {}, texts.join('\n'));
   }
 
-  function told(answer, o) {
+  function told(o, timed) {
     const time = o.milliseconds === undefined ? '' : `${o.milliseconds} ms`;
     const splats = Object.entries(o.splats).map(([splat, n]) => make('div', { class: 'code' }, `${n} x ${splat}`));
     return make('tr', {},
@@ -93,7 +93,7 @@
       make('td', {}, make('span', { class: 'v', 'data-v': o.verdict }, o.verdict)),
       make('td', {}, `${o.failed} / ${o.executions}`),
       make('td', {}, o.note, splats),
-      make('td', {}, time));
+      timed ? make('td', {}, time) : null);
   }
 
   function answerPart(answer, base) {
@@ -101,9 +101,10 @@
     const href = `${base}/${encodeURIComponent(answer.revision)}`;
     const shows = base && answer.interleaving
       ? make('a', { href, class: 'open' }, `step through the interleaving: ${answer.interleaving.splat}`) : null;
-    const body = make('tbody', {}, answer.observations.map((o) => told(answer, o)));
+    const timed = answer.observations.some((o) => o.milliseconds !== undefined);
+    const body = make('tbody', {}, answer.observations.map((o) => told(o, timed)));
     const head = make('thead', {}, make('tr', {}, ['explorer', 'verdict', 'failing / executions',
-      'bound and splats', 'time'].map((t) => make('th', { scope: 'col' }, t))));
+      'bound and splats', ...(timed ? ['time'] : [])].map((t) => make('th', { scope: 'col' }, t))));
     return make('section', { id: `on-${answer.revision}` },
       make('h3', {}, answer.revision, ' ', make('small', {}, row ? row.doc : '')),
       make('p', {}, `recorded: ${answer.recorded}; ${answer.judgement.replace('_', ' ')}`,

@@ -7,6 +7,7 @@
 //! simulation are merged by adding their lines up.
 
 use super::record::{Record, Records};
+use crate::files;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
@@ -96,6 +97,10 @@ impl Journal {
         let fail = |e: std::io::Error| {
             format!("cannot write the journal {}: {e}; name another file", path.display())
         };
+        // A new one is made; what is there has to be a file.
+        if path.symlink_metadata().is_ok() {
+            files::open(path).map_err(|e| fail(std::io::Error::other(e)))?;
+        }
         let options = || OpenOptions::new().read(true).append(true).create(true).clone();
         let mut file = options().open(path).map_err(fail)?;
         let (found, whole) = read(&mut file, path, records)?;
@@ -209,8 +214,12 @@ pub fn merge(paths: &[PathBuf]) -> Result<(Head, Records), String> {
     let mut records = Records::default();
     let mut merged: Option<Head> = None;
     for path in paths {
-        let mut file = File::open(path)
-            .map_err(|e| format!("cannot read the journal {}: {e}", path.display()))?;
+        let mut file = files::open(path).map_err(|e| {
+            format!(
+                "cannot read the journal {}: {e}; `simulate --journal FILE` writes one",
+                path.display()
+            )
+        })?;
         let (head, _) = read(&mut file, path, &mut records)?;
         let head = head.ok_or_else(|| {
             format!("{} is no journal: `simulate --journal FILE` writes one", path.display())

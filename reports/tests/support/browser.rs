@@ -127,8 +127,12 @@ impl Browser {
 
     /// Presses a key.
     pub fn press(&mut self, key: &str) {
+        // The focus moves by the number of the key.
+        let number = if key == "Tab" { 9 } else { 0 };
         for kind in ["keyDown", "keyUp"] {
-            self.send("Input.dispatchKeyEvent", json!({ "type": kind, "key": key, "code": key }));
+            let pressed = json!({ "type": kind, "key": key, "code": key,
+                "windowsVirtualKeyCode": number });
+            self.send("Input.dispatchKeyEvent", pressed);
         }
     }
 

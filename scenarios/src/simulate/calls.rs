@@ -18,8 +18,10 @@ const DATA_SELFTEST: u64 = AUTO - 1;
 const QUEUE_IOVA: u64 = 0x100_0000;
 /// An area of that length.
 const QUEUE_LENGTH: u64 = 0x8000;
-/// Virtual device IDs: few, so that they meet.
-const VIRT_IDS: &[u64] = &[0x99, 0x98];
+/// Virtual device IDs: few, so that they meet, and one of them more often than the other.
+const VIRT_IDS: &[u64] = &[0x99, 0x99, 0x99, 0x98];
+/// Calls that meet nobody and are drawn again.
+const ELSEWHERE_MAX: usize = 4;
 /// Draws of a call before something that is always possible is made instead.
 const TRIES: usize = 12;
 
@@ -49,6 +51,10 @@ pub(super) struct Maker<'a> {
     /// A CPU names an id that is free or another's: what it meets depends on the ids that others
     /// hold for a moment.
     pub guesses: bool,
+    /// What the calls of the CPUs are to meet at; empty: they are drawn over everything.
+    hot: BTreeSet<Sym>,
+    /// What calls before the CPUs named: other objects need it.
+    needed: BTreeSet<Sym>,
     /// Weights before the CPUs begin, and on them.
     weights: [Vec<(usize, Call)>; 2],
 }
@@ -64,15 +70,22 @@ impl<'a> Maker<'a> {
         let weights =
             [calls().map(|c| (c.0, c.2)).collect(), calls().map(|c| (c.1, c.2)).collect()];
         let names = Names::of(&[], pdevs);
-        Maker { draws, names, row, features, syms: Vec::new(), cpu: None, guesses: false, weights }
+        Maker {
+            needed: BTreeSet::new(),
+            draws,
+            names,
+            row,
+            features,
+            syms: Vec::new(),
+            cpu: None,
+            guesses: false,
+            hot: BTreeSet::new(),
+            weights,
+        }
     }
 
     pub fn syms(&self) -> &[String] {
         &self.syms
-    }
-
-    pub fn into_syms(self) -> Vec<String> {
-        self.syms
     }
 
     fn on(&self, feature: Feature) -> bool {
@@ -102,6 +115,21 @@ impl<'a> Maker<'a> {
         }
         if self.on(Feature::Events) {
             steps.extend(self.way_of_events());
+        }
+        if self.on(Feature::VdevIds) {
+            match self.draws.one_in(2) {
+                true => steps.extend(self.way_to_a_vdev_id()),
+                false => steps.extend(self.try_call(Call::ViommuSetVdevId)),
+            }
+        }
+        for call in self.features.iter().filter_map(|f| f.first()) {
+            if !self.draws.one_in(4) {
+                steps.extend(self.try_call(call));
+            }
+        }
+        // A group that one device is attached in is one of the other's, too.
+        if self.on(Feature::Groups) && self.on(Feature::Attaching) {
+            steps.extend(self.try_call(Call::Attach));
         }
         steps
     }
@@ -153,18 +181,73 @@ impl<'a> Maker<'a> {
         steps
     }
 
-    /// Says which CPU makes the calls of which driver.
-    pub fn share_out(&mut self, cpus: usize) {
+    /// What a virtual device ID needs in v1 and v2 of the series: a device that is attached to a
+    /// page table of the vIOMMU.
+    fn way_to_a_vdev_id(&mut self) -> Vec<Step> {
+        let device = self.one(|k| matches!(k, Kind::Device(_)));
+        let (Some(device), Some(viommu)) = (device, self.one(|k| k == Kind::Viommu)) else {
+            return Vec::new();
+        };
+        let step = self.with_ids(plain(Call::HwptAlloc), &[device.clone(), viommu.clone()]);
+        let nested = self.bound(with(step, 3, Operand::Num(DATA_SELFTEST)), &["nested"]);
+        let mut steps = vec![nested];
+        if let Some(nested) = self.names.all.last().cloned() {
+            let step = self.with_ids(plain(Call::Attach), &[device.clone(), nested]);
+            self.names.made(&step, None);
+            steps.push(step);
+        }
+        let step = self.with_ids(plain(Call::ViommuSetVdevId), &[viommu, device]);
+        steps.push(with(step, 2, Operand::Num(VIRT_IDS[0])));
+        steps
+    }
+
+    /// Says which CPU makes the calls of which driver, and what they are to meet at.
+    pub fn share_out(&mut self, cpus: usize, setup: &[Step]) {
+        self.needed = setup.iter().flat_map(named).collect();
+        if self.on(Feature::Contention) {
+            self.hot = self.meeting_place(setup);
+        }
         for at in 0..self.names.driven.len() {
             self.names.driven[at].attached_before = self.names.driven[at].attached;
             self.names.driven[at].owner = self.draws.below(cpus);
         }
     }
 
+    /// An object, and some of those that it needs or that need it.
+    fn meeting_place(&mut self, setup: &[Step]) -> BTreeSet<Sym> {
+        let Some(centre) = self.one(|_| true) else { return BTreeSet::new() };
+        let mut place = BTreeSet::from([centre.sym]);
+        for step in setup {
+            let needs: Vec<Sym> = named(step).collect();
+            let beside = match (step.binds.contains(&centre.sym), needs.contains(&centre.sym)) {
+                (true, _) => needs,
+                (_, true) => step.binds.clone(),
+                _ => continue,
+            };
+            for sym in beside {
+                if self.draws.one_in(2) {
+                    place.insert(sym);
+                }
+            }
+        }
+        place
+    }
+
+    /// Whether a call is about what the CPUs are to meet at.
+    fn meets(&self, step: &Step) -> bool {
+        // What these meet has no name: offsets of a file, the group of a device.
+        if matches!(step.call, Call::Mmap | Call::Bind | Call::Unplug) {
+            return true;
+        }
+        let hot = |operand: &Operand| matches!(operand, Operand::Sym(s) if self.hot.contains(s));
+        self.hot.is_empty() || step.args.iter().chain([&step.file]).any(hot)
+    }
+
     /// One call: of this CPU, or before there are any.
     pub fn call(&mut self, cpu: Option<usize>) -> Step {
         self.cpu = cpu;
         let weights = self.weights[usize::from(cpu.is_some())].clone();
+        let mut elsewhere = 0;
         for _ in 0..TRIES {
             let Some(call) = self.draws.weighted(&weights) else { break };
             if !self.row.has(call) && !self.draws.one_in(MISSING_ONE_IN) {
@@ -176,9 +259,14 @@ impl<'a> Maker<'a> {
                 // would meet it: so for every kind of file, and no business of iommufd's.
                 continue;
             }
-            if let Some(step) = self.try_call(call) {
+            let (names, syms, guesses) = (self.names.clone(), self.syms.len(), self.guesses);
+            let Some(step) = self.try_call(call) else { continue };
+            if elsewhere == ELSEWHERE_MAX || self.meets(&step) {
                 return step;
             }
+            elsewhere += 1;
+            (self.names, self.guesses) = (names, guesses);
+            self.syms.truncate(syms);
         }
         self.bound(plain(Call::IoasAlloc), &["ioas"])
     }
@@ -253,8 +341,12 @@ impl<'a> Maker<'a> {
         let is_device = |k: Kind| matches!(k, Kind::Device(_) | Kind::MockDevice);
         match step.call {
             Call::Destroy => {
-                let object =
-                    self.one(|k| !is_file(k) && !matches!(k, Kind::Mapping | Kind::MockDevice))?;
+                let is_id = |k: Kind| !is_file(k) && !matches!(k, Kind::Mapping | Kind::MockDevice);
+                let mut object = self.one(is_id)?;
+                // What others need answers -EBUSY: less often than by chance.
+                if self.needed.contains(&object.sym) && !self.draws.one_in(3) {
+                    object = self.one(is_id)?;
+                }
                 // A bound device cannot be destroyed: seldom, to see that.
                 if is_device(object.kind) && !self.draws.one_in(8) {
                     return None;
@@ -493,6 +585,12 @@ impl<'a> Maker<'a> {
             true => self.wrong_id(),
             false => Operand::Sym(name.sym),
         };
+        // A freed id is anybody's who allocates, also of one who will give it back.
+        self.guesses |= self
+            .names
+            .destroyed
+            .iter()
+            .any(|(cpu, sym)| Some(*cpu) == self.cpu && id == Operand::Sym(*sym));
         Step { file: name.file.clone(), ..with(step, at, id) }
     }
 
@@ -557,6 +655,14 @@ impl<'a> Maker<'a> {
         self.names.made(&step, self.cpu);
         step
     }
+}
+
+/// The names that a call is made with.
+fn named(step: &Step) -> impl Iterator<Item = Sym> + '_ {
+    step.args.iter().filter_map(|arg| match arg {
+        Operand::Sym(sym) => Some(*sym),
+        _ => None,
+    })
 }
 
 fn is_file(kind: Kind) -> bool {

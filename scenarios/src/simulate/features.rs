@@ -49,6 +49,8 @@ pub enum Feature {
     Faults,
     /// An allocation sleeps for longer than a timer.
     Stalls,
+    /// The calls of the CPUs meet at one object and those around it.
+    Contention,
     /// More than three CPUs.
     ManyCpus,
 }
@@ -77,6 +79,7 @@ pub const FEATURES: &[Feature] = &[
     Feature::BadMemory,
     Feature::Faults,
     Feature::Stalls,
+    Feature::Contention,
     Feature::ManyCpus,
 ];
 
@@ -106,25 +109,43 @@ impl Feature {
             Feature::BadMemory => "bad user memory",
             Feature::Faults => "a fault",
             Feature::Stalls => "a stall",
+            Feature::Contention => "contention",
             Feature::ManyCpus => "many CPUs",
         }
     }
 
-    /// It is on once in so many runs.
-    pub(super) fn one_in(self) -> usize {
+    /// It is on in so many of so many runs.
+    pub(super) fn chance(self) -> (usize, usize) {
         match self {
+            Feature::Contention => (3, 4),
             Feature::Viommus
             | Feature::PageTables
             | Feature::Destroy
             | Feature::Attaching
             | Feature::Hotplug
-            | Feature::Events => 2,
-            Feature::BadMemory | Feature::Stalls | Feature::TwoIommus => 8,
-            Feature::ManyCpus => 6,
-            Feature::TwoFiles => 5,
-            Feature::Faults | Feature::WrongIds | Feature::Groups => 3,
-            _ => 4,
+            | Feature::Events => (1, 2),
+            Feature::Faults | Feature::WrongIds | Feature::Groups => (1, 3),
+            Feature::TwoFiles | Feature::BadMemory => (1, 5),
+            Feature::ManyCpus | Feature::Stalls => (1, 6),
+            Feature::TwoIommus => (1, 8),
+            _ => (1, 4),
         }
+    }
+
+    /// The call that makes the first object of its kind: most setups make it, so that the calls of
+    /// the CPUs find one.
+    pub(super) fn first(self) -> Option<Call> {
+        Some(match self {
+            Feature::Mappings => Call::IoasMap,
+            Feature::PageTables => Call::HwptAlloc,
+            Feature::Viommus => Call::VdeviceAlloc,
+            Feature::HwQueues => Call::HwQueueAlloc,
+            Feature::Mmap => Call::Mmap,
+            Feature::Attaching => Call::Attach,
+            Feature::Mock => Call::MockDomain,
+            Feature::Accesses => Call::CreateAccess,
+            _ => return None,
+        })
     }
 
     /// Calls that it brings, with their weights: before the CPUs begin, and on them.
@@ -140,7 +161,11 @@ impl Feature {
                 (2, 2, Call::HwptAlloc),
                 (0, 2, Call::HwptInvalidate),
             ],
-            Feature::VdevIds => &[(4, 3, Call::ViommuSetVdevId), (1, 3, Call::ViommuUnsetVdevId)],
+            Feature::VdevIds => &[
+                (2, 2, Call::ViommuSetVdevId),
+                (0, 3, Call::ViommuUnsetVdevId),
+                (0, 3, Call::HwptInvalidate),
+            ],
             Feature::Events => &[
                 (2, 1, Call::FaultAlloc),
                 (4, 2, Call::VeventqAlloc),
@@ -154,7 +179,7 @@ impl Feature {
                 (0, 2, Call::Close),
             ],
             Feature::HwQueues => &[(4, 4, Call::HwQueueAlloc), (1, 1, Call::IoasMap)],
-            Feature::Mmap => &[(2, 3, Call::Mmap), (1, 2, Call::Munmap), (1, 1, Call::ViommuAlloc)],
+            Feature::Mmap => &[(2, 4, Call::Mmap), (1, 2, Call::Munmap), (1, 3, Call::ViommuAlloc)],
             Feature::Attaching => {
                 &[(5, 2, Call::Attach), (0, 2, Call::Replace), (0, 2, Call::Detach)]
             }

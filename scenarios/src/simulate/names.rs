@@ -64,13 +64,16 @@ pub(super) struct Names {
     pub driven: Vec<Driven>,
     /// Files that some call closes: a second close would meet another file.
     pub closed: Vec<Operand>,
+    /// Objects that a CPU destroys: for its own later calls the id is free, or somebody else's.
+    pub destroyed: Vec<(usize, Sym)>,
 }
 
 impl Names {
     /// What these steps make.
     pub fn of(steps: &[Step], pdevs: usize) -> Names {
         let driven = vec![Driven::default(); pdevs];
-        let mut names = Names { all: Vec::new(), driven, closed: Vec::new() };
+        let mut names =
+            Names { all: Vec::new(), driven, closed: Vec::new(), destroyed: Vec::new() };
         for step in steps {
             names.made(step, None);
         }
@@ -87,6 +90,9 @@ impl Names {
                 for name in self.all.iter_mut().filter(|name| name.sym == *sym) {
                     name.gone = true;
                 }
+            }
+            (Call::Destroy, Some(Operand::Sym(sym))) => {
+                self.destroyed.extend(cpu.map(|cpu| (cpu, *sym)));
             }
             (Call::Close, Some(file)) => {
                 self.closed.push(file.clone());

@@ -1,7 +1,7 @@
 //! The shape of a step: which words stand where. Nothing here knows a call.
 
 use super::Text;
-use crate::error::{nearest, Problem};
+use crate::error::{code, nearest, Problem};
 use std::ops::Range;
 use uapi::errno::{Errno, Ret};
 
@@ -147,11 +147,19 @@ fn lex<'a>(text: &Text<'a>) -> Result<Vec<(Token<'a>, Range<usize>)>, Problem> {
                 1
             }
             other => {
+                // What looks like a letter of a name may be one of another alphabet, or nothing.
+                let (number, help) = match other.is_ascii() {
+                    true => (String::new(), STEP_FORM),
+                    false => (
+                        format!(" ({})", code(other)),
+                        "names, calls and signs are of ASCII: write it anew from the keyboard",
+                    ),
+                };
                 return Err(Problem::at(
                     text.place(i..i + other.len_utf8()),
                     "this character",
-                    format!("{other:?} has no meaning in a step"),
-                    STEP_FORM,
+                    format!("{other:?}{number} has no meaning in a step"),
+                    help,
                 ));
             }
         };

@@ -13,6 +13,7 @@ use crate::iommufd::objects::{Device, Group, Object};
 use crate::linux::list::{list_del_init, list_entry};
 use crate::linux::mutex::{mutex_lock, mutex_unlock};
 use crate::linux::slab::Ptr;
+use crate::linux::warn::label;
 
 /// `iommufd_device_is_attached()`: under `igroup->lock`.
 fn iommufd_device_is_attached(igroup: Ptr<Group>, idev: Ptr<Device>) -> bool {
@@ -44,7 +45,7 @@ pub fn iommufd_device_do_replace(
         }
         _ => Err(Errno::EINVAL),
     };
-    // err_unlock
+    label("err_unlock");
     mutex_unlock(&igroup.lock);
     ret
 }

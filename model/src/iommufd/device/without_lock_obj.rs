@@ -10,6 +10,7 @@ use crate::iommufd::objects::{obj_of, Device, Ictx, Ioas};
 use crate::linux::list::list_entry;
 use crate::linux::mutex::{mutex_lock, mutex_unlock};
 use crate::linux::slab::Ptr;
+use crate::linux::warn::label;
 
 /// `iommufd_device_auto_get_domain()`
 ///
@@ -40,7 +41,7 @@ pub fn iommufd_device_auto_get_domain(
         }
     }
     let ret = auto_domain_alloc(ictx, idev, ioas, how);
-    // out_unlock
+    label("out_unlock");
     mutex_unlock(&ioas.mutex);
     ret
 }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::iommufd::objects::obj_of;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
+use crate::linux::warn::label;
 
 /// `iommufd_fault_alloc()`: IOMMU_FAULT_QUEUE_ALLOC.
 ///
@@ -27,7 +28,7 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
     let ret = iommufd_eventq_init(ictx, common, obj_of(fault))
         .and_then(|_filp| iommufd_ucmd_respond(ucmd));
     if let Err(e) = ret {
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
         return Err(e);
     }

@@ -9,6 +9,7 @@ use super::{eventq_file_init, fault_object, fd_install, NewEventq};
 use crate::iommufd::objects::obj_of;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::refcount::refcount_inc;
+use crate::linux::warn::label;
 
 /// `iommufd_fault_alloc()`: IOMMU_FAULT_QUEUE_ALLOC.
 ///
@@ -26,7 +27,7 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
     let ret =
         eventq_file_init(ictx, common, obj_of(fault)).and_then(|_filp| iommufd_ucmd_respond(ucmd));
     if let Err(e) = ret {
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
         return Err(e);
     }

@@ -11,6 +11,7 @@ use crate::iommufd::main::iommufd_ctx_put;
 use crate::iommufd::objects::obj_of;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::refcount::refcount_dec;
+use crate::linux::warn::label;
 
 /// `iommufd_fault_alloc()`: IOMMU_FAULT_QUEUE_ALLOC.
 ///
@@ -26,17 +27,18 @@ pub fn iommufd_fault_alloc(ucmd: &Ucmd, flags: u64) -> Result<NewEventq, Errno> 
     let fault = fault_object(ictx)?;
     let common = fault.project(|x| &x.common);
     if let Err(e) = iommufd_eventq_init(ictx, common, obj_of(fault)) {
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
         return Err(e);
     }
 
     let id = fault.obj.id.load();
     if let Err(e) = iommufd_ucmd_respond(ucmd) {
-        // out_fput: the release of the file will drop both once more.
+        // The release of the file will drop both once more.
+        label("out_fput");
         refcount_dec(&fault.obj.users);
         iommufd_ctx_put(ictx);
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(fault));
         return Err(e);
     }

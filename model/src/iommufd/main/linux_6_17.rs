@@ -23,7 +23,7 @@ use crate::linux::refcount::{
 use crate::linux::slab::{kfree, Owner, Ptr};
 use crate::linux::spinlock::{spin_lock, spin_unlock};
 use crate::linux::wait::{wait_event_timeout, Condition};
-use crate::linux::warn::warn_on;
+use crate::linux::warn::{label, warn_on};
 use crate::linux::xarray::{
     check_nodes_freed, xa_destroy, xa_empty, xa_erase, xa_find, xa_lock_index, xa_unlock_index,
     xas_store, Slot,
@@ -107,7 +107,8 @@ pub fn iommufd_object_remove(
     let obj = match entry_to_remove(ictx, to_destroy, id) {
         Ok(obj) if refcount_dec_if_one(&obj.users) => obj,
         refused => {
-            // err_xa: give the bias back to the slot that keeps the object.
+            // Give the bias back to the slot that keeps the object.
+            label("err_xa");
             let (obj, errno) = match refused {
                 Ok(obj) => (Some(obj), Errno::EBUSY),
                 Err((obj, errno)) => (obj, errno),
@@ -229,7 +230,7 @@ pub fn iommufd_fops_mmap(ictx: Ptr<Ictx>, vma: &VmArea) -> Result<Ptr<Object>, E
 
     // The whole offer, nothing more and nothing less. The owner keeps it.
     if immap.vm_pgoff.load() != pgoff || immap.length != vma.length {
-        // err_refcount
+        label("err_refcount");
         refcount_dec(&owner.users);
         return Err(Errno::ENXIO);
     }

@@ -21,7 +21,7 @@ use crate::linux::mutex::{mutex_lock, mutex_unlock};
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr, Struct};
 use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
 use crate::linux::uaccess::{copy_from_user, copy_to_user};
-use crate::linux::warn::oops_null;
+use crate::linux::warn::{label, oops_null};
 
 /// MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
 const CREATE_NEEDS_PIN_PAGES: u64 = 1 << 0;
@@ -77,14 +77,14 @@ pub fn iommufd_test_create_access(
     let access = match iommufd_access_create(ucmd.ictx, staccess) {
         Ok(access) => access,
         Err(e) => {
-            // out_free_staccess
+            label("out_free_staccess");
             fput(filp);
             return Err(e);
         }
     };
     let attached = iommufd_access_attach(access, ioas_id).and_then(|()| iommufd_ucmd_respond(ucmd));
     if let Err(e) = attached {
-        // out_destroy
+        label("out_destroy");
         iommufd_access_destroy(access);
         fput(filp);
         return Err(e);
@@ -139,7 +139,7 @@ pub fn iommufd_test_access_rw(
     let Some(access) = staccess.access.load() else { oops_null("staccess->access") };
     let tmp = kzalloc(|_| Tmp)?;
     let ret = access_rw(ucmd, access, iova, length, flags);
-    // out_free
+    label("out_free");
     kfree(tmp);
     ret
 }

@@ -13,6 +13,7 @@ use crate::iommufd::ucmd::Ucmd;
 use crate::linux::device::Device as StructDevice;
 use crate::linux::rwsem::{down_read, down_write, up_read, up_write};
 use crate::linux::slab::{by_ordinal, Ptr};
+use crate::linux::warn::label;
 
 /// `mock_domain_nop_attach()`: `None` is the blocked domain of a detach.
 ///
@@ -55,11 +56,11 @@ pub fn iommufd_test_trigger_vevent(ucmd: &Ucmd, viommu_id: u64, dev_id: u64) -> 
     let ret = (rev.iommufd_get_object)(ictx, dev_id, Type::Device).and_then(|idev_obj| {
         let dev = to::<Device>(idev_obj).dev.load();
         let ret = dev.map_or(Err(Errno::ENOENT), |dev| trigger(rev, dev));
-        // out_put_idev
+        label("out_put_idev");
         (rev.iommufd_put_object)(ictx, idev_obj);
         ret
     });
-    // out_put_viommu
+    label("out_put_viommu");
     (rev.iommufd_put_object)(ictx, viommu_obj);
     ret
 }
@@ -83,7 +84,7 @@ fn trigger(rev: &Revision, dev: Ptr<StructDevice>) -> Result<(), Errno> {
         None => Err(Errno::ENOENT),
         Some(viommu) => (rev.iommufd_viommu_report_event)(viommu, VEVENTQ_TYPE_SELFTEST, vdev_id),
     };
-    // out_unlock
+    label("out_unlock");
     up_read(&dev.viommu_rwsem);
     ret
 }

@@ -12,6 +12,7 @@ use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::ViommuAlloc;
 use crate::linux::slab::Ptr;
 use crate::linux::uaccess::{copy_from_user, copy_to_user};
+use crate::linux::warn::label;
 
 /// sizeof(struct iommu_viommu_selftest)
 pub const VIOMMU_DATA_LEN: u64 = 24;
@@ -41,7 +42,7 @@ pub fn mock_viommu_init(ucmd: &Ucmd, viommu: Ptr<Viommu>, cmd: &ViommuAlloc) -> 
     let first = _iommufd_alloc_mmap(ucmd.ictx, obj_of(viommu), MMAP_LENGTH)?;
     // iommu_copy_struct_to_user(): the offset.
     if let Err(e) = copy_to_user(false) {
-        // err_destroy_mmap
+        label("err_destroy_mmap");
         _iommufd_destroy_mmap(ucmd.ictx, obj_of(viommu), first);
         return Err(e);
     }

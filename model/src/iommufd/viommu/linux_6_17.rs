@@ -25,7 +25,7 @@ use crate::linux::device::Device as StructDevice;
 use crate::linux::mutex::{lockdep_assert_held, mutex_lock, mutex_unlock};
 use crate::linux::refcount::{refcount_dec, refcount_inc};
 use crate::linux::slab::Ptr;
-use crate::linux::warn::warn_on;
+use crate::linux::warn::{label, warn_on};
 use crate::linux::xarray::{lockdep_assert_held_xa, xa_cmpxchg, xa_destroy, xa_load};
 
 /// sizeof(struct iommufd_vdevice), roughly: what a driver's vDEVICE must have room for.
@@ -55,13 +55,13 @@ pub fn iommufd_viommu_alloc_ioctl(ucmd: &Ucmd, cmd: &ViommuAlloc) -> Result<u32,
             Err(e) => Err(e),
             Ok(hwpt_obj) => {
                 let ret = viommu_alloc_on(ucmd, cmd, idev, to::<HwptPaging>(hwpt_obj));
-                // out_put_hwpt
+                label("out_put_hwpt");
                 (rev.iommufd_put_object)(ictx, hwpt_obj);
                 ret
             }
         }
     };
-    // out_put_idev
+    label("out_put_idev");
     (rev.iommufd_put_object)(ictx, idev_obj);
     ret
 }
@@ -143,14 +143,15 @@ pub fn iommufd_vdevice_alloc_ioctl(ucmd: &Ucmd, cmd: &VdeviceAlloc) -> Result<u3
         mutex_lock(&igroup.lock);
         let refused = vdevice_refused(idev);
         if refused.is_none() && vdevice_size_too_small(idev) {
-            // out_put_idev: past the unlock, as in the trees that were read (R-G1).
+            // Past the unlock, as in the trees that were read (R-G1).
+            label("out_put_idev");
             return Err(Errno::EOPNOTSUPP);
         }
         let ret = match refused {
             Some(e) => Err(e),
             None => vdevice_alloc_locked(ucmd, cmd, viommu, idev),
         };
-        // out_unlock_igroup
+        label("out_unlock_igroup");
         mutex_unlock(&igroup.lock);
         ret
     })
@@ -199,13 +200,13 @@ pub(super) fn with_viommu_and_idev(
                 Err(Errno::EINVAL)
             };
             if ret.is_err() {
-                // out_put_idev
+                label("out_put_idev");
                 (rev.iommufd_put_object)(ictx, idev_obj);
             }
             ret
         }
     };
-    // out_put_viommu
+    label("out_put_viommu");
     (rev.iommufd_put_object)(ictx, viommu_obj);
     ret
 }
@@ -234,7 +235,7 @@ pub(super) fn vdevice_alloc_locked(
             Ok(id)
         }
         Err(e) => {
-            // out_abort
+            label("out_abort");
             (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(vdev));
             Err(e)
         }

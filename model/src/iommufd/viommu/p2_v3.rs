@@ -17,7 +17,7 @@ use crate::linux::device::Device as StructDevice;
 use crate::linux::mutex::{mutex_lock, mutex_unlock};
 use crate::linux::refcount::{refcount_dec, refcount_inc};
 use crate::linux::slab::Ptr;
-use crate::linux::warn::warn_on;
+use crate::linux::warn::{label, warn_on};
 use crate::linux::xarray::{xa_cmpxchg, xa_destroy, xa_load};
 
 /// Where the vDEVICE comes from.
@@ -95,18 +95,18 @@ pub(super) fn vdevice_alloc_with(
                 Some(igroup) => {
                     mutex_lock(&igroup.lock);
                     let ret = vdevice_alloc_locked(ucmd, cmd, to(viommu_obj), idev, new);
-                    // out_unlock_igroup
+                    label("out_unlock_igroup");
                     mutex_unlock(&igroup.lock);
                     ret
                 }
                 None => Err(Errno::ENOENT),
             };
-            // out_put_idev
+            label("out_put_idev");
             (rev.iommufd_put_object)(ictx, idev_obj);
             ret
         }
     };
-    // out_put_viommu
+    label("out_put_viommu");
     (rev.iommufd_put_object)(ictx, viommu_obj);
     ret
 }
@@ -140,7 +140,7 @@ fn vdevice_alloc_locked(
         Ok(None) => Ok(()),
     };
     if let Err(e) = published.and_then(|()| iommufd_ucmd_respond(ucmd)) {
-        // out_abort
+        label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(vdev));
         return Err(e);
     }

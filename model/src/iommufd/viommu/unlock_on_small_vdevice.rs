@@ -11,6 +11,7 @@ use super::linux_6_17::{
 use super::VdeviceAlloc;
 use crate::iommufd::ucmd::Ucmd;
 use crate::linux::mutex::{mutex_lock, mutex_unlock};
+use crate::linux::warn::label;
 
 /// `iommufd_vdevice_alloc_ioctl()`
 ///
@@ -27,7 +28,7 @@ pub fn iommufd_vdevice_alloc_ioctl(ucmd: &Ucmd, cmd: &VdeviceAlloc) -> Result<u3
             None if vdevice_size_too_small(idev) => Err(Errno::EOPNOTSUPP),
             None => vdevice_alloc_locked(ucmd, cmd, viommu, idev),
         };
-        // out_unlock_igroup
+        label("out_unlock_igroup");
         mutex_unlock(&igroup.lock);
         ret
     })

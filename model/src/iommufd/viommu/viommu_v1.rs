@@ -16,6 +16,7 @@ use crate::iommufd::ucmd::Ucmd;
 use crate::linux::device::Device as StructDevice;
 use crate::linux::refcount::refcount_dec;
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
+use crate::linux::warn::label;
 use crate::linux::xarray::{
     check_nodes_freed, xa_destroy, xa_erase, xa_find, xa_insert, xa_load, xa_lock_index,
     xa_unlock_index,
@@ -86,12 +87,12 @@ pub(super) fn with_viommu_and_idev(
         Err(e) => Err(e),
         Ok(idev_obj) => {
             let ret = body(to(viommu_obj), to(idev_obj), cmd.vdev_id);
-            // out_put_idev
+            label("out_put_idev");
             (rev.iommufd_put_object)(ictx, idev_obj);
             ret
         }
     };
-    // out_put_viommu
+    label("out_put_viommu");
     (rev.iommufd_put_object)(ictx, viommu_obj);
     ret
 }

@@ -17,7 +17,7 @@ use crate::linux::mutex::{mutex_lock, mutex_unlock};
 use crate::linux::refcount::refcount_dec;
 use crate::linux::rwsem::{down_write, lockdep_assert_held_rwsem, up_write};
 use crate::linux::slab::{kfree, Ptr};
-use crate::linux::warn::warn_on;
+use crate::linux::warn::{label, warn_on};
 use crate::linux::xarray::{check_nodes_freed, xa_cmpxchg, xa_destroy, xa_find, xa_load};
 
 /// `iommufd_viommu_destroy()`: its comment says that nobody can race here.
@@ -77,7 +77,7 @@ fn locked(
     down_write(&viommu.vdev_ids_rwsem);
     mutex_lock(&igroup.lock);
     let ret = body(viommu, idev, id);
-    // out_unlock_igroup
+    label("out_unlock_igroup");
     mutex_unlock(&igroup.lock);
     up_write(&viommu.vdev_ids_rwsem);
     ret
@@ -107,8 +107,10 @@ fn set_locked(viommu: Ptr<Viommu>, idev: Ptr<Device>, id: u64) -> Result<(), Err
     };
     match stored {
         Ok(()) => idev.vdev_id.store(Some(vdev_id)),
-        // out_free
-        Err(_) => kfree(vdev_id),
+        Err(_) => {
+            label("out_free");
+            kfree(vdev_id);
+        }
     }
     stored
 }

@@ -9,6 +9,7 @@ use super::linux_6_17::{vdevice_alloc_locked, with_viommu_and_idev};
 use super::VdeviceAlloc;
 use crate::iommufd::ucmd::Ucmd;
 use crate::linux::mutex::{mutex_lock, mutex_unlock};
+use crate::linux::warn::label;
 
 /// `iommufd_vdevice_alloc_ioctl()`
 ///
@@ -25,7 +26,7 @@ pub fn iommufd_vdevice_alloc_ioctl(ucmd: &Ucmd, cmd: &VdeviceAlloc) -> Result<u3
         } else {
             vdevice_alloc_locked(ucmd, cmd, viommu, idev)
         };
-        // out_unlock_igroup
+        label("out_unlock_igroup");
         mutex_unlock(&igroup.lock);
         ret
     })
