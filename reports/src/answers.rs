@@ -22,6 +22,9 @@ use uapi::pick::{FirstEnabled, Subject};
 use uapi::program::{FailNth, Limits, Operand, Step};
 use uapi::splat::{Kind, Splat};
 
+/// What a recorder polls for.
+const POLLIN: u64 = 0x1;
+
 /// Steps of the model after which a sequence is given up.
 const STEPS_MAX: u32 = 20_000_000;
 
@@ -515,7 +518,10 @@ fn compare_step(
         wanted.sort_unstable();
         ids.sort_unstable();
         let named = wanted.len() < ids.len() && wanted.iter().all(|id| ids.contains(id));
-        differs |= wanted != ids && !named;
+        // A descriptor may stand beside the id.
+        let gives_file = signature(step.call).outs.iter().any(|out| out.kind == ArgKind::File);
+        let beside = gives_file && ids.iter().all(|id| wanted.contains(id));
+        differs |= wanted != ids && !named && !beside;
     }
     if let Some(wanted) = a.entry_num_out {
         // What was not written back is what user space passed in.
@@ -540,9 +546,10 @@ fn compare_step(
         differs |= words != *wanted;
     }
     if let (Some(wanted), Call::Poll, true) = (a.revents, step.call, ok) {
+        // What the recorder asked for is not recorded: POLLIN at the least.
         let revents = made.out.first().copied().unwrap_or(0);
         model.push(format!("revents {revents}"));
-        differs |= revents != wanted;
+        differs |= wanted & !revents != 0 || (wanted ^ revents) & POLLIN != 0;
     }
     if let (Some(readings), Call::GetHwInfo, true) = (&a.data_out, step.call, ok) {
         // What user space has room for, and zeros behind what the driver has.
@@ -550,7 +557,8 @@ fn compare_step(
         let mut data: Vec<u8> = words.flatten().collect();
         data.resize(passed(step, "data_len").min(1 << 12) as usize, 0);
         model.push(format!("data_out {data:02x?}"));
-        differs |= !readings.contains(&data);
+        // The recorder may show more of its buffer than it passed.
+        differs |= !readings.iter().any(|reading| reading.starts_with(&data));
     }
     differs.then(|| (said(recorded), model.join(", ")))
 }
