@@ -10,7 +10,9 @@ use crate::output::answer;
 use crate::record::json;
 use crate::rows::canonical;
 use crate::run::Exit;
-use scenarios::answers::{departures, Action, Converter, Departure, Recorded, Recording, Sequence};
+use scenarios::answers::{
+    departures, Action, Converter, Departure, Injection, Recorded, Recording, Sequence,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -256,6 +258,21 @@ fn splat_kind(splat: &Splat) -> Option<Printed> {
     }
 }
 
+/// What a kernel said in a part of a sweep.
+struct Met<'a> {
+    rets: BTreeSet<&'a str>,
+    free: BTreeSet<u64>,
+}
+
+impl<'a> Met<'a> {
+    fn of(sweep: impl Iterator<Item = &'a Injection> + Clone) -> Met<'a> {
+        Met {
+            rets: sweep.clone().map(|s| bare(&s.ret)).collect(),
+            free: sweep.filter_map(|s| s.next_free_id).collect(),
+        }
+    }
+}
+
 /// One sequence on one row.
 struct Replay<'a> {
     sequence: &'a Sequence,
@@ -342,8 +359,9 @@ impl<'a> Replay<'a> {
     /// A sweep: each answer is one of the recorded ones, and what fails leaves nothing.
     fn sweep(&mut self, i: usize, recorded: &Recorded, step: Step) -> Result<(), Failed> {
         let sweep = recorded.answer.sweep.as_deref().unwrap_or_default();
-        let rets: BTreeSet<&str> = sweep.iter().map(|s| bare(&s.ret)).collect();
-        let free: BTreeSet<u64> = sweep.iter().filter_map(|s| s.next_free_id).collect();
+        let all = Met::of(sweep.iter());
+        // Where nothing was made to fail there is one answer.
+        let last = Met::of(sweep.iter().filter(|s| !s.injected));
         let at = self.made.len();
 
         for nth in 1..=SWEEP_MAX {
@@ -354,23 +372,24 @@ impl<'a> Replay<'a> {
             let (Some(made), Some(probe)) = (result(&outcome, at), result(&outcome, at + 1)) else {
                 break;
             };
-            if !made.injected {
-                break;
-            }
+            let Met { rets, free } = if made.injected { &all } else { &last };
             let ret = spelt(made.ret);
             let next_free = probe.out.first().copied();
             let kept =
                 ret != "OK" && !free.is_empty() && next_free.is_some_and(|id| !free.contains(&id));
             if (!rets.is_empty() && !rets.contains(ret)) || kept {
-                let kernel = format!("one of {}", list(&rets));
+                let kernel = format!("one of {}", list(rets));
                 let kernel = match free.is_empty() {
                     true => kernel,
-                    false => format!("{kernel}; lowest free id {}", list(&free)),
+                    false => format!("{kernel}; lowest free id {}", list(free)),
                 };
                 let id = next_free.map_or("none".to_string(), |id| id.to_string());
                 let model = format!("{ret} for nth {nth}; lowest free id {id}");
                 self.differences.insert(i, (kernel, model));
                 return Ok(());
+            }
+            if !made.injected {
+                break;
             }
         }
         self.made.push(step);

@@ -202,8 +202,9 @@ fn answer_keys(answer: &str) -> Result<Map<String, Value>, String> {
             let free = free.get((nth - 1) % free.len().max(1));
             json!({"nth": nth, "injected": true, "ret": ret, "next_free_id": free})
         });
-        let sweep = Value::Array(injected.collect());
-        line.insert("sweep".to_string(), sweep);
+        let mut sweep: Vec<Value> = injected.collect();
+        sweep.push(json!({"nth": rets.len() + 1, "injected": false, "ret": ret}));
+        line.insert("sweep".to_string(), Value::Array(sweep));
     }
     line.insert("ret".to_string(), json!(ret));
     line.insert("out".to_string(), Value::Object(out));
