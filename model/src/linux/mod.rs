@@ -10,6 +10,7 @@ pub mod atomic;
 pub mod device;
 pub mod fault;
 pub mod iommu;
+pub mod iommu_domain;
 pub mod kcsan;
 pub mod list;
 mod lock;
