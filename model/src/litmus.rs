@@ -41,7 +41,7 @@ use crate::linux::warn::warn_on;
 use crate::linux::xarray::{
     lockdep_assert_held_xa, xa_alloc, xa_cmpxchg_slot, xa_destroy, xa_empty, xa_erase, xa_find,
     xa_insert, xa_load, xa_lock, xa_lock_index, xa_lock_index_read, xa_release, xa_reserve,
-    xa_store_slot, xa_unlock, xa_unlock_index, xas_load, xas_store, Slot, XArray,
+    xa_store_slot, xa_unlock, xa_unlock_index, xas_load_rcu, xas_store, Slot, XArray,
 };
 use crate::linux::{fault, kcsan, lockdep};
 use crate::sync::{self, Cell, Guest, GuestMaker};
@@ -686,7 +686,7 @@ impl Thread<'_> {
                 self.set(reg, seen);
             }
             Insn::XasLoad { reg, xa, index } => {
-                let found = xas_load(self.xa(xa), index);
+                let found = xas_load_rcu(self.xa(xa), index);
                 self.set(reg, encoded(found));
             }
             Insn::XasStore { reg, xa, index, entry } => {

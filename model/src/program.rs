@@ -25,8 +25,7 @@ use crate::iommufd::device::{
     iommufd_device_unbind, iommufd_get_hw_info, HwInfo,
 };
 use crate::iommufd::eventq::{
-    iommufd_eventq_fops_poll, iommufd_eventq_fops_read, iommufd_eventq_fops_write, NewEventq,
-    ReadOut, VeventqAlloc,
+    do_poll, iommufd_eventq_fops_read, iommufd_eventq_fops_write, NewEventq, ReadOut, VeventqAlloc,
 };
 use crate::iommufd::fault::Response;
 use crate::iommufd::graph;
@@ -35,10 +34,11 @@ use crate::iommufd::hw_pagetable::{
 };
 use crate::iommufd::hw_queue::HwQueueAlloc;
 use crate::iommufd::invariants::{
-    check_owned_id, check_quiescent, check_released, id_given_out_again, Outside,
+    check_installed, check_owned_id, check_quiescent, check_released, id_given_out_again, Outside,
 };
 use crate::iommufd::ioas::{
-    iommufd_ioas_alloc_ioctl, iommufd_ioas_map, iommufd_ioas_unmap, IoasMap,
+    iommufd_ioas_alloc_ioctl, iommufd_ioas_iova_ranges, iommufd_ioas_map, iommufd_ioas_unmap,
+    IoasMap,
 };
 use crate::iommufd::main::linux_6_17::{iommufd_fops_vma_close, VmArea};
 use crate::iommufd::main::{fput, iommufd_fops_open};
@@ -354,6 +354,7 @@ impl World {
         let fd = files.fd.iter().position(|fd| fd.peek().is_none());
         if let Some(fd) = fd {
             files.fd[fd].assign(Some(filp));
+            check_installed(filp);
         }
         spin_unlock(&files.file_lock);
         fd.ok_or(Errno::EBADF)
@@ -677,6 +678,15 @@ impl World {
                 iommufd_ioas_map(ucmd, &cmd).into()
             }
             Call::IoasUnmap => iommufd_ioas_unmap(ucmd, args[0], args[1], args[2]).into(),
+            Call::IoasIovaRanges => {
+                match iommufd_ioas_iova_ranges(ucmd, args[0], args[1], args[2]) {
+                    Err(e) => Err::<(), _>(e).into(),
+                    Ok(words) => {
+                        let out = words.into_iter().map(Value::Id).collect();
+                        Answer { ret: Ok(()), out, entry_num: None }
+                    }
+                }
+            }
             Call::GetHwInfo => {
                 let cmd = HwInfo {
                     dev_id: args[0],
@@ -816,7 +826,7 @@ impl World {
         };
 
         match step.call {
-            Call::Poll => Ok::<u32, Errno>(iommufd_eventq_fops_poll(self.rev, obj)).into(),
+            Call::Poll => Ok::<u32, Errno>(do_poll(self.rev, obj, args[1] != 0)).into(),
             Call::Write => {
                 let (cookie, code) = (args[1], args[2]);
                 let response = Response { cookie, code, bad_address: step.bad_pointer };
@@ -1066,6 +1076,7 @@ impl World {
         // exit_mm() comes before exit_files().
         for vma in 0..self.state.with(|st| st.vmas.len()) {
             let _unmapped_before = self.munmap(vma);
+            sync::return_to_user();
         }
         let fds = self.files.get().map_or(0, |files| files.fd.len());
         for fd in 0..fds {

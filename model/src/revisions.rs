@@ -13,7 +13,7 @@ use crate::iommufd::revision::Revision;
 use crate::iommufd::viommu::skip_erase::{self, unless_published};
 use crate::iommufd::viommu::users_inc_after_publish;
 use crate::iommufd::{
-    device, driver, eventq, fault, hw_pagetable, hw_queue, ioas, main, selftest, viommu,
+    access, device, driver, eventq, fault, hw_pagetable, hw_queue, ioas, main, selftest, viommu,
 };
 
 const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
@@ -68,6 +68,9 @@ pub const LINUX_6_13: Revision = Revision {
     mock_domain_nop_attach: selftest::mock_domain_nop_attach,
     iommufd_test_trigger_vevent: None,
     iommufd_test_access_replace_ioas: Some(selftest::access::iommufd_test_access_replace_ioas),
+    iommufd_access_attach: access::iommufd_access_attach,
+    iommufd_access_rw: access::iommufd_access_rw,
+    iommufd_access_destroy_object: access::iommufd_access_destroy_object,
     iommufd_test_syz_conv_iova: selftest::access::iommufd_test_syz_conv_iova,
     interrupt: None,
     attached_to_hwpt: |_hwpt| {},
@@ -84,6 +87,7 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_viommu_set_vdev_id: None,
     iommufd_viommu_unset_vdev_id: None,
     mock_viommu_invalidate_one: selftest::mock_viommu_invalidate_one,
+    vdevice_init: None,
     iommufd_get_group: device::iommufd_get_group,
     iommufd_group_release: device::iommufd_group_release,
     iommufd_device_auto_get_domain: device::iommufd_device_auto_get_domain,
@@ -160,6 +164,9 @@ pub const LINUX_6_4: Revision = Revision {
     iommufd_object_put_and_try_destroy: main::linux_6_4::iommufd_object_put_and_try_destroy,
     iommufd_destroy: main::linux_6_4::iommufd_destroy,
     iommufd_test_access_replace_ioas: None,
+    iommufd_access_attach: access::linux_6_4::iommufd_access_attach,
+    iommufd_access_rw: access::linux_6_4::iommufd_access_rw,
+    iommufd_access_destroy_object: access::linux_6_4::iommufd_access_destroy_object,
     ..LINUX_6_6
 };
 
@@ -528,6 +535,7 @@ twins! {
     "into_vdevice": "a driver looks into its own part of a vDEVICE that an invalidation names",
     "reference/iommufd.md R-C24" => {
         mock_viommu_invalidate_one: selftest::into_vdevice::mock_viommu_invalidate_one,
+        vdevice_init: Some(selftest::into_vdevice::vdevice_init),
     };
     "irq_stays_hooked": "a device that left a vIOMMU still reports its events there",
     "reference/iommufd.md R-E3" => {

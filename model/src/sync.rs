@@ -653,10 +653,10 @@ fn blocking_step<R>(
     body: impl FnOnce(&mut Effect<'_>) -> R,
 ) -> R {
     let exec = exec();
-    exec.changes.followed(exec.current.get(), at);
+    exec.changes.followed(exec.current.get(), op, at, &accesses);
     if exec.changes.any_deferred.get() {
         make_deferred(exec, Due::AfterUnlock);
-        if op.ends_with("_unlock") || op.starts_with("up_") {
+        if gives_back(op) {
             exec.changes.passed(exec.current.get());
         }
     }
@@ -717,7 +717,9 @@ fn wait_alone(exec: &Exec, me: Cpu, op: &'static str, at: Site, ready: &dyn Fn()
 pub fn unlocked(op: &'static str, at: Site, obj: u32, key: u64, args: impl FnOnce() -> Vec<Val>) {
     let exec = exec();
     let me = exec.current.get();
-    exec.changes.followed(me, at);
+    if exec.changes.reach {
+        exec.changes.note_gave_back(me, at);
+    }
     exec.push_trace(me, op, at, false);
     if exec.limits.trace {
         if let Some(step) = exec.trace.borrow_mut().last_mut() {
@@ -750,7 +752,7 @@ pub fn released(obj: u32, key: u64) {
 /// lock that protects it: the step that took the lock announced the load.
 pub fn local_step<R>(op: &'static str, at: Site, body: impl FnOnce(&mut Effect<'_>) -> R) -> R {
     let exec = exec();
-    exec.changes.followed(exec.current.get(), at);
+    exec.changes.followed(exec.current.get(), op, at, &[]);
     exec.push_trace(exec.current.get(), op, at, false);
     let tracing = exec.limits.trace;
     let accesses = &mut Accesses::new();
@@ -764,6 +766,21 @@ pub fn local_step<R>(op: &'static str, at: Site, body: impl FnOnce(&mut Effect<'
 pub fn moment() -> Option<Moment> {
     let exec = exec();
     (exec.watched && exec.concurrent()).then(|| exec.clocks().now(exec.current.get()))
+}
+
+/// How many other CPUs are about to touch one of the objects with these numbers: a check that looks
+/// between two of their steps can tell.
+pub fn others_about_to(objects: &[u32]) -> usize {
+    let exec = exec();
+    if !exec.concurrent() {
+        return 0;
+    }
+    let me = exec.current.get();
+    let view = exec.view();
+    let cpus = &view[..exec.cpus_in_view.get().min(view.len())];
+    cpus.iter()
+        .filter(|p| p.cpu != me && p.accesses.iter().any(|a| objects.contains(&a.obj)))
+        .count()
 }
 
 /// Which of these pairs of moments, the earlier first, nothing orders.
@@ -792,6 +809,20 @@ enum Due {
     Now,
 }
 
+/// Whether the step gives a lock back.
+fn gives_back(op: &str) -> bool {
+    op.ends_with("_unlock") || op.starts_with("up_")
+}
+
+/// A step that a CPU has made, which a mutant could put off.
+struct Last {
+    cpu: Cpu,
+    at: Site,
+    /// The numbers of what it writes and of the allocation around that, if it is a store to memory
+    /// that nobody else can reach: no pointer to the allocation was ever stored.
+    own: Option<(u32, u32)>,
+}
+
 /// What this execution does otherwise than the text, and what it is asked to note.
 struct Changes {
     /// Whether primitives have to ask: there is a mutation, or call sites are noted.
@@ -800,8 +831,8 @@ struct Changes {
     reach: bool,
     reached: RefCell<std::collections::BTreeSet<u16>>,
     /// Steps that a CPU has made since it entered the kernel, if they are noted and nothing has
-    /// followed yet.
-    last: RefCell<Vec<(Cpu, Site)>>,
+    /// followed yet that they could be put off past.
+    last: RefCell<Vec<Last>>,
     apart: RefCell<std::collections::BTreeSet<(u16, Change)>>,
     any_deferred: StdCell<bool>,
     deferred: RefCell<Vec<Deferred>>,
@@ -825,21 +856,54 @@ impl Changes {
         }
     }
 
-    /// `cpu` makes a step at this place or gives a lock back: its steps elsewhere could have been
-    /// put off past it.
+    /// `cpu` makes a step at this place with these accesses: its steps elsewhere could have been put
+    /// off past it.
     #[inline]
-    fn followed(&self, cpu: Cpu, at: Site) {
-        if self.reach {
-            self.note_followed(cpu, at);
+    fn followed(&self, cpu: Cpu, op: &'static str, at: Site, accesses: &[Access]) {
+        if self.reach && gives_back(op) {
+            self.note_gave_back(cpu, at);
+        } else if self.reach {
+            self.note_followed(cpu, at, accesses);
         }
     }
 
+    /// A store to memory that nobody else can reach can be put off past a step that does not touch
+    /// what it writes.
     #[cold]
-    fn note_followed(&self, cpu: Cpu, at: Site) {
-        self.last.borrow_mut().retain(|(who, place)| {
-            let stays = *who != cpu || *place == at;
+    fn note_followed(&self, cpu: Cpu, at: Site, accesses: &[Access]) {
+        self.last.borrow_mut().retain(|last| {
+            let untouched = |(field, memory): (u32, u32)| {
+                let frees = |a: &Access| a.obj == memory && a.mode != Mode::Read;
+                !accesses.iter().any(|a| a.obj == field || frees(a))
+            };
+            let stays = last.cpu != cpu || last.at == at || last.own.is_some_and(untouched);
             if !stays {
-                self.note_apart(*place, Change::Defer);
+                self.note_apart(last.at, Change::Defer);
+            }
+            stays
+        });
+    }
+
+    /// `cpu` gives a lock back. What it has put off is made before its next step: a store to memory
+    /// that nobody else can reach up to here makes the same program there.
+    #[cold]
+    fn note_gave_back(&self, cpu: Cpu, at: Site) {
+        self.last.borrow_mut().retain(|last| {
+            let stays = last.cpu != cpu || last.at == at;
+            if !stays && last.own.is_none() {
+                self.note_apart(last.at, Change::Defer);
+            }
+            stays
+        });
+    }
+
+    /// The noted stores of which this holds are not to be put off.
+    #[cold]
+    fn note_reached(&self, reached: impl Fn(u32, u32) -> bool) {
+        self.last.borrow_mut().retain(|last| {
+            let stays = !last.own.is_some_and(|(field, memory)| reached(field, memory));
+            if !stays {
+                self.note_apart(last.at, Change::Defer);
             }
             stays
         });
@@ -876,7 +940,7 @@ fn asked_change_at(exec: &Exec, at: Site) -> Option<Change> {
     let changes = &exec.changes;
     if changes.reach {
         changes.reached.borrow_mut().extend(crate::sites::call_site_at(at));
-        changes.last.borrow_mut().push((exec.current.get(), at));
+        changes.last.borrow_mut().push(Last { cpu: exec.current.get(), at, own: None });
     }
     changes.mutation.filter(|(place, _)| crate::sites::same_place(*place, at)).map(|(_, c)| c)
 }
@@ -896,6 +960,40 @@ pub fn apart(at: Site, change: Change) {
     let exec = exec();
     if exec.changes.reach {
         exec.changes.note_apart(at, change);
+    }
+}
+
+/// The step at this place, which [`change_at`] was asked about, is a store to the field with this
+/// number, in an allocation with this number that nobody else can reach yet.
+#[inline]
+pub fn on_own_memory(at: Site, field: u32, memory: u32) {
+    let exec = exec();
+    if exec.changes.reach {
+        let me = exec.current.get();
+        let mut noted = exec.changes.last.borrow_mut();
+        if let Some(last) = noted.iter_mut().rev().find(|last| last.cpu == me && last.at == at) {
+            last.own = Some((field, memory));
+        }
+    }
+}
+
+/// A pointer to the allocation with this number was stored somewhere, for the first time.
+pub fn escaped(memory: u32) {
+    let exec = exec();
+    if exec.changes.reach {
+        exec.changes.note_reached(|_, m| m == memory);
+    }
+}
+
+/// The field with this number is looked at without a step.
+#[inline]
+pub fn looked_at(field: u32) {
+    let exec = EXEC.get();
+    // SAFETY: as in `exec()`. The checks at the end look at fields when nothing runs any more.
+    if let Some(exec) = unsafe { exec.as_ref() } {
+        if exec.changes.reach {
+            exec.changes.note_reached(|f, _| f == field);
+        }
     }
 }
 
@@ -956,7 +1054,7 @@ pub fn return_to_user() {
     let exec = exec();
     if exec.changes.reach {
         let me = exec.current.get();
-        exec.changes.last.borrow_mut().retain(|(cpu, _)| *cpu != me);
+        exec.changes.last.borrow_mut().retain(|last| last.cpu != me);
     }
     if exec.changes.any_deferred.get() {
         make_deferred(exec, Due::Now);

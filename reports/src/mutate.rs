@@ -21,7 +21,7 @@ use crate::rows::{canonical, canonical_all, revisions};
 use crate::run::Exit;
 use races::mutation::{baseline, notices, Baseline, Notice};
 use races::{Bounds, Subject, Watch};
-use scenarios::Survivor;
+use scenarios::{Class, Survivor};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -90,8 +90,10 @@ pub struct Mutant {
     pub reached_by: Vec<String>,
     /// Those of them that ran out of budget.
     pub out_of_budget: Vec<String>,
-    /// Why it cannot matter, if it survived and `survivors.toml` lists it.
+    /// Why it is not noticed, if it survived and `survivors.toml` lists it.
     pub listed: Option<String>,
+    /// Whether it could be noticed at all, if it is listed.
+    pub class: Option<Class>,
     #[serde(skip)]
     id: u16,
 }
@@ -125,19 +127,27 @@ pub struct Report {
 }
 
 impl RowScore {
-    /// `mutate: 287 of 300 killed (95.6 %)`
+    /// `mutate: 287 of 300 killed (95.6 %), 287 of 296 that are not equivalent (96.9 %)`
     fn closing(&self) -> String {
+        let equivalent = |m: &&Mutant| m.class == Some(Class::Equivalent);
+        let others = self.mutants - self.survivors.iter().filter(equivalent).count();
         let listed = self.survivors.iter().filter(|m| m.listed.is_some()).count();
         let unreached = self.survivors.iter().filter(|m| m.fate == Fate::Unreached).count();
         // In tenths, rounded down: 95.0 % is what was asked for, not what is nearly there.
-        let tenths = (self.killed * 1_000).checked_div(self.mutants).unwrap_or(0);
+        let percent = |of: usize| {
+            let tenths = (self.killed * 1_000).checked_div(of).unwrap_or(0);
+            format!("{}.{} %", tenths / 10, tenths % 10)
+        };
         format!(
-            "mutate: {} of {} killed ({}.{} %) on {}; {} survive and are listed, {} survive and \
-             are not; {} of them reached by no scenario; {} changes make the same program",
+            "mutate: {} of {} killed ({}), {} of {} that are not equivalent ({}) on {}; {} survive \
+             and are listed, {} survive and are not; {} of them reached by no scenario; {} changes \
+             make the same program",
             self.killed,
             self.mutants,
-            tenths / 10,
-            tenths % 10,
+            percent(self.mutants),
+            self.killed,
+            others,
+            percent(others),
             self.revision,
             listed,
             self.survivors.len() - listed,
@@ -287,6 +297,7 @@ pub fn run(
             if let Some(i) = excuse(&mutant, row, &survivors) {
                 excused[i] = true;
                 mutant.listed = Some(survivors[i].reason.trim().to_owned());
+                mutant.class = Some(survivors[i].class);
             }
             score.survivors.push(mutant);
         }
@@ -445,6 +456,7 @@ fn mutants(
             reached_by: reached_by.clone(),
             out_of_budget: Vec::new(),
             listed: None,
+            class: None,
             id,
         }));
     }
@@ -568,7 +580,11 @@ fn row_text(row: &RowScore, verbose: bool) -> String {
         }
         if let Some(reason) = &mutant.listed {
             let lines = reason.trim().replace('\n', "\n          ");
-            let _ = writeln!(text, "          listed: {lines}");
+            let class = match mutant.class {
+                Some(Class::Equivalent) => "equivalent",
+                _ => "out of sight",
+            };
+            let _ = writeln!(text, "          listed, {class}: {lines}");
         }
     }
     let _ = writeln!(text, "{}", row.closing());

@@ -81,6 +81,29 @@ fn a_change_that_makes_the_same_program_is_told_apart() {
     assert!(!found.apart.contains(&(site(name), Change::Defer)), "{name}");
 }
 
+/// A store to an object that nobody else can reach before the unlock can be put off past that; one
+/// to an object that is published before the unlock cannot, nor one that the CPU itself reads. An
+/// array that gives out no ids shows the same old entry by either API.
+#[test]
+fn a_store_to_memory_of_its_own_is_told_apart() {
+    let (subject, expected) = question("mock_domain_vs_guessed_destroy");
+    let found =
+        baseline(&subject, (&expected, Beside::default()), &Bounds::default(), &mut Unwatched)
+            .expect("it runs");
+    let cases = [
+        ("iommufd/selftest.rs iommufd_test_mock_domain store#1", Change::Defer, false),
+        ("iommufd/selftest.rs iommufd_test_mock_domain store#2", Change::Defer, false),
+        ("iommufd/device.rs iommufd_device_bind store#1", Change::Defer, true),
+        ("iommufd/hw_pagetable.rs iommufd_hwpt_paging_alloc store#1", Change::Defer, true),
+        ("iommufd/device.rs iommufd_get_group xas_store#1", Change::AsStore, false),
+        ("iommufd/main.rs iommufd_object_finalize xas_store#1", Change::AsStore, true),
+    ];
+    for (name, change, apart) in cases {
+        assert!(found.reached.contains(&site(name)), "{name}");
+        assert_eq!(found.apart.contains(&(site(name), change)), apart, "{name} {change}");
+    }
+}
+
 #[test]
 fn changes_are_noticed_by_the_scenario_that_is_about_them() {
     let cases = [
@@ -96,6 +119,11 @@ fn changes_are_noticed_by_the_scenario_that_is_about_them() {
         ),
         ("put_vs_unbind", "iommufd/main.rs iommufd_put_object refcount_dec#1", Change::Defer),
         ("get_vs_destroy", "iommufd/main.rs iommufd_get_object xa_lock_index_read#1", Change::Omit),
+        (
+            "nested_invalidate_vs_nested_destroy",
+            "iommufd/selftest.rs mock_domain_cache_invalidate_user store#1",
+            Change::Defer,
+        ),
         (
             "bind_vs_unbind_in_one_group",
             "iommufd/device.rs iommufd_get_group refcount_inc_not_zero#1",

@@ -44,7 +44,7 @@ pub use pairs::{call_of, pairs, Known, Pairs, Serial, With, World, PAIRS};
 pub use permitted::{permitted, PermittedAnswer};
 pub use profile::{parse_profile, profile, profile_names};
 pub use schema::schema;
-pub use survivors::{survivors, Survivor, SURVIVORS};
+pub use survivors::{survivors, Class, Survivor, SURVIVORS};
 pub use unreached::{unreached, Unreached};
 pub use write::{call_table, expected_answers, step_text, write, write_beside};
 

@@ -9,11 +9,13 @@
 //! holds `users`. That of a driver holds the file, too.
 //!
 //! Source: reference/iommufd.md 1.3, 2.7, 2.9.1, R-D7; commits 1c26c3bbdee1, 27b77ea5feaa. The
-//! order of `iommufd_access_change_ioas()` is from memory of 6.6 and later; 6.4 and 6.5, which
-//! could not replace, are given the same text.
+//! order of `iommufd_access_change_ioas()` is from memory of 6.6 and later.
+
+pub mod linux_6_4;
 
 use uapi::Errno;
 
+use crate::iommufd::invariants::check_access;
 use crate::iommufd::io_pagetable::{iopt_lock_areas, iopt_read_areas, iopt_unlock_areas};
 use crate::iommufd::main::{
     _iommufd_object_alloc, iommufd_ctx_get, iommufd_ctx_put, iommufd_object_destroy_user,
@@ -29,11 +31,11 @@ use crate::linux::warn::warn_on;
 fn __iommufd_access_create(ictx: Ptr<Ictx>) -> Result<Ptr<Access>, Errno> {
     let access = _iommufd_object_alloc(ictx, Type::Access, |owner, obj| Access {
         obj,
-        ictx: Plain::new(owner.field("ictx"), None),
+        ictx: Plain::once(owner.field("ictx"), None),
         ioas: Plain::new(owner.field("ioas"), None),
         ioas_unpin: Plain::new(owner.field("ioas_unpin"), None),
-        ioas_lock: Mutex::new(owner.field("ioas_lock")),
-        data: Plain::new(owner.field("data"), None),
+        ioas_lock: Mutex::with_check(owner.field("ioas_lock"), check_access),
+        data: Plain::once(owner.field("data"), None),
     })?;
     // The creator is a user until iommufd_access_destroy().
     refcount_inc(&access.obj.users);

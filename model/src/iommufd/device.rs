@@ -20,6 +20,7 @@ use crate::iommufd::fault::{
     iommufd_hwpt_attach_device, iommufd_hwpt_detach_device, iommufd_hwpt_replace_device,
 };
 use crate::iommufd::hw_pagetable::{iommufd_hw_pagetable_put, iommufd_hwpt_paging_alloc};
+use crate::iommufd::invariants::check_group;
 use crate::iommufd::main::{
     _iommufd_object_alloc, iommufd_ctx_get, iommufd_ctx_put, iommufd_object_destroy_user,
 };
@@ -38,6 +39,7 @@ use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::uaccess::copy_to_user;
 use crate::linux::warn::{label, oops_null, warn_on};
 use crate::linux::xarray::{xa_cmpxchg, xa_load, xa_lock_index, xa_unlock_index, xas_store, Slot};
+use crate::sync::Cell;
 
 /// How often `iommufd_get_group()` may find that another thread changed the slot.
 const GET_GROUP_TRIES_MAX: u32 = 8;
@@ -64,7 +66,7 @@ fn iommufd_put_group(igroup: Ptr<Group>) {
 fn new_group(ictx: Ptr<Ictx>, dev: Ptr<StructDevice>) -> Result<Ptr<Group>, Errno> {
     kzalloc(|owner| Group {
         kref: Refcount::new(owner.field("ref"), 1),
-        lock: Mutex::new(owner.field("lock")),
+        lock: Mutex::with_check(owner.field("lock"), check_group),
         group: dev.group,
         ictx: Plain::new(owner.field("ictx"), Some(ictx)),
         hwpt: Plain::new(owner.field("hwpt"), None),
@@ -162,12 +164,13 @@ pub fn iommufd_device_bind(
 
     let allocated = _iommufd_object_alloc(ictx, Type::Device, |owner, obj| Device {
         obj,
-        ictx: Plain::new(owner.field("ictx"), None),
-        igroup: Plain::new(owner.field("igroup"), None),
-        dev: Plain::new(owner.field("dev"), None),
+        ictx: Plain::once(owner.field("ictx"), None),
+        igroup: Plain::once(owner.field("igroup"), None),
+        dev: Plain::once(owner.field("dev"), None),
         vdev: Plain::new(owner.field("vdev"), None),
         destroying: Plain::new(owner.field("destroying"), false),
         vdev_id: Plain::new(owner.field("vdev_id"), None),
+        driver: Cell::new(false),
     });
     let idev = match allocated {
         Ok(idev) => idev,
@@ -186,6 +189,7 @@ pub fn iommufd_device_bind(
     idev.dev.store(Some(dev));
     // The driver is a user until iommufd_device_unbind().
     refcount_inc(&idev.obj.users);
+    idev.driver.set(true);
     // The group's reference moves into the device.
     idev.igroup.store(Some(igroup));
 
@@ -197,6 +201,7 @@ pub fn iommufd_device_bind(
 
 /// `iommufd_device_unbind()`: the driver takes its device back. Nothing may use it any more.
 pub fn iommufd_device_unbind(idev: Ptr<Device>) {
+    idev.driver.set(false);
     if let Some(ictx) = idev.ictx.load() {
         if let Some(unbind_vdev) = ictx.rev.iommufd_device_unbind_vdev {
             unbind_vdev(ictx, idev);

@@ -30,7 +30,7 @@ use crate::linux::rwsem::{down_read, down_write, lockdep_assert_held_write, up_r
 use crate::linux::slab::{kfree, kzalloc, kzalloc_atomic, Owner, Plain, Ptr};
 use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
 use crate::linux::uaccess::{copy_to_user_page, UserPage};
-use crate::linux::wait::{wake_up_interruptible_all, WaitQueue};
+use crate::linux::wait::{poll_schedule_timeout, wake_up_interruptible_all, Condition, WaitQueue};
 use crate::linux::warn::{label, oops_null};
 use crate::linux::xarray::{XArray, XaFlags};
 
@@ -71,8 +71,8 @@ pub struct NewEventq {
 /// A queue without events.
 fn eventq(owner: Owner) -> Eventq {
     Eventq {
-        ictx: Plain::new(owner.field("common.ictx"), None),
-        filp: Plain::new(owner.field("common.filp"), None),
+        ictx: Plain::once(owner.field("common.ictx"), None),
+        filp: Plain::once(owner.field("common.filp"), None),
         lock: Spinlock::new(owner.field("common.lock")),
         wait_queue: WaitQueue::new(owner.field("common.wait_queue")),
     }
@@ -208,7 +208,7 @@ fn veventq_object(ictx: Ptr<Ictx>, cmd: &VeventqAlloc) -> Result<Ptr<Veventq>, E
         obj,
         common: eventq(owner),
         deliver: ListHead::new(owner.field("common.deliver")),
-        viommu: Plain::new(owner.field("viommu"), None),
+        viommu: Plain::once(owner.field("viommu"), None),
         ty: cmd.ty,
         depth: cmd.veventq_depth as u32,
         num_events: Plain::new(owner.field("num_events"), 0),
@@ -519,6 +519,41 @@ pub fn iommufd_eventq_fops_poll(rev: &Revision, obj: Ptr<Object>) -> u32 {
     };
     let readable = if waits { POLL_READABLE } else { 0 };
     readable | writable
+}
+
+/// poll(2) of a queue's file, `do_poll()`: sleeps until something waits to be read, if asked to.
+pub fn do_poll(rev: &Revision, obj: Ptr<Object>, wait: bool) -> u32 {
+    loop {
+        let revents = iommufd_eventq_fops_poll(rev, obj);
+        if !wait || revents & POLL_READABLE != 0 {
+            return revents;
+        }
+        match obj.ty {
+            Type::Fault => {
+                let fault = to::<Fault>(obj);
+                let readable = Condition {
+                    accesses: &fault.deliver.read_accesses(),
+                    holds: &|| !fault.deliver.peek().is_empty(),
+                };
+                poll_schedule_timeout(&fault.common.wait_queue, &readable);
+            }
+            Type::Veventq => {
+                let veventq = to::<Veventq>(obj);
+                let mut accesses = veventq.deliver.read_accesses();
+                accesses.truncate(1);
+                accesses.push(veventq.lost_events_header.read_access());
+                let readable = Condition {
+                    accesses: &accesses,
+                    holds: &|| {
+                        let lost = veventq.lost_events_header.peek().is_some();
+                        lost || !veventq.deliver.peek().is_empty()
+                    },
+                };
+                poll_schedule_timeout(&veventq.common.wait_queue, &readable);
+            }
+            _ => return revents,
+        }
+    }
 }
 
 /// Part of `iommufd_eventq_fops_poll()`: whether an event waits to be read.

@@ -20,9 +20,11 @@ use crate::iommufd::objects::{
     obj_of, to, Device, Fault, HwptNested, HwptPaging, Ictx, Ioas, Object, Type, Viommu,
 };
 use crate::iommufd::selftest::{
-    mock_domain_alloc_nested, mock_domain_cache_invalidate_user, mock_viommu_cache_invalidate,
+    mock_domain_alloc_nested, mock_domain_cache_invalidate_user, mock_domain_free,
+    mock_viommu_cache_invalidate,
 };
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
+use crate::linux::iommu_domain::IommuDomain;
 use crate::linux::list::{list_add_tail, list_del_init};
 use crate::linux::mutex::{lockdep_assert_held, lockdep_assert_not_held, mutex_lock, mutex_unlock};
 use crate::linux::refcount::{refcount_dec, refcount_inc};
@@ -103,10 +105,12 @@ pub fn iommufd_hwpt_paging_alloc(
 
     let hwpt = _iommufd_object_alloc(ictx, Type::HwptPaging, |owner, obj| HwptPaging {
         obj,
-        ioas: Plain::new(owner.field("ioas"), None),
+        ioas: Plain::once(owner.field("ioas"), None),
         auto_domain: Plain::new(owner.field("auto_domain"), false),
         nest_parent: flags & HWPT_ALLOC_NEST_PARENT != 0,
+        // Set under ioas->mutex, when the domain is in the table already.
         fault: Plain::new(owner.field("fault"), None),
+        domain: IommuDomain::new(owner.field("common.domain")),
     })?;
     // Pairs with the decrement in iommufd_hwpt_paging_destroy().
     refcount_inc(&ioas.obj.users);
@@ -141,7 +145,7 @@ pub fn iommufd_hwpt_paging_alloc(
     Ok(hwpt)
 }
 
-/// `__iommufd_hwpt_destroy()`: the domain, which is not modelled, and the fault queue.
+/// `__iommufd_hwpt_destroy()`: the fault queue. The domain is freed by the caller.
 fn __iommufd_hwpt_destroy(fault: &Plain<Option<Ptr<Fault>>>) {
     if let Some(fault) = fault.load() {
         refcount_dec(&fault.obj.users);
@@ -150,6 +154,8 @@ fn __iommufd_hwpt_destroy(fault: &Plain<Option<Ptr<Fault>>>) {
 
 /// `__iommufd_hwpt_paging_destroy()`
 fn __iommufd_hwpt_paging_destroy(hwpt: Ptr<HwptPaging>) {
+    // iommu_domain_free()
+    mock_domain_free(&hwpt.domain);
     __iommufd_hwpt_destroy(&hwpt.fault);
     if let Some(ioas) = hwpt.ioas.load() {
         refcount_dec(&ioas.obj.users);
@@ -250,9 +256,9 @@ pub fn iommufd_viommu_alloc_hwpt_nested(
 fn alloc_nested_object(ictx: Ptr<Ictx>, data: UserData) -> Result<Ptr<HwptNested>, Errno> {
     _iommufd_object_alloc(ictx, Type::HwptNested, |owner, obj| HwptNested {
         obj,
-        parent: Plain::new(owner.field("parent"), None),
-        viommu: Plain::new(owner.field("viommu"), None),
-        fault: Plain::new(owner.field("fault"), None),
+        parent: Plain::once(owner.field("parent"), None),
+        viommu: Plain::once(owner.field("viommu"), None),
+        fault: Plain::once(owner.field("fault"), None),
         iotlb: std::array::from_fn(|_| Plain::new(owner.field("domain->iotlb"), data.iotlb)),
     })
 }
@@ -263,10 +269,15 @@ pub fn iommufd_hwpt_nested_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
 
     __iommufd_hwpt_destroy(&hwpt.fault);
     if let Some(viommu) = hwpt.viommu.load() {
-        refcount_dec(&viommu.obj.users);
+        nested_put_viommu(viommu);
     } else if let Some(parent) = hwpt.parent.load() {
         refcount_dec(&parent.obj.users);
     }
+}
+
+/// Part of `iommufd_hwpt_nested_destroy()` since there are vIOMMUs.
+fn nested_put_viommu(viommu: Ptr<Viommu>) {
+    refcount_dec(&viommu.obj.users);
 }
 
 /// `iommufd_hwpt_nested_abort()`: nothing needs a lock here, so it is the destroy op.
@@ -361,6 +372,14 @@ fn iommufd_hwpt_respond(ucmd: &Ucmd, cmd: &HwptAlloc, hwpt: Ptr<Object>) -> Resu
     Ok(id)
 }
 
+/// `hwpt->fault`, in the part that paging and nested HWPTs share.
+fn hwpt_fault(hwpt: Ptr<Object>) -> Ptr<Plain<Option<Ptr<Fault>>>> {
+    match hwpt.ty {
+        Type::HwptNested => to::<HwptNested>(hwpt).project(|hwpt| &hwpt.fault),
+        _ => to::<HwptPaging>(hwpt).project(|hwpt| &hwpt.fault),
+    }
+}
+
 /// Part of `iommufd_hwpt_alloc()`: the fault queue, whose users the HWPT holds.
 fn hwpt_set_fault(ictx: Ptr<Ictx>, cmd: &HwptAlloc, hwpt: Ptr<Object>) -> Result<(), Errno> {
     if cmd.flags & HWPT_FAULT_ID_VALID == 0 {
@@ -369,10 +388,7 @@ fn hwpt_set_fault(ictx: Ptr<Ictx>, cmd: &HwptAlloc, hwpt: Ptr<Object>) -> Result
 
     let fault_obj = (ictx.rev.iommufd_get_object)(ictx, cmd.fault_id, Type::Fault)?;
     let fault = to::<Fault>(fault_obj);
-    match hwpt.ty {
-        Type::HwptNested => to::<HwptNested>(hwpt).fault.store(Some(fault)),
-        _ => to::<HwptPaging>(hwpt).fault.store(Some(fault)),
-    }
+    hwpt_fault(hwpt).store(Some(fault));
     refcount_inc(&fault.obj.users);
     (ictx.rev.iommufd_put_object)(ictx, fault_obj);
     Ok(())

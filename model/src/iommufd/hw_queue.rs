@@ -141,12 +141,12 @@ fn hw_queue_alloc_on(ucmd: &Ucmd, cmd: &HwQueueAlloc, viommu: Ptr<Viommu>) -> Re
 
     let hw_queue = _iommufd_object_alloc_ucmd(ucmd, Type::HwQueue, |owner, obj| HwQueue {
         obj,
-        viommu: Plain::new(owner.field("viommu"), None),
-        access: Plain::new(owner.field("access"), None),
+        viommu: Plain::once(owner.field("viommu"), None),
+        access: Plain::once(owner.field("access"), None),
         base_addr: cmd.nesting_parent_iova,
         length: cmd.length,
-        prev: Plain::new(owner.field("prev"), None),
-        index: Plain::new(owner.field("index"), None),
+        prev: Plain::once(owner.field("prev"), None),
+        index: Plain::once(owner.field("index"), None),
     })?;
     let access = iommufd_hw_queue_alloc_phys(cmd, viommu)?;
     hw_queue.viommu.store(Some(viommu));

@@ -1,11 +1,15 @@
 //! What must hold, beyond what the kernel itself checks: the ledger of `objects.rs`, invariant
 //! I11 (the slots of `vdevs`), I9 (everything balanced at the end), and ownership.
 //!
-//! They are looked at when no CPU runs, so they read the model without making steps.
+//! They are looked at when no CPU runs, so they read the model without making steps. What a lock
+//! protects is looked at when the lock is given back, also without a step: whatever an object holds
+//! that is found under the lock, it has counted before. An explorer does not know of these looks, so
+//! it does not seek the order of steps in which one would find the most; what one finds did happen.
 //!
 //! Source: reference/iommufd.md 1.3, 1.7, R-C15.
 
 use uapi::splat::Kind;
+use uapi::step::Site;
 
 use crate::iommufd::objects::{
     Access, Device, Fault, File, Group, HasObject, HwQueue, HwptNested, HwptPaging, Ictx, Ioas,
@@ -13,7 +17,7 @@ use crate::iommufd::objects::{
 };
 use crate::linux::device::Device as StructDevice;
 use crate::linux::iommu::IommuGroup;
-use crate::linux::slab::{by_ordinal, live, Ptr, Struct};
+use crate::linux::slab::{by_ordinal, live, Owner, Plain, Ptr, Struct};
 use crate::sync;
 
 /// An invalidation is about to reach a device: its DMA must still belong to iommufd.
@@ -34,6 +38,204 @@ pub fn check_owned(viommu: Ptr<Viommu>, dev: Ptr<StructDevice>) {
         sync::splat(Kind::Invariant, at, detail);
     }
 }
+
+// ---------------------------------------------------------------------------------------------
+// When a lock is given back
+// ---------------------------------------------------------------------------------------------
+
+/// `users` of an object that these many others hold: the slot has one more, and each caller that is
+/// inside. Who is on his way in or out may have made one of his two steps, and is not counted. An
+/// object that is going, or whose counter is broken, has been reported or will be.
+fn check_users(obj: Ptr<Object>, holders: usize, lock: &str, at: Site) {
+    let users = obj.users.peek();
+    if !obj.is_live() || users <= 0 {
+        return;
+    }
+    let (users_obj, sem) = (obj.users.read_access().obj, &obj.destroy_rwsem);
+    // The core of 6.2 to 6.6 has a semaphore in place of the counter.
+    let (inside, on_their_way) = match sem.peek_readers() {
+        0 => {
+            let counter = obj.shortterm_users.read_access().obj;
+            (i64::from(obj.shortterm_users.peek()) - 1, sync::others_about_to(&[counter]))
+        }
+        n => (i64::from(n), sync::others_about_to(&[users_obj, sem.obj()])),
+    };
+    let wanted = 1 + holders as i64 + (inside - on_their_way as i64).max(0);
+    if i64::from(users) < wanted {
+        let detail = format!(
+            "{} is {users} when {lock} is given back, those who hold it add up to {wanted}",
+            obj.users.field().text(),
+        );
+        sync::splat(Kind::Invariant, at, detail);
+    }
+}
+
+/// `igroup->lock`: each attached device of the group holds the HWPT.
+pub fn check_group(owner: Owner, at: Site) {
+    let Some(igroup) = by_ordinal::<Group>(owner.alloc) else { return };
+    if let Some(hwpt) = igroup.hwpt.peek() {
+        check_users(hwpt, igroup.device_list.peek().len(), "igroup->lock", at);
+    }
+}
+
+/// `access->ioas_lock`: the access holds its IOAS.
+pub fn check_access(owner: Owner, at: Site) {
+    let Some(access) = by_ordinal::<Access>(owner.alloc) else { return };
+    if let Some(ioas) = access.ioas.peek() {
+        check_users(ioas.project(Ioas::obj), 1, "access->ioas_lock", at);
+    }
+}
+
+/// `ioas->iopt.iova_rwsem`: each HWPT whose domain is in the table holds the IOAS.
+pub fn check_table(owner: Owner, at: Site) {
+    let Some(ioas) = by_ordinal::<Ioas>(owner.alloc) else { return };
+    let domains = ioas.iopt.domains.peek();
+    let holders = domains.iter().filter(|(_, slot)| slot.ptr().is_some()).count();
+    if holders != 0 {
+        check_users(ioas.project(Ioas::obj), holders, "iopt->iova_rwsem", at);
+    }
+}
+
+/// `viommu->veventqs_rwsem`: each event queue holds its vIOMMU.
+pub fn check_veventqs(owner: Owner, at: Site) {
+    let Some(viommu) = by_ordinal::<Viommu>(owner.alloc) else { return };
+    let holders = viommu.veventqs.peek().len();
+    if holders != 0 {
+        check_users(viommu.project(Viommu::obj), holders, "viommu->veventqs_rwsem", at);
+    }
+}
+
+/// The mock driver's `queue_mutex`: each HW queue holds its vIOMMU, and the queue before it.
+pub fn check_hw_queues(owner: Owner, at: Site) {
+    let Some(viommu) = by_ordinal::<Viommu>(owner.alloc) else { return };
+    let queues: Vec<Ptr<HwQueue>> = viommu.hw_queues.iter().filter_map(Plain::peek).collect();
+    if !queues.is_empty() {
+        check_users(viommu.project(Viommu::obj), queues.len(), "queue_mutex", at);
+    }
+    for prev in queues.iter().filter(|q| q.is_live()).filter_map(|q| q.prev.peek()) {
+        check_users(prev.project(HwQueue::obj), 1, "queue_mutex", at);
+    }
+}
+
+/// `xa_lock(ictx->objects)`: an object that has just become visible has counted what it holds. The
+/// caller is inside a call on the file, and holds that, too.
+pub fn check_published(obj: Ptr<Object>, at: Site) {
+    let lock = "xa_lock(ictx->objects)";
+    let holds = |what: Option<Ptr<Object>>| {
+        if let Some(what) = what {
+            check_users(what, 1, lock, at);
+        }
+    };
+    let alloc = obj.owner().alloc;
+    match obj.ty {
+        Type::HwptPaging => {
+            let hwpt = by_ordinal::<HwptPaging>(alloc);
+            holds(hwpt.and_then(|h| h.ioas.peek()).map(|ioas| ioas.project(Ioas::obj)));
+            holds(hwpt.and_then(|h| h.fault.peek()).map(|fault| fault.project(Fault::obj)));
+        }
+        Type::HwptNested => {
+            let hwpt = by_ordinal::<HwptNested>(alloc);
+            let parent = hwpt.and_then(|h| h.parent.peek());
+            holds(parent.map(|parent| parent.project(HwptPaging::obj)));
+            let viommu = hwpt.and_then(|h| h.viommu.peek());
+            holds(viommu.map(|viommu| viommu.project(Viommu::obj)));
+            holds(hwpt.and_then(|h| h.fault.peek()).map(|fault| fault.project(Fault::obj)));
+        }
+        Type::Viommu => {
+            let hwpt = by_ordinal::<Viommu>(alloc).and_then(|v| v.hwpt.peek());
+            holds(hwpt.map(|hwpt| hwpt.project(HwptPaging::obj)));
+        }
+        Type::Vdevice => {
+            // Its vIOMMU is left to a twin that counts it too late: what becomes of that is asked.
+            if let Some(idev) = by_ordinal::<Vdevice>(alloc).and_then(|v| v.idev.peek()) {
+                let is_inside = idev
+                    .ictx
+                    .peek()
+                    .is_some_and(|ictx| ictx.rev.iommufd_device_pre_destroy.is_some());
+                // Since 6.17 it is the allocation's own look-up that the vDEVICE keeps.
+                let holders = usize::from(!is_inside) + usize::from(idev.driver.get());
+                check_users(idev.project(Device::obj), holders, lock, at);
+            }
+        }
+        Type::Veventq => {
+            let viommu = by_ordinal::<Veventq>(alloc).and_then(|q| q.viommu.peek());
+            holds(viommu.map(|viommu| viommu.project(Viommu::obj)));
+        }
+        Type::Device | Type::Access => check_file(obj, at),
+        _ => {}
+    }
+}
+
+/// Each device and each access that is visible holds the file of its context, and so does the caller.
+fn check_file(obj: Ptr<Object>, at: Site) {
+    let ictx = match obj.ty {
+        Type::Device => by_ordinal::<Device>(obj.owner().alloc).and_then(|d| d.ictx.peek()),
+        _ => by_ordinal::<Access>(obj.owner().alloc).and_then(|a| a.ictx.peek()),
+    };
+    let Some(ictx) = ictx else { return };
+    let Some(filp) = ictx.file.peek() else { return };
+    let holds_file = |obj: &Ptr<Object>| match obj.ty {
+        Type::Device => by_ordinal::<Device>(obj.owner().alloc)
+            .and_then(|idev| idev.dev.peek())
+            .is_some_and(|dev| !dev.is_mock),
+        Type::Access => {
+            by_ordinal::<Access>(obj.owner().alloc).is_some_and(|a| a.ictx.peek().is_some())
+        }
+        _ => false,
+    };
+    let visible = ictx.objects.peek().into_iter().filter_map(|(_, slot)| slot.ptr());
+    let wanted = 1 + visible.filter(holds_file).count() as i32;
+    let count = filp.f_count.peek();
+    if count > 0 && count < wanted {
+        let detail = format!(
+            "{} is {count} when xa_lock(ictx->objects) is given back, those who hold it add up to \
+             {wanted}",
+            filp.f_count.field().text(),
+        );
+        sync::splat(Kind::Invariant, at, detail);
+    }
+}
+
+/// fd_install(): from here on user space can call what the file is for, so it is there.
+#[track_caller]
+pub fn check_installed(filp: Ptr<File>) {
+    if filp.staccess.peek().is_some_and(|staccess| staccess.access.peek().is_none()) {
+        let at = sync::site(std::panic::Location::caller());
+        let detail = format!("file#{} is installed before its access is there", filp.owner().alloc);
+        sync::splat(Kind::Invariant, at, detail);
+    }
+}
+
+/// All IOASes are taken: whichever can be found is locked by the caller.
+#[track_caller]
+pub fn check_all_taken(ictx: Ptr<Ictx>) {
+    let at = sync::site(std::panic::Location::caller());
+    for obj in ictx.objects.peek().into_iter().filter_map(|(_, slot)| slot.ptr()) {
+        if obj.ty != Type::Ioas || obj.users.peek() <= 0 {
+            continue;
+        }
+        let Some(ioas) = by_ordinal::<Ioas>(obj.owner().alloc) else { continue };
+        if !ioas.iopt.iova_rwsem.peek_held_for_writing() {
+            let detail = format!("ioas#{} can be found and is not taken", obj.owner().alloc);
+            sync::splat(Kind::Invariant, at, detail);
+        }
+    }
+}
+
+/// An object that user space could find is freed: whoever saw to it took `users` from 1 to 0.
+#[track_caller]
+pub fn check_unused(obj: Ptr<Object>) {
+    let users = obj.users.peek();
+    if obj.is_live() && users > 0 {
+        let at = sync::site(std::panic::Location::caller());
+        let detail = format!("{} is {users} when its object is freed", obj.users.field().text());
+        sync::splat(Kind::Invariant, at, detail);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// At quiescence
+// ---------------------------------------------------------------------------------------------
 
 /// The live objects that the ledger is about, looked up once.
 #[derive(Default)]

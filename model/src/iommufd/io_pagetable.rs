@@ -1,6 +1,6 @@
 //! drivers/iommu/iommufd/io_pagetable.c: the areas of an I/O address space, as a list with their
-//! lengths. What memory is behind them, and how it reaches the hardware, is not modelled: pinning
-//! is one point that can fail.
+//! lengths, and which of them are in the page table of which domain. What memory is behind them is
+//! not modelled: pinning is one point that can fail.
 //!
 //! An area is reserved first, under `iova_rwsem`, and filled after that: until then its
 //! `area->pages` is NULL and an unmap answers -EBUSY.
@@ -11,6 +11,7 @@
 use uapi::Errno;
 
 use crate::iommufd::objects::{Area, HwptPaging, IoPagetable};
+use crate::linux::iommu_domain::{iommu_map, iommu_unmap};
 use crate::linux::list::{list_add_tail, list_del_init, list_entry};
 use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
 use crate::linux::rwsem::{down_read, down_write, lockdep_assert_held_rwsem, up_read, up_write};
@@ -154,8 +155,7 @@ fn iopt_abort_area(iopt: &IoPagetable, area: Ptr<Area>) {
     kfree(area);
 }
 
-/// `iopt_table_add_domain()`: a domain joins the table. That its page table is filled is not
-/// modelled.
+/// `iopt_table_add_domain()`: a domain joins the table, and its page table is filled.
 ///
 /// # Errors
 ///
@@ -169,6 +169,7 @@ pub fn iopt_table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) -> Resul
     let ret = xa_reserve(&iopt.domains, index)
         .and_then(|()| xa_store(&iopt.domains, index, Some(hwpt)).map(|_| ()));
     if ret.is_ok() {
+        iopt_fill_domain(iopt, hwpt);
         iopt.iova_alignment.store(MOCK_IO_PAGE_SIZE);
     }
     label("out_unlock");
@@ -177,12 +178,36 @@ pub fn iopt_table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) -> Resul
     ret
 }
 
+/// `iopt_fill_domain()`: what is mapped already. An area that is only reserved is filled by whoever
+/// reserved it.
+fn iopt_fill_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
+    let mut nth = 0;
+    while let Some(area) = list_entry(&iopt.areas, nth) {
+        nth += 1;
+        if area.pages.load() {
+            iommu_map(&hwpt.domain, area.iova);
+        }
+    }
+}
+
+/// `iopt_unfill_domain()`
+fn iopt_unfill_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
+    let mut nth = 0;
+    while let Some(area) = list_entry(&iopt.areas, nth) {
+        nth += 1;
+        if area.pages.load() {
+            iommu_unmap(&hwpt.domain, area.iova);
+        }
+    }
+}
+
 /// `iopt_table_remove_domain()`: the domain must be there.
 pub fn iopt_table_remove_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
     down_write(&iopt.domains_rwsem);
     down_write(&iopt.iova_rwsem);
     let removed = xa_erase(&iopt.domains, u64::from(hwpt.owner().alloc));
     warn_on(!removed.is_some_and(|removed| removed.is(hwpt)));
+    iopt_unfill_domain(iopt, hwpt);
     // iopt_calculate_iova_alignment()
     if xa_find(&iopt.domains, 0).is_none() {
         iopt.iova_alignment.store(1);
@@ -214,17 +239,7 @@ pub fn iopt_map_user_pages(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Err
     };
     let iova = area.iova;
 
-    // iopt_area_fill_domains()
-    lockdep_assert_held_rwsem(&iopt.domains_rwsem);
-    // Without a domain the memory is looked at when one comes.
-    let filled = if xa_find(&iopt.domains, 0).is_none() {
-        Ok(())
-    } else if map.length % MOCK_IO_PAGE_SIZE != 0 {
-        // iommu_map()
-        Err(Errno::EINVAL)
-    } else {
-        pin_user_pages(map.user_va == 0)
-    };
+    let filled = iopt_area_fill_domains(iopt, area, map.user_va);
     down_write(&iopt.iova_rwsem);
     match filled {
         Ok(()) => area.pages.store(true),
@@ -234,6 +249,39 @@ pub fn iopt_map_user_pages(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Err
     label("out_unlock_domains");
     up_read(&iopt.domains_rwsem);
     filled.map(|()| iova)
+}
+
+/// `iopt_area_fill_domains()`: without a domain the memory is looked at when one comes.
+///
+/// # Errors
+///
+/// -EINVAL for a length that the domains cannot map, -EFAULT.
+fn iopt_area_fill_domains(iopt: &IoPagetable, area: Ptr<Area>, user_va: u64) -> Result<(), Errno> {
+    lockdep_assert_held_rwsem(&iopt.domains_rwsem);
+    let mut next = xa_find(&iopt.domains, 0);
+    if next.is_none() {
+        return Ok(());
+    }
+    if area.length % MOCK_IO_PAGE_SIZE != 0 {
+        // iommu_map()
+        return Err(Errno::EINVAL);
+    }
+    pin_user_pages(user_va == 0)?;
+    while let Some((index, hwpt)) = next {
+        iommu_map(&hwpt.domain, area.iova);
+        next = xa_find(&iopt.domains, index + 1);
+    }
+    Ok(())
+}
+
+/// `iopt_area_unfill_domains()`
+fn iopt_area_unfill_domains(iopt: &IoPagetable, area: Ptr<Area>) {
+    lockdep_assert_held_rwsem(&iopt.domains_rwsem);
+    let mut index = 0;
+    while let Some((found, hwpt)) = xa_find(&iopt.domains, index) {
+        index = found + 1;
+        iommu_unmap(&hwpt.domain, area.iova);
+    }
 }
 
 /// `iopt_unmap_iova_range()`: unmaps the areas of the range, which must be whole. Gives the
@@ -259,8 +307,7 @@ fn iopt_unmap_iova_range(iopt: &IoPagetable, first: u64, last: u64) -> Result<u6
             break Err(Errno::ENOENT);
         }
         unmapped_bytes = unmapped_bytes.wrapping_add(area.length);
-        // iopt_area_unfill_domains()
-        lockdep_assert_held_rwsem(&iopt.domains_rwsem);
+        iopt_area_unfill_domains(iopt, area);
         iopt_abort_area(iopt, area);
     };
     label("out_unlock_iova");
@@ -357,6 +404,13 @@ pub fn iopt_read_areas(iopt: &IoPagetable, iova: u64, last: u64) -> Result<(), E
     let ret = iopt_contig_areas(iopt, iova, last).map(|_| ());
     up_read(&iopt.iova_rwsem);
     ret
+}
+
+/// Part of `iommufd_ioas_iova_ranges()`: how many ranges of IOVAs can be used, and what an IOVA has
+/// to be a multiple of. Each domain reserves what is outside its aperture, which leaves one range. The
+/// caller holds `iova_rwsem`.
+pub fn iopt_usable_ranges(iopt: &IoPagetable) -> (u64, u64) {
+    (1, aperture(iopt).alignment)
 }
 
 /// The IOVA of the first area, for the numbers of a fuzzer: `iommufd_test_syz_conv_iova()`.

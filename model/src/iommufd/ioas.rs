@@ -5,8 +5,10 @@
 use uapi::call::{IOAS_MAP_FIXED_IOVA, IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE};
 use uapi::Errno;
 
+use crate::iommufd::invariants::check_all_taken;
 use crate::iommufd::io_pagetable::{
-    iopt_destroy_table, iopt_map_user_pages, iopt_unmap_all, iopt_unmap_iova, Mapping,
+    iopt_destroy_table, iopt_map_user_pages, iopt_unmap_all, iopt_unmap_iova, iopt_usable_ranges,
+    Mapping,
 };
 use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{obj_of, to, Area, Ictx, IoPagetable, Ioas, Object, Type};
@@ -16,6 +18,7 @@ use crate::linux::mutex::Mutex;
 use crate::linux::refcount::{refcount_dec, refcount_inc_not_zero};
 use crate::linux::rwsem::{down_read, down_write, down_write_nest_lock, up_read, up_write};
 use crate::linux::slab::{immortal, Ptr, Struct};
+use crate::linux::uaccess::copy_to_user;
 use crate::linux::warn::{label, oops_null};
 use crate::linux::xarray::{
     check_nodes_freed, xa_destroy, xa_find, xa_lock, xa_store, xa_unlock, XArray, XaFlags,
@@ -160,6 +163,7 @@ pub fn iommufd_ioas_change_process(ucmd: &Ucmd, reserved: u64) -> Result<(), Err
         }
     }
     let ret = ret.and_then(|()| iommufd_ucmd_respond(ucmd));
+    check_all_taken(ictx);
     label("out");
     iommufd_release_all_iova_rwsem(ictx, ioas_list);
     ret
@@ -191,6 +195,42 @@ pub fn area_is_of_no_file(area: Ptr<Area>) -> bool {
 /// passed over. Only the title of the commit was seen; that it passes over is a guess.
 pub fn area_with_pages_is_of_no_file(area: Ptr<Area>) -> bool {
     area.pages.load()
+}
+
+/// `iommufd_ioas_iova_ranges()`: IOMMU_IOAS_IOVA_RANGES. Gives the number of ranges out, and the
+/// alignment of an IOVA.
+///
+/// # Errors
+///
+/// -EOPNOTSUPP, -ENOENT, -EFAULT, and -EMSGSIZE if there are more ranges than room for them.
+pub fn iommufd_ioas_iova_ranges(
+    ucmd: &Ucmd,
+    ioas_id: u64,
+    max_iovas: u64,
+    reserved: u64,
+) -> Result<[u64; 2], Errno> {
+    let rev = ucmd.ictx.rev;
+
+    if reserved != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+
+    let ioas_obj = (rev.iommufd_get_object)(ucmd.ictx, ioas_id, Type::Ioas)?;
+    let ioas = to::<Ioas>(ioas_obj);
+    down_read(&ioas.iopt.iova_rwsem);
+    let (num_iovas, alignment) = iopt_usable_ranges(&ioas.iopt);
+    let copied = if num_iovas <= max_iovas { copy_to_user(false) } else { Ok(()) };
+    let ret = copied.and_then(|()| iommufd_ucmd_respond(ucmd)).and_then(|()| {
+        if num_iovas <= max_iovas {
+            Ok([num_iovas, alignment])
+        } else {
+            Err(Errno::EMSGSIZE)
+        }
+    });
+    // out_put
+    up_read(&ioas.iopt.iova_rwsem);
+    (rev.iommufd_put_object)(ucmd.ictx, ioas_obj);
+    ret
 }
 
 /// `iommufd_ioas_destroy()`: what is mapped goes with it.

@@ -26,6 +26,7 @@ pub mod without_xa_lock_in_get;
 use uapi::Errno;
 
 use crate::iommufd::eventq::iommufd_eventq_fops_release;
+use crate::iommufd::invariants::check_unused;
 use crate::iommufd::objects::{File, HasObject, Ictx, Object, Type};
 use crate::iommufd::revision::Revision;
 use crate::iommufd::selftest::access::iommufd_test_staccess_release;
@@ -335,6 +336,7 @@ pub fn iommufd_fops_release(filp: Ptr<File>) {
             destroyed += 1;
             xa_erase(&ictx.objects, found);
             (ictx.rev.iommufd_object_ops(obj.ty).destroy)(ictx, obj);
+            check_unused(obj);
             kfree(obj);
         }
         // Bug related to users refcount.

@@ -30,8 +30,10 @@
 
 use uapi::trace::Val;
 
+use crate::iommufd::invariants::{check_published, check_table};
 use crate::iommufd::revision::Revision;
 use crate::linux::device::Device as StructDevice;
+use crate::linux::iommu_domain::IommuDomain;
 use crate::linux::list::ListHead;
 use crate::linux::maple_tree::MapleTree;
 use crate::linux::mutex::Mutex;
@@ -41,6 +43,7 @@ use crate::linux::slab::{container_of, Owner, Plain, Ptr, Struct, Value};
 use crate::linux::spinlock::Spinlock;
 use crate::linux::wait::WaitQueue;
 use crate::linux::xarray::{XArray, XaFlags};
+use crate::sync::Cell;
 
 /// enum iommufd_object_type
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,7 +180,7 @@ impl Ictx {
         Ictx {
             rev,
             file: Plain::new(owner.field("file"), None),
-            objects: XArray::new(owner.field("objects"), XaFlags::Alloc1),
+            objects: XArray::with_check(owner.field("objects"), XaFlags::Alloc1, check_published),
             groups: XArray::new(owner.field("groups"), XaFlags::Plain),
             destroy_wait: WaitQueue::new(owner.field("destroy_wait")),
             mt_mmap: MapleTree::new(owner.field("mt_mmap")),
@@ -230,7 +233,7 @@ impl IoPagetable {
     pub fn new(owner: Owner) -> IoPagetable {
         IoPagetable {
             domains_rwsem: Rwsem::new(owner.field("iopt.domains_rwsem")),
-            iova_rwsem: Rwsem::new(owner.field("iopt.iova_rwsem")),
+            iova_rwsem: Rwsem::with_check(owner.field("iopt.iova_rwsem"), check_table),
             domains: XArray::new(owner.field("iopt.domains"), XaFlags::Plain),
             iova_alignment: Plain::new(owner.field("iopt.iova_alignment"), 1),
             areas: ListHead::new(owner.field("iopt.area_itree")),
@@ -262,6 +265,8 @@ pub struct HwptPaging {
     pub nest_parent: bool,
     /// Its fault queue; holds its users.
     pub fault: Plain<Option<Ptr<Fault>>>,
+    /// `common.domain`: what its page table maps.
+    pub domain: IommuDomain,
 }
 
 /// struct iommufd_hwpt_nested
@@ -314,6 +319,8 @@ pub struct Device {
     pub destroying: Plain<bool>,
     /// Its virtual ID (v2 of the vIOMMU series); not held.
     pub vdev_id: Plain<Option<Ptr<VdevId>>>,
+    /// Whether its driver holds its users: the testbed's own, no field of the C struct.
+    pub driver: Cell<bool>,
 }
 
 /// struct iommufd_viommu

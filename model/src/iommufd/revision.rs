@@ -14,12 +14,12 @@ use crate::iommufd::main::linux_6_17::VmArea;
 use crate::iommufd::main::Remove;
 use crate::iommufd::objects::{
     Access, Area, AttachHandle, Device, Fault, File, Group, HwQueue, Ictx, Ioas, IopfGroup, Object,
-    SelftestAccess, Type, Viommu,
+    SelftestAccess, Type, Vdevice, Viommu,
 };
 use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::viommu_v1::ViommuVdevId;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
-use crate::iommufd::{access, eventq, hw_pagetable, hw_queue, ioas, selftest};
+use crate::iommufd::{eventq, hw_pagetable, hw_queue, ioas, selftest};
 use crate::linux::device::Device as StructDevice;
 use crate::linux::slab::Ptr;
 use crate::linux::uaccess::UserPage;
@@ -172,6 +172,12 @@ pub struct Revision {
     pub iommufd_test_trigger_vevent: Option<TriggerVevent>,
     /// IOMMU_TEST_OP_ACCESS_REPLACE_IOAS, if the mock driver has it.
     pub iommufd_test_access_replace_ioas: Option<AccessReplaceIoas>,
+    /// Attaches the access of a driver to an IOAS.
+    pub iommufd_access_attach: fn(Ptr<Access>, u64) -> Result<(), Errno>,
+    /// A driver reads or writes through its access.
+    pub iommufd_access_rw: fn(Ptr<Access>, u64, u64) -> Result<(), Errno>,
+    /// `iommufd_object_ops[IOMMUFD_OBJ_ACCESS].destroy`
+    pub iommufd_access_destroy_object: ObjectOp,
     /// The IOVA that a fuzzer's number stands for.
     pub iommufd_test_syz_conv_iova: fn(Ptr<Access>, u64) -> u64,
     /// The interrupt of a device whose driver reports events, if it has one.
@@ -204,6 +210,8 @@ pub struct Revision {
     pub iommufd_viommu_unset_vdev_id: Option<IoctlNoId<ViommuVdevId>>,
     /// The mock driver's part of an invalidation, for one entry.
     pub mock_viommu_invalidate_one: fn(Ptr<Viommu>, Entry) -> Result<(), Errno>,
+    /// `viommu->ops->vdevice_init` (6.17+), if the driver has it.
+    pub vdevice_init: Option<fn(Ptr<Vdevice>)>,
     /// The group of a device.
     pub iommufd_get_group: GetGroup,
     /// The last device of a group is gone.
@@ -239,7 +247,7 @@ impl Revision {
             Type::Fault => (self.iommufd_fault_destroy, None),
             Type::Veventq => (eventq::iommufd_veventq_destroy, Some(eventq::iommufd_veventq_abort)),
             Type::HwQueue => (hw_queue::iommufd_hw_queue_destroy, None),
-            Type::Access => (access::iommufd_access_destroy_object, None),
+            Type::Access => (self.iommufd_access_destroy_object, None),
             // An object is never of type ANY.
             Type::Ioas | Type::Any => (ioas::iommufd_ioas_destroy, None),
         };

@@ -28,7 +28,7 @@ use crate::iommufd::device::{
     iommufd_device_unbind,
 };
 use crate::iommufd::hw_pagetable::{or_auto, HwptInvalidate, UserData};
-use crate::iommufd::invariants::check_owned;
+use crate::iommufd::invariants::{check_hw_queues, check_owned, check_veventqs};
 use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{
     obj_of, to, Device, HwptNested, Ictx, Object, Selftest, Type, Viommu, HW_QUEUE_MAX,
@@ -36,12 +36,13 @@ use crate::iommufd::objects::{
 use crate::iommufd::revision::Revision;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::device::{put_device, Device as StructDevice};
+use crate::linux::iommu_domain::IommuDomain;
 use crate::linux::list::ListHead;
 use crate::linux::mutex::Mutex;
 use crate::linux::rwsem::Rwsem;
 use crate::linux::slab::{kcalloc, kfree, kzalloc, Owner, Plain, Ptr, Struct};
 use crate::linux::uaccess::copy_from_user;
-use crate::linux::warn::label;
+use crate::linux::warn::{label, warn_on};
 use crate::linux::xarray::{xa_lock_index, xa_unlock_index, XArray, XaFlags};
 
 /// MOCK_DEV_CACHE_NUM - 1, IOMMU_TEST_DEV_CACHE_MAX
@@ -117,15 +118,15 @@ pub fn mock_viommu_alloc(ictx: Ptr<Ictx>, ty: u64) -> Result<Ptr<Viommu>, Errno>
 pub fn viommu_fields(owner: Owner, obj: Object) -> Viommu {
     Viommu {
         obj,
-        ictx: Plain::new(owner.field("ictx"), None),
-        hwpt: Plain::new(owner.field("hwpt"), None),
-        iommu_dev: Plain::new(owner.field("iommu_dev"), 0),
+        ictx: Plain::once(owner.field("ictx"), None),
+        hwpt: Plain::once(owner.field("hwpt"), None),
+        iommu_dev: Plain::once(owner.field("iommu_dev"), 0),
         vdevs: XArray::new(owner.field("vdevs"), XaFlags::Plain),
         vdev_ids: XArray::new(owner.field("vdev_ids"), XaFlags::Plain),
         vdev_ids_rwsem: Rwsem::new(owner.field("vdev_ids_rwsem")),
-        veventqs_rwsem: Rwsem::new(owner.field("veventqs_rwsem")),
+        veventqs_rwsem: Rwsem::with_check(owner.field("veventqs_rwsem"), check_veventqs),
         veventqs: ListHead::new(owner.field("veventqs")),
-        queue_mutex: Mutex::new(owner.field("queue_mutex")),
+        queue_mutex: Mutex::with_check(owner.field("queue_mutex"), check_hw_queues),
         hw_queues: HW_QUEUES.map(|path| Plain::new(owner.field(path), None)),
         mmap_offset: Plain::new(owner.field("mmap_offset"), None),
     }
@@ -159,6 +160,11 @@ pub fn mock_domain_alloc_nested(data: UserData) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     copy_from_user(data.bad_uptr)
+}
+
+/// `mock_domain_free()`: whoever frees a page table has unmapped everything.
+pub fn mock_domain_free(domain: &IommuDomain) {
+    warn_on(!domain.peek_empty());
 }
 
 /// The kernel's copy of an array of entries.
@@ -379,8 +385,8 @@ pub fn iommufd_test_mock_domain(
     let ictx = ucmd.ictx;
     let sobj = _iommufd_object_alloc(ictx, Type::Selftest, |owner, obj| Selftest {
         obj,
-        idev: Plain::new(owner.field("idev.idev"), None),
-        mock_dev: Plain::new(owner.field("idev.mock_dev"), None),
+        idev: Plain::once(owner.field("idev.idev"), None),
+        mock_dev: Plain::once(owner.field("idev.mock_dev"), None),
     })?;
 
     let mock_dev = match mock_dev_create() {

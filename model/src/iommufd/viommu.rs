@@ -173,10 +173,10 @@ pub fn iommufd_vdevice_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
 pub(super) fn vdevice_object(ictx: Ptr<Ictx>) -> Result<Ptr<Vdevice>, Errno> {
     _iommufd_object_alloc(ictx, Type::Vdevice, |owner, obj| Vdevice {
         obj,
-        viommu: Plain::new(owner.field("viommu"), None),
-        dev: Plain::new(owner.field("dev"), None),
-        idev: Plain::new(owner.field("idev"), None),
-        id: Plain::new(owner.field("id"), 0),
+        viommu: Plain::once(owner.field("viommu"), None),
+        dev: Plain::once(owner.field("dev"), None),
+        idev: Plain::once(owner.field("idev"), None),
+        id: Plain::once(owner.field("id"), 0),
         skip_erase: Plain::new(owner.field("skip_erase"), false),
         driver_part: Plain::new(owner.field("driver_part"), false),
     })

@@ -4,12 +4,15 @@
 //! Source: drivers/iommu/iommu.c iommu_device_claim_dma_owner(), iommu_device_release_dma_owner()
 //! and the description in include/linux/iommu.h; reference/iommufd.md 2.5.1 step 4.
 
+use uapi::splat::Kind;
+use uapi::step::Site;
 use uapi::Errno;
 
 use crate::linux::device::Device;
 use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
-use crate::linux::slab::{Owner, Plain, Ptr, Struct};
+use crate::linux::slab::{by_ordinal, Owner, Plain, Ptr, Struct};
 use crate::linux::warn::warn_on;
+use crate::sync;
 
 /// struct iommu_group
 pub struct IommuGroup {
@@ -32,13 +35,26 @@ impl IommuGroup {
     /// A group that nobody owns.
     pub fn new(owner: Owner) -> IommuGroup {
         IommuGroup {
-            mutex: Mutex::new(owner.field("mutex")),
+            mutex: Mutex::with_check(owner.field("mutex"), check_owner),
             // Marked: the testbed's own check of ownership looks at it without the mutex.
             owner: Plain::marked(owner.field("owner"), None),
             owner_cnt: Plain::new(owner.field("owner_cnt"), 0),
             // Marked: a slot of an xarray.
             attach_handle: Plain::marked(owner.field("pasid_array[0]"), None),
         }
+    }
+}
+
+/// The mutex of a group is given back: the group has an owner if and as long as it is claimed.
+fn check_owner(owner: Owner, at: Site) {
+    let Some(group) = by_ordinal::<IommuGroup>(owner.alloc) else { return };
+    if group.owner.peek().is_some() != (group.owner_cnt.peek() != 0) {
+        let detail = format!(
+            "iommu_group#{} is claimed {} times, and its owner says otherwise",
+            owner.alloc,
+            group.owner_cnt.peek()
+        );
+        sync::splat(Kind::Invariant, at, detail);
     }
 }
 

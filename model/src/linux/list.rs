@@ -7,11 +7,11 @@
 use std::panic::Location;
 
 use uapi::splat::Kind;
-use uapi::step::{Access, Mode, Site};
+use uapi::step::{Access, Accesses, Mode, Site};
 use uapi::trace::Val;
 
 use crate::linux::kcsan;
-use crate::linux::slab::{Field, Ptr};
+use crate::linux::slab::{stored, Field, Ptr};
 use crate::sync::{self, Cell, Effect};
 
 /// The head of a list of `T`.
@@ -25,6 +25,11 @@ impl<T> ListHead<T> {
     /// An empty list.
     pub fn new(field: Field) -> ListHead<T> {
         ListHead { field, obj: sync::object(), entries: Cell::new(Vec::new()) }
+    }
+
+    /// The accesses of a sleeper whose condition asks whether something is on it.
+    pub fn read_accesses(&self) -> Accesses {
+        self.field.accesses(Access::all(self.obj, Mode::Read))
     }
 
     /// Its entries, without a step: for the testbed's checks.
@@ -65,6 +70,7 @@ fn add_tail<T>(at: Site, entry: Ptr<T>, head: &ListHead<T>) {
         head.field.check(at);
         if __list_add_valid(at, entry, head) {
             head.entries.with(|e| e.push(entry));
+            stored(entry.owner(), head.field.owner);
         }
     });
 }
@@ -93,6 +99,7 @@ fn add<T>(at: Site, entry: Ptr<T>, head: &ListHead<T>) {
         head.field.check(at);
         if __list_add_valid(at, entry, head) {
             head.entries.with(|e| e.insert(0, entry));
+            stored(entry.owner(), head.field.owner);
         }
     });
 }

@@ -12,6 +12,9 @@
 //! who may have taken it already (rwsem_wake() after the count was changed). Waiting is a step
 //! there, since the unlock can tell whether anybody does.
 //!
+//! What a lock protects is to be in order when the lock is given back: a [`Check`] looks, if the
+//! lock has one.
+//!
 //! Source: Documentation/locking/lockdep-design.rst for the checks; reference/iommufd.md 6.5.
 
 use uapi::mutation::Change;
@@ -20,7 +23,7 @@ use uapi::step::{Access, Accesses, Cpu, Mode, Site};
 use uapi::trace::Val;
 
 use crate::linux::lockdep;
-use crate::linux::slab::{count_held, Field};
+use crate::linux::slab::{count_held, Field, Owner};
 use crate::sync::{self, Cell};
 
 /// How a lock is taken.
@@ -32,10 +35,15 @@ pub(super) enum How {
     Shared,
 }
 
+/// Looks at what a lock protects, before it is given back. It gets the allocation that the lock
+/// lies in, and the place of the unlock, and makes no step.
+pub type Check = fn(Owner, Site);
+
 /// A lock without a name.
 pub(super) struct RawLock {
     field: Field,
     obj: u32,
+    check: Option<Check>,
     unlock_step: bool,
     /// What wakes the waiters after the lock was given up, if that is a step.
     wake: Option<&'static str>,
@@ -51,6 +59,7 @@ impl RawLock {
         RawLock {
             field,
             obj: sync::object(),
+            check: None,
             unlock_step: false,
             wake: None,
             waiters: Cell::new(0),
@@ -68,6 +77,10 @@ impl RawLock {
         RawLock { wake: Some(wake), ..RawLock::with_unlock_step(field) }
     }
 
+    pub(super) fn with_check(field: Field, check: Check) -> RawLock {
+        RawLock { check: Some(check), ..RawLock::new(field) }
+    }
+
     pub(super) fn field(&self) -> Field {
         self.field
     }
@@ -83,6 +96,14 @@ impl RawLock {
     /// Whether this CPU holds it in any way.
     pub(super) fn holds_any(&self, cpu: Cpu) -> bool {
         self.holds(cpu, How::Exclusive) || self.holds(cpu, How::Shared)
+    }
+
+    pub(super) fn obj(&self) -> u32 {
+        self.obj
+    }
+
+    pub(super) fn readers(&self) -> u32 {
+        self.readers.get().count_ones()
     }
 
     /// Whether anybody holds it.
@@ -260,6 +281,9 @@ impl RawLock {
         self.field.check(at);
         if !self.holds(me, how) {
             sync::stop(Kind::BadUnlock, at, self.field.text());
+        }
+        if let Some(check) = self.check {
+            check(self.field.owner, at);
         }
         self.give(me, how);
     }

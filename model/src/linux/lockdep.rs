@@ -11,7 +11,7 @@ use uapi::splat::Kind;
 use uapi::step::{Cpu, Site, CPUS_MAX};
 
 use crate::linux::lock::How;
-use crate::linux::slab::Field;
+use crate::linux::slab::{given_back, Field};
 use crate::sync::{self, Cell, Local};
 
 /// A class of locks: struct and field.
@@ -129,6 +129,7 @@ pub(super) fn released(obj: u32) {
             l.held[cpu].remove(i);
         }
     });
+    given_back();
 }
 
 /// The locks that a CPU holds, in order of taking.

@@ -12,7 +12,7 @@ use uapi::trace::Val;
 use uapi::Errno;
 
 use crate::linux::fault;
-use crate::linux::slab::{Field, Ptr};
+use crate::linux::slab::{stored, Field, Ptr};
 use crate::linux::spinlock::{might_sleep, spin_lock, spin_unlock, Spinlock};
 use crate::sync::{self, Cell};
 
@@ -70,6 +70,7 @@ pub fn mtree_alloc_range<T>(mt: &MapleTree<T>, entry: Ptr<T>, pages: u64) -> Res
             ranges.insert(at, (first, pages, entry));
             first
         });
+        stored(entry.owner(), mt.field.owner);
         effect.log(|| (vec![mt.field.val(), entry.val()], Val::Num(first as i64)));
         Ok(first)
     });

@@ -11,6 +11,7 @@ pub mod device;
 pub mod fault;
 pub mod file;
 pub mod iommu;
+pub mod iommu_domain;
 pub mod kcsan;
 pub mod list;
 mod lock;

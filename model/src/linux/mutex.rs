@@ -4,7 +4,7 @@
 
 use std::panic::Location;
 
-use crate::linux::lock::{How, RawLock};
+use crate::linux::lock::{Check, How, RawLock};
 use crate::linux::slab::Field;
 use crate::linux::spinlock::might_sleep;
 use crate::sync;
@@ -23,6 +23,11 @@ impl Mutex {
     /// who waited for the last effect of the section.
     pub fn with_unlock_step(field: Field) -> Mutex {
         Mutex(RawLock::with_unlock_step(field))
+    }
+
+    /// mutex_init() of a mutex whose section is to leave what it protects in order.
+    pub fn with_check(field: Field, check: Check) -> Mutex {
+        Mutex(RawLock::with_check(field, check))
     }
 
     /// The field that it is.

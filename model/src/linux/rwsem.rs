@@ -7,7 +7,7 @@
 
 use std::panic::Location;
 
-use crate::linux::lock::{How, RawLock};
+use crate::linux::lock::{Check, How, RawLock};
 use crate::linux::slab::Field;
 use crate::linux::spinlock::might_sleep;
 use crate::sync;
@@ -33,6 +33,11 @@ impl Rwsem {
         Rwsem(RawLock::with_handover(field, "rwsem_wake"))
     }
 
+    /// init_rwsem() of a semaphore whose section is to leave what it protects in order.
+    pub fn with_check(field: Field, check: Check) -> Rwsem {
+        Rwsem(RawLock::with_check(field, check))
+    }
+
     /// The field that it is.
     pub fn field(&self) -> Field {
         self.0.field()
@@ -41,6 +46,23 @@ impl Rwsem {
     /// Whether it is held, without a step: for the object graph.
     pub fn peek_held(&self) -> bool {
         self.0.is_held()
+    }
+}
+
+impl Rwsem {
+    /// How many CPUs hold it for reading, without a step: for the testbed's checks.
+    pub fn peek_readers(&self) -> u32 {
+        self.0.readers()
+    }
+
+    /// The number that explorers call it by.
+    pub fn obj(&self) -> u32 {
+        self.0.obj()
+    }
+
+    /// Whether the current CPU holds it for writing, without a step: for the testbed's checks.
+    pub fn peek_held_for_writing(&self) -> bool {
+        self.0.holds(sync::current(), How::Exclusive)
     }
 }
 

@@ -16,12 +16,12 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 use uapi::splat::Kind;
-use uapi::step::{Access, Accesses, Mode, Site, CPUS_MAX};
+use uapi::step::{Access, Accesses, Cpu, Mode, Site, CPUS_MAX};
 use uapi::trace::Val;
 use uapi::Errno;
 
 use crate::linux::warn::warn_on;
-use crate::linux::{fault, kcsan};
+use crate::linux::{fault, kcsan, lockdep};
 use crate::sync::{self, Cell, Local};
 
 /// A struct that lives on the heap.
@@ -182,6 +182,21 @@ struct Alloc {
     held: [u8; CPUS_MAX],
     /// Whether its memory is expected to go away with the execution (mock hardware).
     immortal: bool,
+    /// Whether a pointer to it was ever stored anywhere.
+    escaped: bool,
+    /// Who can find it by a pointer in memory that others can find.
+    found_by: FoundBy,
+}
+
+/// Who can find an allocation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FoundBy {
+    /// Whoever allocated it.
+    Its,
+    /// Others, as soon as this CPU gives back a lock that it holds.
+    Soon(Cpu),
+    /// Others.
+    All,
 }
 
 /// The heap of one execution.
@@ -194,6 +209,8 @@ struct Heap {
     /// What explorers call the free list of a type.
     slabs: BTreeMap<&'static str, u32>,
     addrs: u32,
+    /// Whether some allocation is [`FoundBy::Soon`].
+    soon: bool,
 }
 
 impl Heap {
@@ -319,7 +336,16 @@ fn allocate<T: Struct>(recycle: bool, immortal: bool, make: impl FnOnce(Owner) -
         let addr = recycled.unwrap_or(h.addrs);
         h.addrs += u32::from(recycled.is_none());
         let alloc = h.allocs.len() as u32;
-        h.allocs.push(Alloc { ty: T::NAME, obj, addr, live: true, held: [0; CPUS_MAX], immortal });
+        h.allocs.push(Alloc {
+            ty: T::NAME,
+            obj,
+            addr,
+            live: true,
+            held: [0; CPUS_MAX],
+            immortal,
+            escaped: immortal,
+            found_by: if immortal { FoundBy::All } else { FoundBy::Its },
+        });
         h.arena.push(Box::new(()));
         (alloc, addr)
     });
@@ -384,6 +410,47 @@ pub(super) fn count_held(owner: Owner, change: i8) {
     });
 }
 
+/// A pointer to `what` was stored in `place`. Others can find it once the lock that `place` is under
+/// is given back, if there is one, and if they can find `place`.
+pub(super) fn stored(what: Owner, place: Owner) {
+    let me = sync::current();
+    let (escapes, found) = heap().with(|h| {
+        let in_the_open = h.allocs[place.alloc as usize].escaped;
+        let a = &mut h.allocs[what.alloc as usize];
+        let escapes = !std::mem::replace(&mut a.escaped, true);
+        (escapes, in_the_open && a.found_by == FoundBy::Its)
+    });
+    if escapes {
+        sync::escaped(what.obj);
+    }
+    if found {
+        let holds_none = lockdep::held_numbers(me).is_empty();
+        let by = if holds_none { FoundBy::All } else { FoundBy::Soon(me) };
+        heap().with(|h| {
+            h.allocs[what.alloc as usize].found_by = by;
+            h.soon |= !holds_none;
+        });
+    }
+}
+
+/// The current CPU has given a lock back, or returns to user space.
+pub(super) fn given_back() {
+    let me = sync::current();
+    heap().with(|h| {
+        if !h.soon {
+            return;
+        }
+        let mut soon = false;
+        for a in &mut h.allocs {
+            match a.found_by {
+                FoundBy::Soon(cpu) if cpu == me => a.found_by = FoundBy::All,
+                by => soon |= matches!(by, FoundBy::Soon(_)),
+            }
+        }
+        h.soon = soon;
+    });
+}
+
 /// What kmemleak would say when nothing runs any more: every object that is still allocated.
 pub fn report_leaks() {
     let leaks: Vec<String> = heap().with(|h| {
@@ -425,6 +492,8 @@ pub struct Plain<T> {
     obj: u32,
     /// READ_ONCE() and WRITE_ONCE().
     marked: bool,
+    /// Set before anybody else can find the allocation that it is in.
+    once: bool,
     value: Cell<T>,
 }
 
@@ -432,6 +501,11 @@ pub struct Plain<T> {
 pub trait Value: Copy {
     /// How a trace line shows it.
     fn val(self) -> Val;
+
+    /// The allocation that it points to, if it is a pointer.
+    fn target(self) -> Option<Owner> {
+        None
+    }
 }
 
 impl Value for bool {
@@ -462,18 +536,36 @@ impl<T> Value for Ptr<T> {
     fn val(self) -> Val {
         Ptr::val(self)
     }
+
+    fn target(self) -> Option<Owner> {
+        Some(self.owner)
+    }
 }
 
 impl<T: Value> Value for Option<T> {
     fn val(self) -> Val {
         self.map_or(Val::Null, T::val)
     }
+
+    fn target(self) -> Option<Owner> {
+        self.and_then(T::target)
+    }
 }
 
 impl<T: Value> Plain<T> {
     /// A field with its first value.
     pub fn new(field: Field, value: T) -> Plain<T> {
-        Plain { field, obj: sync::object(), marked: false, value: Cell::new(value) }
+        if let Some(target) = value.target() {
+            stored(target, field.owner);
+        }
+        Plain { field, obj: sync::object(), marked: false, once: false, value: Cell::new(value) }
+    }
+
+    /// A field that is set before anybody else can find the allocation that it is in, and whose
+    /// readers need no lock for that: a store that comes later is reported, whether or not
+    /// somebody reads the field too early.
+    pub fn once(field: Field, value: T) -> Plain<T> {
+        Plain { once: true, ..Plain::new(field, value) }
     }
 
     /// A field that is only accessed with READ_ONCE() and WRITE_ONCE(), or atomically: its
@@ -502,7 +594,11 @@ impl<T: Value> Plain<T> {
     #[track_caller]
     pub fn store(&self, value: T) {
         let at = sync::site(Location::caller());
-        sync::changed(sync::change_at(at), (self, at, value), |(field, at, value)| {
+        let change = sync::change_at(at);
+        if !heap().with(|h| h.allocs[self.field.owner.alloc as usize].escaped) {
+            sync::on_own_memory(at, self.obj, self.field.owner.obj);
+        }
+        sync::changed(change, (self, at, value), |(field, at, value)| {
             field.store_at(at, value);
         });
     }
@@ -520,6 +616,25 @@ impl<T: Value> Plain<T> {
             },
         );
         self.watch(true, at);
+        if self.once {
+            self.check_own(at);
+        }
+        self.points_to(value);
+    }
+
+    fn points_to(&self, value: T) {
+        if let Some(target) = value.target() {
+            stored(target, self.field.owner);
+        }
+    }
+
+    /// Prints a splat if others can find the allocation already.
+    fn check_own(&self, at: Site) {
+        let found_by = heap().with(|h| h.allocs[self.field.owner.alloc as usize].found_by);
+        if found_by == FoundBy::All {
+            let detail = format!("{} is set after others can find it", self.field.text());
+            sync::splat(Kind::Invariant, at, detail);
+        }
     }
 
     fn watch(&self, write: bool, at: Site) {
@@ -553,11 +668,13 @@ impl<T: Value> Plain<T> {
 
     /// Reads it without a step: for the testbed's checks and for the object graph.
     pub fn peek(&self) -> T {
+        sync::looked_at(self.obj);
         self.value.get()
     }
 
     /// Gives it a value before the object is visible to anybody: no step.
     pub fn init(&self, value: T) {
         self.value.set(value);
+        self.points_to(value);
     }
 }

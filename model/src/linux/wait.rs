@@ -177,6 +177,14 @@ pub fn wait_event_interruptible_timeout(
     Ok(wait(op, at, wq, State::Interruptible, Some(timeout_ms), condition))
 }
 
+/// poll_schedule_timeout() without a timer, for one queue. Whoever polls is on the queue before he
+/// looks for the first time, so a wake-up that comes in between is not lost. In TASK_INTERRUPTIBLE.
+#[track_caller]
+pub fn poll_schedule_timeout(wq: &WaitQueue, condition: &Condition<'_>) {
+    let at = sync::site(Location::caller());
+    wait("poll_schedule_timeout", at, wq, State::Interruptible, None, condition);
+}
+
 fn wake(op: &'static str, at: Site, wq: &WaitQueue, wakes: fn(State) -> bool) {
     match sync::change_at(at) {
         Some(Change::AsInterruptible) => wake_those(op, at, wq, |s| s == State::Interruptible),

@@ -34,7 +34,7 @@ use uapi::Errno;
 pub use uapi::litmus::XaFlags;
 
 use crate::linux::lock::How;
-use crate::linux::slab::{count_held, Field, Ptr};
+use crate::linux::slab::{count_held, stored, Field, Ptr};
 use crate::linux::spinlock::{might_sleep, preempt_disable, preempt_enable};
 use crate::linux::{fault, lockdep, warn};
 use crate::sync::{self, Cell, Effect};
@@ -107,6 +107,8 @@ struct Section {
     index: Option<u64>,
     /// Whether other readers of the index may be in theirs at the same time.
     shared: bool,
+    /// Whether it has stored something.
+    stores: bool,
 }
 
 /// An xarray of pointers to `T`.
@@ -118,6 +120,7 @@ pub struct XArray<T: ?Sized> {
     map: u32,
     lock: u32,
     ids: Option<u32>,
+    check: Option<fn(Ptr<T>, Site)>,
     /// Occupied and reserved slots by index.
     slots: Cell<Vec<(u64, Slot<T>)>>,
     sections: Cell<[Option<Section>; CPUS_MAX]>,
@@ -133,6 +136,7 @@ impl<T: ?Sized> XArray<T> {
             map: sync::object(),
             lock: sync::object(),
             ids: (flags != XaFlags::Plain).then(sync::object),
+            check: None,
             slots: Cell::new(Vec::new()),
             sections: Cell::new([None; CPUS_MAX]),
         }
@@ -142,6 +146,12 @@ impl<T: ?Sized> XArray<T> {
     /// where xa_alloc() may reserve it at the same time.
     pub fn with_raw_readers(field: Field, flags: XaFlags) -> XArray<T> {
         XArray { raw_readers: true, ..XArray::new(field, flags) }
+    }
+
+    /// xa_init_flags() of an array of which `check` looks at each entry that a section on one index
+    /// has stored, before the lock is given back. It makes no step.
+    pub fn with_check(field: Field, flags: XaFlags, check: fn(Ptr<T>, Site)) -> XArray<T> {
+        XArray { check: Some(check), ..XArray::new(field, flags) }
     }
 
     /// The field that it is.
@@ -163,6 +173,9 @@ impl<T: ?Sized> XArray<T> {
     }
 
     fn put(&self, index: u64, slot: Slot<T>) {
+        if let Slot::Ptr(ptr) = slot {
+            stored(ptr.owner(), self.field.owner);
+        }
         self.slots.with(|s| match (s.binary_search_by_key(&index, |(i, _)| *i), slot) {
             (Ok(at), Slot::Null) => {
                 s.remove(at);
@@ -325,7 +338,7 @@ fn take<T: ?Sized>(op: &'static str, at: Site, xa: &XArray<T>, index: Option<u64
         effect.log(|| (section_args(xa, index), Val::Void));
         xa.field.check(at);
         xa.check_not_inside(at);
-        xa.sections.with(|s| s[usize::from(me)] = Some(Section { index, shared }));
+        xa.sections.with(|s| s[usize::from(me)] = Some(Section { index, shared, stores: false }));
         count_held(xa.field.owner, 1);
         lockdep::acquired(xa.field, xa.lock, How::Exclusive, at);
         preempt_disable();
@@ -341,6 +354,12 @@ fn give<T: ?Sized>(op: &'static str, at: Site, xa: &XArray<T>, index: Option<u64
     xa.field.check(at);
     if xa.section(me).is_none_or(|s| s.index != index) {
         sync::stop(Kind::BadUnlock, at, xa.field.text());
+    }
+    let stores = xa.section(me).is_some_and(|s| s.stores);
+    if let (Some(check), Some(index), true) = (xa.check, index, stores) {
+        if let Slot::Ptr(entry) = xa.peek_at(index) {
+            check(entry, at);
+        }
     }
     xa.sections.with(|s| s[usize::from(me)] = None);
     count_held(xa.field.owner, -1);
@@ -420,9 +439,19 @@ fn load<T: ?Sized>(
     sync::step(op, at, accesses, body)
 }
 
-/// xas_load(): the slot as it is.
+/// xas_load(): the slot as it is. With the lock held: without it, and without rcu_read_lock(), lockdep
+/// says so.
 #[track_caller]
 pub fn xas_load<T: ?Sized>(xa: &XArray<T>, index: u64) -> Slot<T> {
+    if !xa.is_inside(index) {
+        sync::splat(Kind::AssertHeld, sync::site(Location::caller()), xa.field.text());
+    }
+    xas_load_rcu(xa, index)
+}
+
+/// xas_load() within rcu_read_lock().
+#[track_caller]
+pub fn xas_load_rcu<T: ?Sized>(xa: &XArray<T>, index: u64) -> Slot<T> {
     let ids = xa.ids_access(Mode::Read).filter(|_| xa.raw_readers);
     load("xas_load", sync::site(Location::caller()), xa, index, ids, |slot| slot)
 }
@@ -432,6 +461,9 @@ pub fn xas_load<T: ?Sized>(xa: &XArray<T>, index: u64) -> Slot<T> {
 #[track_caller]
 pub fn xas_store<T: ?Sized>(xa: &XArray<T>, index: u64, entry: Slot<T>) -> Slot<T> {
     let at = sync::site(Location::caller());
+    if xa.ids.is_some() || xa.slots.with(|s| s.iter().any(|(_, s)| matches!(s, Slot::Zero))) {
+        sync::apart(at, Change::AsStore);
+    }
     match sync::change_at(at) {
         None => xas_store_at(at, xa, index, entry),
         Some(Change::AsStore) => Slot::from(xas_store_at(at, xa, index, xa.stored(entry)).ptr()),
@@ -456,6 +488,11 @@ fn xas_store_at<T: ?Sized>(at: Site, xa: &XArray<T>, index: u64, entry: Slot<T>)
         effect.log(|| (vec![xa.field.val(), Val::Hex(index), entry.val()], old.val()));
         xa.field.check(at);
         xa.put(index, entry);
+        xa.sections.with(|s| {
+            if let Some(section) = &mut s[usize::from(sync::current())] {
+                section.stores = true;
+            }
+        });
         old
     })
 }

@@ -47,7 +47,7 @@ fn struct_size(rev: &Revision, call: Call) -> u32 {
         Call::IoasUnmap | Call::VdeviceAlloc | Call::ViommuSetVdevId | Call::ViommuUnsetVdevId => {
             24
         }
-        Call::HwptInvalidate | Call::VeventqAlloc => 32,
+        Call::HwptInvalidate | Call::VeventqAlloc | Call::IoasIovaRanges => 32,
         Call::IoasMap | Call::GetHwInfo | Call::HwQueueAlloc => 40,
         Call::HwptAlloc => 48,
         Call::ViommuAlloc => rev.viommu_alloc_size,
@@ -81,6 +81,8 @@ const FIELDS: &[(Call, &[Field])] = &[
     ),
     // ioas_id, iova, length
     (Call::IoasUnmap, &[u32_at(0, 4), u64_at(1, 8), u64_at(2, 16)]),
+    // ioas_id, num_iovas, __reserved
+    (Call::IoasIovaRanges, &[u32_at(0, 4), u32_at(1, 8), u32_at(2, 12)]),
     // flags, dev_id, data_len, data_uptr
     (Call::GetHwInfo, &[u32_at(1, 4), u32_at(0, 8), u32_at(2, 12), u64_at(3, 16)]),
     // __reserved

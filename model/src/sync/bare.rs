@@ -317,6 +317,18 @@ pub fn change_at(_at: Site) -> Option<Change> {
 #[inline]
 pub fn apart(_at: Site, _change: Change) {}
 
+/// No step is to be put off.
+#[inline]
+pub fn on_own_memory(_at: Site, _field: u32, _memory: u32) {}
+
+/// No step is to be put off.
+#[inline]
+pub fn escaped(_memory: u32) {}
+
+/// No step is to be put off.
+#[inline]
+pub fn looked_at(_field: u32) {}
+
 /// Makes the step.
 #[inline]
 pub fn changed<A: Copy>(_change: Option<Change>, args: A, step: fn(A)) {

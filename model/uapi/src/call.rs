@@ -156,6 +156,8 @@ pub enum Call {
     IoasMap,
     /// `IOMMU_IOAS_UNMAP`
     IoasUnmap,
+    /// `IOMMU_IOAS_IOVA_RANGES`
+    IoasIovaRanges,
     /// `IOMMU_GET_HW_INFO`
     GetHwInfo,
     /// `IOMMU_HWPT_ALLOC`
@@ -284,6 +286,14 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[out("length", Num)],
         entry_num: false,
         doc: "Unmaps whole areas; all of them with `iova = 0, length = 0xffffffffffffffff`.",
+    },
+    Signature {
+        call: Call::IoasIovaRanges,
+        name: "IOMMU_IOAS_IOVA_RANGES",
+        args: &[req("ioas_id", Id), opt("num_iovas", Num, 1), opt("__reserved", Num, 0)],
+        outs: &[out("num_iovas", Num), out("out_iova_alignment", Num)],
+        entry_num: false,
+        doc: "Says what IOVAs can be mapped: in how many ranges, and their alignment.",
     },
     Signature {
         call: Call::GetHwInfo,
@@ -448,10 +458,10 @@ pub const SIGNATURES: &[Signature] = &[
     Signature {
         call: Call::Poll,
         name: "poll",
-        args: &[req("file", File)],
+        args: &[req("file", File), opt("wait", Num, 0)],
         outs: &[out("revents", Num)],
         entry_num: false,
-        doc: "poll(2) of an event queue's file, without waiting.",
+        doc: "poll(2) of an event queue's file: without waiting, or with `wait = 1` until something can be read.",
     },
     Signature {
         call: Call::Mmap,

@@ -48,6 +48,7 @@ errnos! {
     EDEADLK = 35, "Resource deadlock would occur.";
     EOVERFLOW = 75, "Value too large.";
     EBADFD = 77, "File descriptor in bad state.";
+    EMSGSIZE = 90, "There is more than fits.";
     EOPNOTSUPP = 95, "Operation not supported.";
     ETIMEDOUT = 110, "Timed out.";
 }

@@ -150,14 +150,21 @@ impl CallSite {
 ///
 /// * [`Change::Defer`]: if the CPU makes no other step, and gives no lock back, between the step
 ///   and its return to user space, then there is nothing that the step could be put off past.
+/// * [`Change::Defer`] of a `store`: if nobody else can reach the field up to the unlock that the
+///   store is put off past, and the CPU itself does not look at it up to there, then nobody can
+///   tell when it was set. Nobody can reach a field of an allocation as long as no pointer to it
+///   was ever stored, in whatever memory; storing one is a step that sees to it
+///   (`sync::escaped()`).
 /// * [`Change::AsStore`] of `xa_erase()`: an array that gives out no ids reserves none, so storing
 ///   NULL frees the index.
+/// * [`Change::AsStore`] of `xas_store()`: in such an array, if nothing in it is reserved, both
+///   store the same and give the same old entry.
 ///
-/// Neither depends on what other CPUs do. A call site that one execution saw otherwise is changed.
+/// None depends on what other CPUs do. A call site that one execution saw otherwise is changed.
 pub fn may_be_the_same(op: &str, change: Change) -> bool {
     match change {
         Change::Defer => true,
-        Change::AsStore => op == "xa_erase",
+        Change::AsStore => matches!(op, "xa_erase" | "xas_store"),
         _ => false,
     }
 }
@@ -176,6 +183,8 @@ pub const PRIMITIVES: &[(&str, &[Change])] = {
         ("down_write_nest_lock", &[Omit, AsShared]),
         ("down_write_trylock", &[Omit]),
         ("get_device", &[Omit, Repeat, Defer]),
+        ("iommu_map", &[Omit]),
+        ("iommu_unmap", &[Omit]),
         ("kfree", &[Omit, Repeat]),
         ("list_add", &[Omit, Defer]),
         ("list_add_tail", &[Omit, Defer]),

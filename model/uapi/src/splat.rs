@@ -93,6 +93,15 @@ pub const INVARIANTS: &[&str] = &[
     "{} is {}, its ledger says {}",
     "{} is {} after the files are closed, its ledger says {}",
     "{} is still owned after the files are closed",
+    // I9 between two steps: what is found under a lock holds what it says it holds.
+    "{} is {} when {} is given back, those who hold it add up to {}",
+    "{} is {} when its object is freed",
+    "{} is claimed {} times, and its owner says otherwise",
+    // Nothing is published before it is complete.
+    "{} is set after others can find it",
+    "{} is installed before its access is there",
+    // 2.8: no IOAS becomes visible while all of them are taken.
+    "{} can be found and is not taken",
     // I8: an id was given out again that user space believes it still owns.
     "id {} was given out again after a forced destroy",
     // The kernel destroyed an object that only user space may destroy.

@@ -13,6 +13,7 @@ use uapi::Errno;
 
 use super::{_iommufd_object_alloc, entry_to_remove, Remove};
 use crate::iommufd::driver::PAGE_SIZE;
+use crate::iommufd::invariants::check_unused;
 use crate::iommufd::objects::{obj_of, File, HasObject, Ictx, Object, Type};
 use crate::iommufd::ucmd::Ucmd;
 use crate::linux::maple_tree::mtree_load;
@@ -167,6 +168,7 @@ pub fn iommufd_fops_release(filp: Ptr<File>) {
             destroyed += 1;
             xa_erase(&ictx.objects, found);
             (ictx.rev.iommufd_object_ops(obj.ty).destroy)(ictx, obj);
+            check_unused(obj);
             kfree(obj);
         }
         // Bug related to users refcount.

@@ -36,7 +36,7 @@ pub fn iommufd_put_object(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
 }
 
 /// `iommufd_ref_to_users()`: the caller stops being inside and stays a user.
-fn iommufd_ref_to_users(obj: Ptr<Object>) {
+pub fn iommufd_ref_to_users(obj: Ptr<Object>) {
     up_read(&obj.destroy_rwsem);
 }
 

@@ -10,8 +10,7 @@ use uapi::call::{ACCESS_RW_WRITE, ACCESS_SYZ};
 use uapi::Errno;
 
 use crate::iommufd::access::{
-    iommufd_access_attach, iommufd_access_create, iommufd_access_destroy, iommufd_access_replace,
-    iommufd_access_rw,
+    iommufd_access_create, iommufd_access_destroy, iommufd_access_replace,
 };
 use crate::iommufd::io_pagetable::iopt_first_iova;
 use crate::iommufd::main::fput;
@@ -82,7 +81,8 @@ pub fn iommufd_test_create_access(
             return Err(e);
         }
     };
-    let attached = iommufd_access_attach(access, ioas_id).and_then(|()| iommufd_ucmd_respond(ucmd));
+    let attached = (ucmd.ictx.rev.iommufd_access_attach)(access, ioas_id)
+        .and_then(|()| iommufd_ucmd_respond(ucmd));
     if let Err(e) = attached {
         label("out_destroy");
         iommufd_access_destroy(access);
@@ -161,7 +161,7 @@ fn access_rw(
     } else {
         iova
     };
-    iommufd_access_rw(access, iova, length)?;
+    (ucmd.ictx.rev.iommufd_access_rw)(access, iova, length)?;
     if !write {
         copy_to_user(false)?;
     }

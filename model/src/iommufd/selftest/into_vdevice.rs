@@ -7,9 +7,17 @@ use uapi::program::Entry;
 use uapi::Errno;
 
 use super::{mock_dev_invalidate, mock_viommu_check_entry};
-use crate::iommufd::objects::Viommu;
+use crate::iommufd::objects::{Vdevice, Viommu};
 use crate::linux::slab::Ptr;
 use crate::linux::xarray::{xa_load, xa_lock_index, xa_unlock_index};
+
+/// `vdevice_init()`: the driver's own part, if it asks for a vDEVICE of its own size.
+pub fn vdevice_init(vdev: Ptr<Vdevice>) {
+    let dev = vdev.idev.peek().and_then(|idev| idev.dev.peek());
+    if dev.is_some_and(|dev| dev.vdevice_size != 0) {
+        vdev.driver_part.store(true);
+    }
+}
 
 /// Part of `mock_viommu_cache_invalidate()`: one entry.
 ///

@@ -246,16 +246,11 @@ pub(super) fn vdevice_alloc_locked(
 /// driver has initialised its part (R-C24).
 fn publish_and_init(viommu: Ptr<Viommu>, virt_id: u64, vdev: Ptr<Vdevice>) -> Result<(), Errno> {
     vdevice_publish(viommu, virt_id, vdev)?;
-    vdevice_init(vdev);
-    Ok(())
-}
-
-/// `viommu->ops->vdevice_init`, which a driver has that asks for a vDEVICE of its own size.
-fn vdevice_init(vdev: Ptr<Vdevice>) {
-    let dev = vdev.idev.peek().and_then(|idev| idev.dev.peek());
-    if dev.is_some_and(|dev| dev.vdevice_size != 0) {
-        vdev.driver_part.store(true);
+    // viommu->ops->vdevice_init: the mock driver has none.
+    if let Some(vdevice_init) = viommu.ictx.peek().and_then(|ictx| ictx.rev.vdevice_init) {
+        vdevice_init(vdev);
     }
+    Ok(())
 }
 
 /// `iommufd_device_remove_vdev()`: the device is being unbound and takes its vDEVICE along.
