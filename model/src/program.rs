@@ -5,9 +5,11 @@
 //! the program expects. At the end of every execution it does what a process that exits does
 //! (drivers unbind, descriptors are closed), after which nothing may be left.
 
+mod user_struct;
+
 use std::rc::Rc;
 
-use uapi::call::{signature, ArgKind, Call, AUTO, HWPT_DATA_SELFTEST, VIOMMU_TYPE_SELFTEST};
+use uapi::call::{signature, ArgKind, Call, AUTO};
 use uapi::errno::Ret;
 use uapi::mutation::{Mutant, Mutation};
 use uapi::outcome::{Outcome, Place, StepResult};
@@ -47,7 +49,6 @@ use crate::iommufd::selftest::access::{
 };
 use crate::iommufd::selftest::{
     iommufd_test_md_check_iotlb, iommufd_test_mock_domain, iommufd_test_mock_domain_replace,
-    HWPT_DATA_LEN,
 };
 use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::viommu_v1::ViommuVdevId;
@@ -59,13 +60,14 @@ use crate::linux::refcount::refcount_inc;
 use crate::linux::slab::{immortal, kzalloc, report_leaks, Plain, Ptr, Struct};
 use crate::linux::spinlock::{spin_lock, spin_unlock, Spinlock};
 use crate::linux::task_work::task_work_run;
-use crate::linux::uaccess::{copy_from_user, userfaultfd_copy, UserPage, Userfault};
+use crate::linux::uaccess::{userfaultfd_copy, UserPage, Userfault};
 use crate::linux::{fault, lockdep};
 use crate::sites::call_sites;
 use crate::sync::{self, Cell, Guest, GuestMaker};
+use user_struct::copy_struct_from_user;
 
-/// Largest size word that an ioctl accepts: PAGE_SIZE.
-const USER_SIZE_MAX: u32 = 4096;
+/// DEFAULT_POLLMASK: what poll(2) says of a file that has no poll of its own.
+const DEFAULT_POLLMASK: u32 = 0x145;
 
 /// The arguments of a call as numbers, behind them zeros.
 type Args = [u64; 12];
@@ -703,14 +705,13 @@ impl World {
                 Answer { ret, out: Vec::new(), entry_num }
             }
             Call::ViommuAlloc => {
-                let data_len = args[4];
                 let cmd = ViommuAlloc {
                     dev_id: args[0],
                     hwpt_id: args[1],
-                    ty: or_auto(args[2], VIOMMU_TYPE_SELFTEST),
+                    ty: args[2],
                     flags: args[3],
-                    data_len,
-                    data_uptr: or_auto(args[6], data_len),
+                    data_len: args[4],
+                    bad_uptr: args[6] != AUTO,
                 };
                 exists(rev.iommufd_viommu_alloc_ioctl, Errno::ENOTTY, |f| f(ucmd, &cmd)).into()
             }
@@ -750,7 +751,8 @@ impl World {
             Call::TriggerVevent => match rev.iommufd_test_trigger_vevent {
                 // An operation that the mock driver does not know.
                 None => Err::<(), _>(Errno::EOPNOTSUPP).into(),
-                Some(trigger) => trigger(ucmd, args[0], args[1]).into(),
+                // The kernel does not look at the vIOMMU's id.
+                Some(trigger) => trigger(ucmd, args[1]).into(),
             },
             Call::TriggerIopf => {
                 let trigger = rev.iommufd_test_trigger_iopf;
@@ -808,9 +810,15 @@ impl World {
         }
     }
 
-    /// read(2), poll(2) and write(2) of an event queue's file.
+    /// read(2), poll(2) and write(2) of an event queue's file. Another file has none of them: it
+    /// can always be polled, and not be read or written.
     fn iommufd_eventq_fops(&self, filp: Ptr<File>, step: &Step, args: &Args) -> Answer {
-        let Some(obj) = filp.eventq.peek() else { return Err::<(), _>(Errno::EINVAL).into() };
+        let Some(obj) = filp.eventq.peek() else {
+            return match step.call {
+                Call::Poll => Ok::<u32, Errno>(DEFAULT_POLLMASK).into(),
+                _ => Err::<(), _>(Errno::EINVAL).into(),
+            };
+        };
 
         match step.call {
             Call::Poll => Ok::<u32, Errno>(iommufd_eventq_fops_poll(self.rev, obj)).into(),
@@ -1217,82 +1225,9 @@ fn vdev_id(args: &[u64; 12]) -> ViommuVdevId {
     ViommuVdevId { viommu_id: args[0], dev_id: args[1], vdev_id: args[2] }
 }
 
-/// Known size of the argument struct in bytes.
-fn struct_size(rev: &Revision, call: Call) -> u32 {
-    match call {
-        Call::Destroy | Call::IoasChangeProcess => 8,
-        Call::IoasAlloc => 12,
-        Call::IoasMap | Call::GetHwInfo => 40,
-        Call::HwptAlloc | Call::HwQueueAlloc => 48,
-        Call::HwptInvalidate | Call::VeventqAlloc => 32,
-        Call::IoasUnmap | Call::VdeviceAlloc => 24,
-        Call::FaultAlloc => 16,
-        Call::ViommuAlloc => rev.viommu_alloc_size,
-        Call::ViommuSetVdevId | Call::ViommuUnsetVdevId => 24,
-        // The mock driver's struct, and calls that have none.
-        _ => 56,
-    }
-}
-
-/// Smallest size that the ioctl takes: the end of its last field of the first version.
-fn struct_min_size(rev: &Revision, call: Call) -> u32 {
-    match call {
-        Call::HwptAlloc | Call::ViommuAlloc => 24,
-        Call::GetHwInfo => 32,
-        other => struct_size(rev, other),
-    }
-}
-
-/// The fields that came after the first version: place among the arguments, offset in the struct,
-/// and value if user space does not know them.
-fn later_fields(call: Call) -> &'static [(usize, u32, u64)] {
-    match call {
-        // data_type, data_len, data_uptr, fault_id, __reserved2
-        Call::HwptAlloc => &[(3, 24, AUTO), (4, 28, AUTO), (9, 32, AUTO), (5, 40, 0), (7, 44, 0)],
-        // data_len, __reserved, data_uptr
-        Call::ViommuAlloc => &[(4, 24, 0), (5, 28, 0), (6, 32, AUTO)],
-        _ => &[],
-    }
-}
-
-/// copy_struct_from_user(): what user space does not know reads as not given, what the kernel
-/// does not know must be 0.
-fn copy_struct_from_user(rev: &Revision, step: &Step, args: &mut Args) -> Result<(), Errno> {
-    let size = struct_size(rev, step.call);
-    let later = later_fields(step.call);
-    // User space passes the fields that it sets.
-    let set = later.iter().filter(|(arg, _, default)| args[*arg] != *default);
-    let needed = set.clone().map(|(_, offset, _)| offset + 4).max().unwrap_or(0);
-    let user_size = step.usize_.unwrap_or(size.max(needed));
-    if user_size < struct_min_size(rev, step.call) {
-        return Err(Errno::EINVAL);
-    }
-    if user_size > USER_SIZE_MAX {
-        return Err(Errno::E2BIG);
-    }
-    // check_zeroed_user()
-    let unknown = |offset: u32| offset >= size && offset < user_size;
-    if step.trail.is_some_and(unknown) || set.clone().any(|(_, offset, _)| unknown(*offset)) {
-        return Err(Errno::E2BIG);
-    }
-    copy_from_user(false)?;
-    for (arg, offset, default) in later {
-        if *offset >= user_size {
-            args[*arg] = *default;
-        }
-    }
-    Ok(())
-}
-
 fn hwpt_alloc(args: &Args) -> HwptAlloc {
     // __reserved2 is padding that nobody looks at.
     let [dev_id, pt_id, flags, ty, len, fault_id, reserved, _, iotlb, uptr, ..] = *args;
-    let ty = match ty {
-        AUTO => 0,
-        ty if ty == AUTO - 1 => HWPT_DATA_SELFTEST,
-        ty => ty,
-    };
-    let len = or_auto(len, if ty == HWPT_DATA_SELFTEST { HWPT_DATA_LEN } else { 0 });
     HwptAlloc {
         dev_id,
         pt_id,

@@ -507,7 +507,7 @@ pub struct HwInfo {
 pub fn iommufd_get_hw_info(ucmd: &Ucmd, cmd: &HwInfo) -> Result<[u64; 3], Errno> {
     let rev = ucmd.ictx.rev;
 
-    if cmd.flags & !rev.hw_info_flags != 0 || cmd.reserved != 0 {
+    if cmd.flags & !rev.hw_info_flags != 0 || cmd.reserved & rev.hw_info_reserved != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
 

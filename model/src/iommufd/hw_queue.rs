@@ -40,6 +40,11 @@ pub struct HwQueueAlloc {
     pub length: u64,
 }
 
+/// sizeof(struct page *)
+const PAGE_POINTER_SIZE: u64 = 8;
+/// INT_MAX: kvmalloc() refuses more without asking for memory.
+const KVMALLOC_MAX: u64 = i32::MAX as u64;
+
 /// The array of pages that a pin fills in.
 struct Pages;
 
@@ -51,7 +56,7 @@ impl Struct for Pages {
 ///
 /// # Errors
 ///
-/// -ERANGE, -ENOMEM, -ENOENT if the memory is not mapped.
+/// -ERANGE, -ENOMEM also for more pages than an array can have, -ENOENT if the memory is not mapped.
 fn iommufd_hw_queue_alloc_phys(
     cmd: &HwQueueAlloc,
     viommu: Ptr<Viommu>,
@@ -65,6 +70,11 @@ fn iommufd_hw_queue_alloc_phys(
     let offset = cmd.nesting_parent_iova % PAGE_SIZE;
     if cmd.length.checked_add(offset + PAGE_SIZE - 1).is_none() {
         return Err(Errno::ERANGE);
+    }
+    // kvcalloc(max_npages, sizeof(*pages), GFP_KERNEL | __GFP_NOWARN)
+    let max_npages = (cmd.length + offset).div_ceil(PAGE_SIZE);
+    if max_npages.saturating_mul(PAGE_POINTER_SIZE) > KVMALLOC_MAX {
+        return Err(Errno::ENOMEM);
     }
     let pages = kzalloc(|_| Pages)?;
 
@@ -109,7 +119,7 @@ pub fn iommufd_hw_queue_alloc_ioctl(ucmd: &Ucmd, cmd: &HwQueueAlloc) -> Result<u
     if cmd.length == 0 {
         return Err(Errno::EINVAL);
     }
-    if cmd.nesting_parent_iova.checked_add(cmd.length - 1).is_none() {
+    if cmd.nesting_parent_iova.checked_add(cmd.length).is_none() {
         return Err(Errno::EOVERFLOW);
     }
 

@@ -76,7 +76,7 @@ pub type TriggerIopf = fn(&Ucmd, u64) -> Result<(), Errno>;
 /// The interrupt thread of a device's driver.
 pub type Interrupt = fn(&Revision, Ptr<StructDevice>) -> Result<(), Errno>;
 /// `iommufd_test_trigger_vevent()`
-pub type TriggerVevent = fn(&Ucmd, u64, u64) -> Result<(), Errno>;
+pub type TriggerVevent = fn(&Ucmd, u64) -> Result<(), Errno>;
 /// `iommufd_test_access_replace_ioas()`
 pub type AccessReplaceIoas = fn(Ptr<SelftestAccess>, u64) -> Result<(), Errno>;
 /// Finds the file of an object that has one: `iommufd_object_ops[].file_offset`.
@@ -139,6 +139,9 @@ pub struct Revision {
     pub hwpt_nested_flags: u64,
     /// Flags of IOMMU_GET_HW_INFO.
     pub hw_info_flags: u64,
+    /// Which bits of the last word of IOMMU_GET_HW_INFO's first version must be 0: since 6.15 its
+    /// first byte is `out_max_pasid_log2`.
+    pub hw_info_reserved: u64,
     /// The mock driver's `domain_alloc_paging_flags`: what it says to flags and data.
     pub mock_domain_alloc_paging_flags: fn(u64, Option<UserData>) -> Result<(), Errno>,
     /// The mock driver's check of a device's cache, if it has caches.

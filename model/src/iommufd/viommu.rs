@@ -57,8 +57,8 @@ pub struct ViommuAlloc {
     pub hwpt_id: u64,
     /// Length of the driver's data (6.17+).
     pub data_len: u64,
-    /// Address of the driver's data; 0 is NULL (6.17+).
-    pub data_uptr: u64,
+    /// Whether that data is at a bad address (6.17+).
+    pub bad_uptr: bool,
 }
 
 /// The argument struct of IOMMU_VDEVICE_ALLOC.

@@ -41,26 +41,21 @@ pub fn mock_domain_nop_attach(
     Ok(())
 }
 
-/// `iommufd_test_trigger_vevent()`: the device reports an event to its vIOMMU.
+/// `iommufd_test_trigger_vevent()`: the device reports an event to its vIOMMU, which is the one that
+/// it is attached to: the id of a vIOMMU that user space may pass is not looked at.
 ///
 /// # Errors
 ///
-/// -ENOENT for an unknown vIOMMU or device, or if the device is on no vIOMMU or its virtual ID is
-/// 0; what reporting answers.
-pub fn iommufd_test_trigger_vevent(ucmd: &Ucmd, viommu_id: u64, dev_id: u64) -> Result<(), Errno> {
+/// -ENOENT for an unknown device, or if the device is on no vIOMMU or its virtual ID is 0; what
+/// reporting answers.
+pub fn iommufd_test_trigger_vevent(ucmd: &Ucmd, dev_id: u64) -> Result<(), Errno> {
     let ictx = ucmd.ictx;
     let rev = ictx.rev;
 
-    let viommu_obj = (rev.iommufd_get_object)(ictx, viommu_id, Type::Viommu)?;
-    let ret = (rev.iommufd_get_object)(ictx, dev_id, Type::Device).and_then(|idev_obj| {
-        let dev = to::<Device>(idev_obj).dev.load();
-        let ret = dev.map_or(Err(Errno::ENOENT), |dev| trigger(rev, dev));
-        // out_put_idev
-        (rev.iommufd_put_object)(ictx, idev_obj);
-        ret
-    });
-    // out_put_viommu
-    (rev.iommufd_put_object)(ictx, viommu_obj);
+    let idev_obj = (rev.iommufd_get_object)(ictx, dev_id, Type::Device)?;
+    let dev = to::<Device>(idev_obj).dev.load();
+    let ret = dev.map_or(Err(Errno::ENOENT), |dev| trigger(rev, dev));
+    (rev.iommufd_put_object)(ictx, idev_obj);
     ret
 }
 
