@@ -3,6 +3,9 @@
 //! A sequence of `scenarios/answers/departures.toml` must still differ. Run one with
 //! `cargo test --test answers NAME`.
 
+#[path = "support/notice.rs"]
+mod notice;
+
 use libtest_mimic::{Arguments, Failed, Trial};
 use reports::answers::{compare, Compared};
 use reports::rows::canonical;
@@ -27,6 +30,11 @@ fn main() -> ExitCode {
             Err(e) => trials.push(Trial::test(format!("reads::{file}"), || Err(Failed::from(e)))),
         }
     }
+    for (file, row) in KERNELS {
+        trials.push(Trial::test(format!("{row}::a_changed_answer_is_seen"), || {
+            changed_answers(file, row).map_err(Failed::from)
+        }));
+    }
     trials.push(Trial::test("departures_name_recorded_sequences", departures_are_of_these));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -47,6 +55,16 @@ fn trials_of(file: &str, row: &'static str) -> Result<Vec<Trial>, String> {
         Trial::test(format!("{row}::{}", c.sequence), move || agrees(row, &c).map_err(Failed::from))
     };
     Ok(compared.into_iter().map(trial).collect())
+}
+
+/// A comparison that sees nothing would agree with everything.
+fn changed_answers(file: &str, row: &str) -> Result<(), String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/answers").join(file);
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    match notice::changes(&text, row)? {
+        0..30 => Err("there is little to change".to_string()),
+        _ => Ok(()),
+    }
 }
 
 fn agrees(row: &str, compared: &Compared) -> Result<(), String> {

@@ -2,7 +2,7 @@
 
 use super::ops::{self, Op, To};
 use super::{Recorded, Sequence};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uapi::call::{by_name, Arg, ArgKind, Call, Signature, AUTO};
 use uapi::program::{Entry, Operand, Program, Step, Sym};
 
@@ -14,6 +14,16 @@ const UNNAMED: &str = "access";
 
 /// The name of the file that is open from the start.
 const MAIN_FILE: &str = "fd";
+
+/// Fields of 64 bits. The others have 32, and what does not fit is cut off.
+const WIDE: &[&str] =
+    &["virt_id", "iova", "length", "user_va", "nesting_parent_iova", "data_uptr", "count"];
+
+/// POLLNVAL: poll(2) of what is no open file.
+const POLLNVAL: u64 = 0x20;
+
+/// sizeof(struct iommu_hwpt_pgfault): a fault queue is read in multiples of it.
+const PGFAULT_SIZE: u64 = 40;
 
 /// What a recorded step asks the model for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,10 +48,14 @@ pub struct Converter {
     syms: Vec<String>,
     /// The file of the last access that was recorded without a name: its descriptor is no id.
     unnamed: Option<Sym>,
+    /// Which files are those of fault queues.
+    fault_files: BTreeSet<Sym>,
+    /// Which files are closed.
+    closed: BTreeSet<Sym>,
     /// Ids by their names, as the kernel gave them out.
     ids: BTreeMap<String, u64>,
-    /// Which operation gave an id out last.
-    made_by: BTreeMap<u64, &'static str>,
+    /// Which operation gave an id of a file out last.
+    made_by: BTreeMap<(String, u64), &'static str>,
     /// The highest id given out.
     id_max: u64,
 }
@@ -58,11 +72,15 @@ impl Converter {
     pub fn next(&mut self, recorded: &Recorded) -> Result<Action, (String, String)> {
         let action = self.action(recorded)?;
         let op = ops::find(&recorded.op);
+        // An access gives out a descriptor, which is no id.
+        if op.is_some_and(|op| op.name == "create_access") {
+            return Ok(action);
+        }
         for (name, id) in &recorded.answer.out {
             self.ids.insert(name.clone(), *id);
             self.id_max = self.id_max.max(*id);
             if let Some(op) = op {
-                self.made_by.insert(*id, op.name);
+                self.made_by.insert((file_name(recorded).to_string(), *id), op.name);
             }
         }
         Ok(action)
@@ -80,19 +98,19 @@ impl Converter {
 
     fn action(&mut self, recorded: &Recorded) -> Result<Action, Wrong> {
         match recorded.op.as_str() {
-            "reopen" => {
-                self.made_by.clear();
-                return Ok(Action::Make(vec![close(Operand::Num(0)), open(Vec::new())]));
-            }
+            "reopen" => return self.reopen(recorded),
             "drain" => return Ok(Action::Drain(self.file(recorded)?)),
             _ => {}
         }
         let op = ops::find(&recorded.op).ok_or_else(|| {
             (format!("there is no operation `{}`", recorded.op), String::from("leave it out"))
         })?;
-        let unnamed = op.name != "open" && self.named_file(op, recorded).is_none();
-        if ops::is_file_op(op.name) && unnamed {
-            return Ok(Action::Nothing);
+        if ops::is_file_op(op.name) && op.name != "open" {
+            match self.named_file(op, recorded) {
+                Some(Operand::Sym(sym)) if !self.closed.contains(&sym) => {}
+                Some(Operand::Num(_)) => {}
+                _ => return Ok(no_file(recorded)),
+            }
         }
         let Some(signature) = by_name(op.call) else {
             return Ok(Action::Missing(format!("{} is not in this row's model", op.call)));
@@ -100,6 +118,8 @@ impl Converter {
         if op.name == "open" {
             let name = recorded.arg("name").unwrap_or(MAIN_FILE);
             let sym = self.sym(name);
+            self.closed.remove(&sym);
+            self.made_by.retain(|(file, _), _| file != name);
             return Ok(Action::Make(vec![open(vec![sym])]));
         }
 
@@ -118,6 +138,11 @@ impl Converter {
             text: recorded.text(),
             ..Step::new(signature.call)
         };
+        match (op.name, step.args.first(), step.binds.last()) {
+            ("close", Some(Operand::Sym(sym)), _) => drop(self.closed.insert(*sym)),
+            ("fault_alloc", _, Some(file)) => drop(self.fault_files.insert(*file)),
+            _ => {}
+        }
         Ok(match recorded.sweeps() {
             true => Action::Sweep(step),
             false => Action::Make(vec![step]),
@@ -131,7 +156,7 @@ impl Converter {
         signature: &'static Signature,
         recorded: &Recorded,
     ) -> Result<(Vec<Operand>, Option<&'static str>), Wrong> {
-        let mut given: BTreeMap<&str, Operand> = BTreeMap::new();
+        let mut given: BTreeMap<&'static str, Operand> = BTreeMap::new();
         let mut missing = None;
         for (key, to) in op.args {
             let Some(word) = recorded.arg(key) else { continue };
@@ -152,12 +177,15 @@ impl Converter {
                     }
                 }
                 To::Entries => self.entries(op, recorded, word, &mut given)?,
-                To::File => {}
+                To::File | To::Aside => {}
             }
         }
         if let Some(uptr) = recorded.arg("data_uptr") {
-            given.insert("data_uptr", Operand::Num(number(op, "data_uptr", uptr)?));
+            // The last address stands for a good one in a program.
+            let uptr = number(op, "data_uptr", uptr)?.min(AUTO - 1);
+            given.insert("data_uptr", Operand::Num(uptr));
         }
+        self.not_recorded(op, recorded, &mut given);
         let operands = signature.args.iter().map(|arg| {
             if arg.kind == ArgKind::File {
                 return self.named_file(op, recorded).unwrap_or(Operand::Num(0));
@@ -171,6 +199,50 @@ impl Converter {
         Ok((operands.collect(), missing))
     }
 
+    /// What the recorder passes and does not write down follows from the answer.
+    fn not_recorded(
+        &self,
+        op: &Op,
+        recorded: &Recorded,
+        given: &mut BTreeMap<&'static str, Operand>,
+    ) {
+        let ret = recorded.answer.ret.as_deref();
+        // Whether there was room for the data.
+        if op.name == "hw_info" && ret == Some("EFAULT") && !given.contains_key("data_uptr") {
+            given.insert("data_uptr", Operand::Num(0));
+        }
+        // How much was read of a fault queue: not a multiple of a fault's size, or one.
+        if let (Some(Operand::Sym(sym)), "read", Some("OK")) =
+            (self.named_file(op, recorded), op.name, ret)
+        {
+            if self.fault_files.contains(&sym) && !given.contains_key("count") {
+                let n = recorded.answer.n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+                let count = n.max(1).next_multiple_of(PGFAULT_SIZE);
+                given.insert("count", Operand::Num(count));
+            }
+        }
+    }
+
+    /// Closes a file, and opens another one in its place.
+    fn reopen(&mut self, recorded: &Recorded) -> Result<Action, Wrong> {
+        let name = recorded.arg("name").or(recorded.arg("fd")).unwrap_or(MAIN_FILE);
+        let Some(file) = self.open_file(name) else {
+            return Err((
+                format!("`{name}` is no open file"),
+                "name what an `open` before gave out".to_string(),
+            ));
+        };
+        self.made_by.retain(|(of, _), _| of != name);
+        let binds = match file {
+            Operand::Sym(sym) => {
+                self.closed.remove(&sym);
+                vec![sym]
+            }
+            _ => Vec::new(),
+        };
+        Ok(Action::Make(vec![close(file), open(binds)]))
+    }
+
     /// The number of a field: an id by its name, or a number.
     fn value(&self, op: &Op, key: &str, arg: &Arg, word: &str) -> Result<u64, Wrong> {
         match arg.kind {
@@ -179,6 +251,7 @@ impl Converter {
             }
             _ => number(op, key, word),
         }
+        .map(|value| if WIDE.contains(&arg.name) { value } else { value & u64::from(u32::MAX) })
     }
 
     /// `flags:vdev_id:cache_id;…`, or `flags:iotlb_id;…` for a nested HWPT. A word behind the
@@ -192,7 +265,8 @@ impl Converter {
     ) -> Result<(), Wrong> {
         let hwpt = recorded.arg("hwpt_id").unwrap_or_default();
         let id = self.ids.get(hwpt).copied().or_else(|| ops::plain_number(hwpt));
-        let nested = id.and_then(|id| self.made_by.get(&id)) == Some(&"hwpt_alloc");
+        let made_by = id.and_then(|id| self.made_by.get(&(file_name(recorded).to_string(), id)));
+        let nested = made_by == Some(&"hwpt_alloc");
         let mut entries = Vec::new();
         let mut words_max = 0;
         for entry in text.split(';').filter(|e| !e.trim().is_empty()) {
@@ -239,7 +313,7 @@ impl Converter {
         if ops::is_file_op(&recorded.op) {
             return Ok(Operand::Num(0));
         }
-        let name = recorded.arg("fd").unwrap_or(MAIN_FILE);
+        let name = file_name(recorded);
         self.open_file(name).ok_or_else(|| {
             (
                 format!("`{name}` is no open file"),
@@ -253,7 +327,8 @@ impl Converter {
     fn named_file(&self, op: &Op, recorded: &Recorded) -> Option<Operand> {
         let mut names = op.args.iter().filter(|(_, to)| *to == To::File);
         let name = names.find_map(|(key, _)| recorded.arg(key))?;
-        self.open_file(name).or(self.unnamed.map(Operand::Sym))
+        let unnamed = self.unnamed.filter(|_| !is_ebadf(recorded));
+        self.open_file(name).or(unnamed.map(Operand::Sym))
     }
 
     fn open_file(&self, name: &str) -> Option<Operand> {
@@ -279,8 +354,10 @@ impl Converter {
         let kept = !recorded.sweeps();
         let gives_file = kept && signature.outs.iter().any(|out| out.kind == ArgKind::File);
         let name = recorded.answer.out.first().map(|(name, _)| name.clone());
-        if name.is_none() && gives_file && signature.outs.len() == 1 {
+        let ok = recorded.answer.ret.as_deref() == Some("OK");
+        if name.is_none() && gives_file && ok && signature.outs.len() == 1 {
             let sym = self.sym(UNNAMED);
+            self.closed.remove(&sym);
             self.unnamed = Some(sym);
             return vec![sym];
         }
@@ -289,7 +366,11 @@ impl Converter {
                 .outs
                 .iter()
                 .map(|out| match out.kind {
-                    ArgKind::File => self.sym(&format!("{name}.fd")),
+                    ArgKind::File => {
+                        let sym = self.sym(&format!("{name}.fd"));
+                        self.closed.remove(&sym);
+                        sym
+                    }
                     _ => self.sym(&format!("{name}.{}", out.name)),
                 })
                 .collect(),
@@ -306,6 +387,25 @@ pub(super) fn check(sequence: &Sequence) -> Vec<(usize, Wrong)> {
         Some((step.line, wrong))
     });
     wrong.collect()
+}
+
+/// The name of the file that a step goes to.
+fn file_name(recorded: &Recorded) -> &str {
+    recorded.arg("fd").unwrap_or(MAIN_FILE)
+}
+
+/// Whether the answer says that there is no such file.
+fn is_ebadf(recorded: &Recorded) -> bool {
+    let answer = &recorded.answer;
+    matches!(answer.ret.as_deref(), Some("EBADF" | "-EBADF")) || answer.revents == Some(POLLNVAL)
+}
+
+/// A file operation on what is no open file: the recorder's own EBADF.
+fn no_file(recorded: &Recorded) -> Action {
+    match is_ebadf(recorded) {
+        true => Action::Nothing,
+        false => Action::Missing("EBADF: no file of this name is open".to_string()),
+    }
 }
 
 fn field_of(signature: &'static Signature, field: &str) -> Option<&'static Arg> {

@@ -6,7 +6,8 @@
 
 use uapi::call::{
     HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_ALLOC_PASID, HWPT_DATA_SELFTEST,
-    HWPT_FAULT_ID_VALID, INVALIDATE_DATA_SELFTEST, INVALIDATE_DATA_SELFTEST_INVALID,
+    HWPT_FAULT_ID_VALID, HW_INFO_TYPE_SELFTEST, INVALIDATE_DATA_SELFTEST,
+    INVALIDATE_DATA_SELFTEST_INVALID, IOAS_MAP_FIXED_IOVA, IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE,
     VIOMMU_TYPE_SELFTEST,
 };
 
@@ -21,6 +22,8 @@ pub(super) enum To {
     Data(Option<&'static str>),
     /// Invalidation entries.
     Entries,
+    /// Something that the recorder told itself.
+    Aside,
 }
 
 /// One operation.
@@ -37,7 +40,7 @@ pub(super) struct Op {
     pub zero: &'static [&'static str],
 }
 
-use To::{Data, Entries, Field, File};
+use To::{Aside, Data, Entries, Field, File};
 
 /// Options that every ioctl takes.
 pub(super) const OPTIONS: &[&str] =
@@ -84,6 +87,7 @@ pub(super) const OPS: &[Op] = &[
             ("data", Data(None)),
             ("data_len", Field("data_len")),
             ("data_uptr", Field("data_uptr")),
+            ("in_data_type", Field("in_data_type")),
             ("__reserved", Field("__reserved")),
         ],
         zero: &[],
@@ -132,7 +136,7 @@ pub(super) const OPS: &[Op] = &[
             ("data_uptr", Field("data_uptr")),
             ("__reserved", Field("__reserved")),
         ],
-        zero: &["type"],
+        zero: &["type", "data_uptr"],
     },
     Op {
         name: "vdevice_alloc",
@@ -141,6 +145,7 @@ pub(super) const OPS: &[Op] = &[
             ("viommu_id", Field("viommu_id")),
             ("dev_id", Field("dev_id")),
             ("virt_id", Field("virt_id")),
+            ("vdev_id", Field("virt_id")),
         ],
         zero: &[],
     },
@@ -178,23 +183,51 @@ pub(super) const OPS: &[Op] = &[
         zero: &[],
     },
     Op { name: "destroy", call: "IOMMU_DESTROY", args: &[("id", Field("id"))], zero: &[] },
-    Op { name: "mock_domain", call: "mock_domain", args: &[("pt_id", Field("pt_id"))], zero: &[] },
+    Op {
+        name: "mock_domain",
+        call: "mock_domain",
+        args: &[
+            ("pt_id", Field("pt_id")),
+            ("id", Field("pt_id")),
+            ("flags", Field("dev_flags")),
+            ("dev_flags", Field("dev_flags")),
+        ],
+        zero: &[],
+    },
     Op {
         name: "mock_domain_replace",
         call: "mock_domain_replace",
-        args: &[("stdev_id", Field("stdev_id")), ("pt_id", Field("pt_id"))],
+        args: &[
+            ("stdev_id", Field("stdev_id")),
+            ("id", Field("stdev_id")),
+            ("pt_id", Field("pt_id")),
+        ],
         zero: &[],
     },
     Op {
         name: "check_cache",
         call: "check_cache",
-        args: &[("dev_id", Field("id")), ("idx", Field("cache_id")), ("val", Field("value"))],
+        args: &[
+            ("dev_id", Field("id")),
+            ("id", Field("id")),
+            ("idx", Field("cache_id")),
+            ("cache_id", Field("cache_id")),
+            ("val", Field("value")),
+            ("cache", Field("value")),
+        ],
         zero: &["cache_id", "value"],
     },
     Op {
         name: "check_iotlb",
         call: "check_iotlb",
-        args: &[("hwpt_id", Field("hwpt_id")), ("idx", Field("iotlb_id")), ("val", Field("value"))],
+        args: &[
+            ("hwpt_id", Field("hwpt_id")),
+            ("id", Field("hwpt_id")),
+            ("idx", Field("iotlb_id")),
+            ("iotlb_id", Field("iotlb_id")),
+            ("val", Field("value")),
+            ("iotlb", Field("value")),
+        ],
         zero: &["iotlb_id", "value"],
     },
     Op {
@@ -224,10 +257,23 @@ pub(super) const OPS: &[Op] = &[
     Op {
         name: "read",
         call: "read",
-        args: &[("fd", File), ("name", File), ("count", Field("count"))],
+        args: &[
+            ("fd", File),
+            ("name", File),
+            ("count", Field("count")),
+            ("n", Field("count")),
+            ("len", Field("count")),
+            ("length", Field("count")),
+            ("size", Field("count")),
+        ],
         zero: &[],
     },
-    Op { name: "poll", call: "poll", args: &[("fd", File), ("name", File)], zero: &[] },
+    Op {
+        name: "poll",
+        call: "poll",
+        args: &[("fd", File), ("name", File), ("events", Aside), ("timeout", Aside)],
+        zero: &[],
+    },
 ];
 
 /// The operations that are not one call.
@@ -256,6 +302,28 @@ const NAMES: &[(&str, &str, &str, u64)] = &[
     ("hwpt_invalidate", "data_type", "SELFTEST", INVALIDATE_DATA_SELFTEST),
     ("hwpt_invalidate", "data_type", "SELFTEST_INVALID", INVALIDATE_DATA_SELFTEST_INVALID),
     ("viommu_alloc", "type", "SELFTEST", VIOMMU_TYPE_SELFTEST),
+    // enum iommu_viommu_type, iommu_veventq_type and iommu_hw_queue_type
+    ("viommu_alloc", "type", "ARM_SMMUV3", 1),
+    ("viommu_alloc", "type", "TEGRA241_CMDQV", 2),
+    ("veventq_alloc", "type", "ARM_SMMUV3", 1),
+    ("veventq_alloc", "type", "TEGRA241_CMDQV", 2),
+    ("hw_queue_alloc", "type", "TEGRA241_CMDQV", 1),
+    // enum iommu_hwpt_data_type and iommu_hwpt_invalidate_data_type
+    ("hwpt_alloc", "data_type", "VTD_S1", 1),
+    ("hwpt_alloc", "data_type", "ARM_SMMUV3", 2),
+    ("hwpt_invalidate", "data_type", "VTD_S1", 0),
+    ("hwpt_invalidate", "data_type", "ARM_SMMUV3", 1),
+    ("hwpt_invalidate", "data_type", "SELFTEST_HWPT", INVALIDATE_DATA_SELFTEST),
+    ("hwpt_invalidate", "data_type", "SELFTEST_VIOMMU", INVALIDATE_DATA_SELFTEST),
+    // IOMMU_TEST_INVALIDATE_FLAG_ALL
+    ("hwpt_invalidate", "entries", "ALL", 1),
+    ("ioas_map", "flags", "FIXED_IOVA", IOAS_MAP_FIXED_IOVA),
+    ("ioas_map", "flags", "WRITEABLE", IOAS_MAP_WRITEABLE),
+    ("ioas_map", "flags", "READABLE", IOAS_MAP_READABLE),
+    // IOMMU_HW_INFO_FLAG_INPUT_TYPE
+    ("hw_info", "flags", "INPUT_TYPE", 1),
+    ("hw_info", "in_data_type", "SELFTEST", HW_INFO_TYPE_SELFTEST),
+    ("", "in_data_type", "DEFAULT", 0),
     ("", "type", "DEFAULT", 0),
     ("", "type", "NONE", 0),
     // IOMMU_VEVENTQ_TYPE_SELFTEST and IOMMU_HW_QUEUE_TYPE_SELFTEST
@@ -264,6 +332,7 @@ const NAMES: &[(&str, &str, &str, u64)] = &[
     ("create_access", "flags", "NEEDS_PIN_PAGES", 1),
     ("veventq_alloc", "type", "SELFTEST_VEVENTQ", 0xbeef_beef),
     ("hw_queue_alloc", "type", "SELFTEST", 0xdead_beef),
+    ("hw_queue_alloc", "type", "SELFTEST_HW_QUEUE", 0xdead_beef),
     // IOMMU_TEST_DEV_CACHE_DEFAULT and IOMMU_TEST_IOTLB_DEFAULT
     ("", "", "CACHE", 0xbad_beef),
     ("", "", "IOTLB", 0xbad_beef),
@@ -284,9 +353,13 @@ pub(super) fn number(op: &str, key: &str, word: &str) -> Option<u64> {
     })
 }
 
-/// A decimal or hexadecimal number.
+/// A decimal or hexadecimal number; a negative one as C's conversion to `__u64` makes it.
 pub(super) fn plain_number(word: &str) -> Option<u64> {
     let word = word.trim();
+    if let Some(negative) = word.strip_prefix('-') {
+        let digits = negative.bytes().next().is_some_and(|b| b.is_ascii_digit());
+        return plain_number(negative).filter(|_| digits).map(u64::wrapping_neg);
+    }
     match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
         None if word.bytes().all(|b| b.is_ascii_digit()) => word.parse().ok(),

@@ -221,6 +221,9 @@ fn recorded(number: usize, op: String, line: Line) -> Result<Recorded, Wrong> {
     }
     let mut out = Vec::new();
     for (name, id) in line.out.unwrap_or_default().0 {
+        if id.is_null() {
+            continue;
+        }
         out.push((name.clone(), number_of(&format!("out.{name}"), &id)?));
     }
     let answer = Answer {
@@ -251,7 +254,7 @@ fn arguments(op: &str, pairs: Pairs) -> Result<Vec<(String, String)>, Wrong> {
             let common = OPTIONS.iter().copied().filter(|_| !ops::is_file_op(op));
             own.chain(common).collect()
         }
-        None if OTHERS.contains(&op) => OPTIONS.to_vec(),
+        None if OTHERS.contains(&op) => [&["name"], OPTIONS].concat(),
         None => {
             let names: Vec<&str> =
                 ops::OPS.iter().map(|o| o.name).chain(OTHERS.iter().copied()).collect();
@@ -276,6 +279,7 @@ fn arguments(op: &str, pairs: Pairs) -> Result<Vec<(String, String)>, Wrong> {
             ));
         }
         let text = match value {
+            Value::Null => continue,
             Value::String(text) => text,
             Value::Number(number) => number.to_string(),
             Value::Bool(flag) => u8::from(flag).to_string(),
@@ -373,17 +377,14 @@ fn data(value: &Value) -> Result<Vec<Vec<u8>>, Wrong> {
         Value::Array(list) => {
             list.iter().map(|v| unsigned(v).ok_or_else(malformed)).collect::<Result<Vec<_>, _>>()?
         }
-        Value::String(text) if !text.starts_with("0x") && text.len() % 2 == 0 => {
-            let digits = |i: usize| text.get(i..i + 2).and_then(|d| u8::from_str_radix(d, 16).ok());
-            let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(digits).collect();
-            match bytes {
-                Some(bytes) => return Ok(vec![bytes]),
-                None => text
-                    .split([':', ',', ' '])
-                    .map(|w| ops::plain_number(w).ok_or_else(malformed))
-                    .collect::<Result<Vec<_>, _>>()?,
-            }
-        }
+        Value::String(text) => match bytes_of(text) {
+            Some(bytes) => return Ok(vec![bytes]),
+            None => text
+                .split([':', ',', ' '])
+                .filter(|word| !word.is_empty())
+                .map(|w| ops::plain_number(w).ok_or_else(malformed))
+                .collect::<Result<Vec<_>, _>>()?,
+        },
         other => vec![unsigned(other).ok_or_else(malformed)?],
     };
     let mut readings = vec![numbers.iter().copied().flat_map(le).collect::<Vec<u8>>()];
@@ -391,4 +392,18 @@ fn data(value: &Value) -> Result<Vec<Vec<u8>>, Wrong> {
         readings.push(numbers.iter().map(|n| *n as u8).collect());
     }
     Ok(readings)
+}
+
+/// Bytes as hexadecimal digits, two each. Up to eight digits behind `0x` are a number.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    let digits = match text.strip_prefix("0x") {
+        Some(digits) if digits.len() > 8 => digits,
+        Some(_) => return None,
+        None => text,
+    };
+    if digits.len() % 2 != 0 {
+        return None;
+    }
+    let byte = |i: usize| digits.get(i..i + 2).and_then(|d| u8::from_str_radix(d, 16).ok());
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
