@@ -220,13 +220,10 @@ pub fn iommufd_ioas_iova_ranges(
     down_read(&ioas.iopt.iova_rwsem);
     let (num_iovas, alignment) = iopt_usable_ranges(&ioas.iopt);
     let copied = if num_iovas <= max_iovas { copy_to_user(false) } else { Ok(()) };
-    let ret = copied.and_then(|()| iommufd_ucmd_respond(ucmd)).and_then(|()| {
-        if num_iovas <= max_iovas {
-            Ok([num_iovas, alignment])
-        } else {
-            Err(Errno::EMSGSIZE)
-        }
-    });
+    let ret = match copied.and_then(|()| iommufd_ucmd_respond(ucmd)) {
+        Ok(()) if num_iovas > max_iovas => Err(Errno::EMSGSIZE),
+        ret => ret.map(|()| [num_iovas, alignment]),
+    };
     // out_put
     up_read(&ioas.iopt.iova_rwsem);
     (rev.iommufd_put_object)(ucmd.ictx, ioas_obj);
