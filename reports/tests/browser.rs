@@ -156,7 +156,8 @@ fn the_stepper_steps() {
 /// The lowest contrast between a text of the page and what lies behind it, as WCAG 2 reckons it, and
 /// that text. What cannot be pressed is left out, as there.
 const CONTRAST: &str = r"(() => {
-    const channel = (v) => v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
+    const linear = (v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const channel = (v) => linear(v / 255);
     const light = (c) => c.match(/[\d.]+/g).map(Number).slice(0, 3)
         .reduce((sum, v, i) => sum + channel(v) * [0.2126, 0.7152, 0.0722][i], 0);
     const behind = (e) => {
@@ -166,7 +167,8 @@ const CONTRAST: &str = r"(() => {
     let worst = [99, ''];
     for (const e of document.querySelectorAll('body *')) {
         const texts = [...e.childNodes].filter((n) => n.nodeType === 3 && n.data.trim());
-        if (!texts.length || !e.offsetParent || e.closest('svg, script, option') || e.disabled) continue;
+        const seen = texts.length && e.offsetParent && !e.disabled;
+        if (!seen || e.closest('svg, script, option')) continue;
         const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
         const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)
             * (getComputedStyle(e.closest('tr') || e).opacity < 1 ? 0 : 1);
@@ -204,12 +206,11 @@ fn a_narrow_page_and_a_printed_one_hold_everything() {
         let size =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         browser.send("Emulation.setDeviceMetricsOverride", size);
-        for part in ["#verdicts", "#race/my_race", TWIN] {
+        for part in ["#race/my_race", TWIN, "#verdicts"] {
             browser.go(part);
             let page = browser.value("document.documentElement.scrollWidth");
             assert!(page.as_u64() <= Some(width), "{media} {part}: {page} of {width}");
         }
-        browser.go("#verdicts");
         let cells = "[...document.querySelectorAll('#matrix td')].filter(td => td.textContent)";
         let beside =
             format!("{cells}.filter(td => td.getBoundingClientRect().right > {width}).length");
@@ -234,7 +235,7 @@ fn a_keyboard_is_enough() {
     for _ in 0..40 {
         browser.press("Tab");
         let at = browser.value(focused).as_str().unwrap_or_default().to_owned();
-        let done = at.ends_with(TWIN);
+        let done = at.ends_with("without%5Fxa%5Fcmpxchg");
         seen.push(at);
         if done {
             break;
@@ -244,7 +245,7 @@ fn a_keyboard_is_enough() {
     for control in ["INPUT search", "SELECT kind", "SELECT verdict", "SELECT row"] {
         assert!(seen.iter().any(|s| s.starts_with(control)), "{control}: {seen:?}");
     }
-    assert!(seen.last().is_some_and(|s| s.ends_with(TWIN)), "{seen:?}");
+    assert!(seen.len() < 40, "the link to the stepper: {seen:?}");
     let enter = json!({ "type": "keyDown", "key": "Enter", "code": "Enter",
         "windowsVirtualKeyCode": 13, "text": "\r" });
     browser.send("Input.dispatchKeyEvent", enter);

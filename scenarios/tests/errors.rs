@@ -187,6 +187,20 @@ fn empty_file() {
     insta::assert_snapshot!(error_of("\n"));
 }
 
+/// A letter of another alphabet, an order for a terminal, and an order for the writing around it.
+#[test]
+fn what_cannot_be_seen_is_told_by_its_number() {
+    let with = |setup| error_of(&Parts { setup, ..GOOD }.text());
+    let cyrillic = with("\"dev0 = bind(pdev0)\", \"\u{456}oas0 = IOMMU_IOAS_ALLOC\"");
+    assert!(cyrillic.contains("(U+0456)") && cyrillic.contains("keyboard"), "{cyrillic}");
+    for (source, number) in [("\\u001b[31m", "U+001B"), ("\u{202e}", "U+202E")] {
+        let text = GOOD.text().replace("R-C11", source);
+        let shown = error_of(&text);
+        assert!(shown.contains(number) && shown.contains("`source`"), "{shown}");
+        assert!(!shown.contains(['\u{1b}', '\u{202e}']), "it is not printed: {shown}");
+    }
+}
+
 #[test]
 fn nul_byte() {
     insta::assert_snapshot!(error_of("question = \"a\"\nsource = \"\0\"\n"));
