@@ -209,10 +209,10 @@ fn round_trip(program: &Program) {
             Expected::Sometimes("refcount_t: underflow; use-after-free.".to_string()),
         ),
     ];
-    let text = write(program, "a \"quoted\" question", "line 1\nline 2\u{1}", &verdicts);
+    let text = write(program, "a \"quoted\" question", "line 1\nline 2\u{e9}", &verdicts);
     let again = parsed(&text);
     assert_eq!(again.question, "a \"quoted\" question");
-    assert_eq!(again.source, "line 1 line 2\u{1}", "one line, whatever it was");
+    assert_eq!(again.source, "line 1 line 2\u{e9}", "one line, whatever it was");
     assert_eq!(again.revisions, ["linux_6_13", "linux_6_17"]);
     assert_eq!(again.expected("linux_6_17"), Some(&verdicts[1].1));
     assert_eq!(again.program("linux_6_13"), with_written_texts(program.clone()), "{text}");
