@@ -18,7 +18,7 @@ use uapi::trace::{Graph, GraphObject, Val};
 use uapi::Errno;
 
 use crate::linux::device::{device_touch, get_device, put_device, Device};
-use crate::linux::file::LOOKUPS_MAX;
+use crate::linux::file::{get_from, Place};
 use crate::linux::mutex::{
     lockdep_assert_held, lockdep_assert_not_held, mutex_lock, mutex_trylock, mutex_unlock, Mutex,
 };
@@ -543,29 +543,18 @@ impl Thread<'_> {
         }
     }
 
-    /// One look-up of [`Insn::Fget`]. None if the table has changed since it was announced, as in
-    /// [`crate::linux::file`].
-    fn fget(&self, var: u8, count: Count) -> Option<bool> {
-        let there = || self.var(var).get() != 0;
-        let count = self.count(count);
-        let announced = there();
+    /// [`Insn::Fget`]: the variable is the table, and not 0 while the counter's owner is in it.
+    fn fget(&self, var: u8, count: Count) -> bool {
         let mut accesses = Accesses::new();
         accesses.push(self.var_access(var, Mode::Read));
-        if announced {
-            for access in count.field().accesses(count.inc_access()) {
-                accesses.push(access);
-            }
-        }
-        sync::step("fget", here(), accesses, |effect| {
-            effect.log(|| (vec![var_val(var)], Val::Bool(there())));
-            if there() != announced {
-                return None;
-            }
-            if announced {
-                count.inc_within(effect, here());
-            }
-            Some(announced)
-        })
+        let place = Place {
+            name: var_val(var),
+            field: None,
+            accesses,
+            entry: &|| (self.var(var).get() != 0).then(|| self.count(count)),
+            count: &|count| count,
+        };
+        get_from(here(), &place).is_some()
     }
 
     fn on_count(&self, insn: &Insn) {
@@ -576,8 +565,7 @@ impl Thread<'_> {
             }
             Insn::RefcountInc { count } => refcount_inc(&self.count(count)),
             Insn::Fget { reg, var, count } => {
-                let found = (0..LOOKUPS_MAX).find_map(|_| self.fget(var, count));
-                self.set(reg, found.unwrap_or(false).into());
+                self.set(reg, self.fget(var, count).into());
             }
             Insn::RefcountAdd { count, value } => refcount_add(value, &self.count(count)),
             Insn::RefcountDec { count } => refcount_dec(&self.count(count)),

@@ -964,11 +964,12 @@ pub fn apart(at: Site, change: Change) {
 }
 
 /// The step at this place, which [`change_at`] was asked about, is a store to the field with this
-/// number, in an allocation with this number that nobody else can reach yet.
+/// number, in an allocation with this number that nobody else can reach yet, if `is_own` says so,
+/// which is asked only where somebody wants to know.
 #[inline]
-pub fn on_own_memory(at: Site, field: u32, memory: u32) {
+pub fn on_own_memory(at: Site, field: u32, memory: u32, is_own: impl FnOnce() -> bool) {
     let exec = exec();
-    if exec.changes.reach {
+    if exec.changes.reach && is_own() {
         let me = exec.current.get();
         let mut noted = exec.changes.last.borrow_mut();
         if let Some(last) = noted.iter_mut().rev().find(|last| last.cpu == me && last.at == at) {

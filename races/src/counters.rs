@@ -203,7 +203,7 @@ impl Counters {
     /// How many of its touches a step has made that changed no counter.
     ///
     /// A step that announces a change and makes none has looked for the counter's owner in the
-    /// place that it announces first, and it was not there any more ([`uapi::step::Access`]). As a
+    /// place that it announces first, and it was not there any more ([`uapi::step::Done`]). As a
     /// rule it counts as what it announced, since it would have made the change before whoever
     /// emptied the place, and its conflicts in that order would show up nowhere else. With a
     /// counter of [`goes_with_the_last`] it has none: the changes commute, and the last one, and

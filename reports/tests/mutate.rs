@@ -2,7 +2,7 @@
 //! reason? The score of whole rows is the business of `iommufd-testbed mutate`; a sample of it
 //! runs in `.ci/run`.
 
-use races::mutation::{baseline, notices, Beside, Notice};
+use races::mutation::{baseline, notices, Baseline, Beside, Notice};
 use races::{Bounds, Subject, Unwatched};
 use reports::rows::revisions;
 use scenarios::Scenario;
@@ -31,6 +31,12 @@ fn site(name: &str) -> u16 {
     u16::try_from(found.unwrap_or_else(|| panic!("{name} is a call site"))).expect("few sites")
 }
 
+fn without_mutant(scenario: &str) -> Baseline {
+    let (subject, expected) = question(scenario);
+    baseline(&subject, (&expected, Beside::default()), &Bounds::default(), &mut Unwatched)
+        .expect("it runs")
+}
+
 fn notice(scenario: &str, site_name: &str, change: Change) -> Notice {
     let (subject, expected) = question(scenario);
     let mutation = Mutation { site: site(site_name), change };
@@ -40,10 +46,7 @@ fn notice(scenario: &str, site_name: &str, change: Change) -> Notice {
 
 #[test]
 fn a_baseline_reaches_call_sites_and_notices_nothing() {
-    let (subject, expected) = question("vdev_alloc_vs_viommu_destroy");
-    let found =
-        baseline(&subject, (&expected, Beside::default()), &Bounds::default(), &mut Unwatched)
-            .expect("it runs");
+    let found = without_mutant("vdev_alloc_vs_viommu_destroy");
     assert_eq!(found.notice, Notice::No);
     for name in [
         "iommufd/viommu.rs iommufd_vdevice_alloc_ioctl xa_cmpxchg#1",
@@ -61,10 +64,7 @@ fn a_baseline_reaches_call_sites_and_notices_nothing() {
 /// that gives out ids reserves them where NULL is stored, others do not.
 #[test]
 fn a_change_that_makes_the_same_program_is_told_apart() {
-    let (subject, expected) = question("bind_vs_unbind_in_one_group");
-    let found =
-        baseline(&subject, (&expected, Beside::default()), &Bounds::default(), &mut Unwatched)
-            .expect("it runs");
+    let found = without_mutant("bind_vs_unbind_in_one_group");
     let cases = [
         ("iommufd/device.rs iommufd_device_bind refcount_inc#1", Change::Defer, true),
         ("iommufd/main.rs iommufd_fops_release xa_erase#1", Change::AsStore, true),
@@ -72,10 +72,7 @@ fn a_change_that_makes_the_same_program_is_told_apart() {
     for (name, change, apart) in cases {
         assert_eq!(found.apart.contains(&(site(name), change)), apart, "{name} {change}");
     }
-    let (subject, expected) = question("a_group_is_attached_as_a_whole");
-    let found =
-        baseline(&subject, (&expected, Beside::default()), &Bounds::default(), &mut Unwatched)
-            .expect("it runs");
+    let found = without_mutant("a_group_is_attached_as_a_whole");
     let name = "iommufd/device.rs iommufd_device_attach refcount_inc#1";
     assert!(found.reached.contains(&site(name)), "{name}");
     assert!(!found.apart.contains(&(site(name), Change::Defer)), "{name}");
@@ -86,10 +83,7 @@ fn a_change_that_makes_the_same_program_is_told_apart() {
 /// array that gives out no ids shows the same old entry by either API.
 #[test]
 fn a_store_to_memory_of_its_own_is_told_apart() {
-    let (subject, expected) = question("mock_domain_vs_guessed_destroy");
-    let found =
-        baseline(&subject, (&expected, Beside::default()), &Bounds::default(), &mut Unwatched)
-            .expect("it runs");
+    let found = without_mutant("mock_domain_vs_guessed_destroy");
     let cases = [
         ("iommufd/selftest.rs iommufd_test_mock_domain store#1", Change::Defer, false),
         ("iommufd/selftest.rs iommufd_test_mock_domain store#2", Change::Defer, false),

@@ -47,12 +47,12 @@ impl Refcount {
     }
 
     /// The access of a step that raises it as a part of something else.
-    pub(crate) fn inc_access(&self) -> Access {
+    pub(super) fn inc_access(&self) -> Access {
         Access::all(self.obj, Mode::Add(1))
     }
 
     /// Raises it as a part of such a step. Its memory is checked first.
-    pub(crate) fn inc_within(&self, effect: &mut Effect<'_>, at: Site) {
+    pub(super) fn inc_within(&self, effect: &mut Effect<'_>, at: Site) {
         self.field.check(at);
         let before = self.value.get();
         let after = added(at, self, before, 1);

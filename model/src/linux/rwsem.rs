@@ -47,9 +47,7 @@ impl Rwsem {
     pub fn peek_held(&self) -> bool {
         self.0.is_held()
     }
-}
 
-impl Rwsem {
     /// How many CPUs hold it for reading, without a step: for the testbed's checks.
     pub fn peek_readers(&self) -> u32 {
         self.0.readers()

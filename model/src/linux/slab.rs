@@ -595,9 +595,10 @@ impl<T: Value> Plain<T> {
     pub fn store(&self, value: T) {
         let at = sync::site(Location::caller());
         let change = sync::change_at(at);
-        if !heap().with(|h| h.allocs[self.field.owner.alloc as usize].escaped) {
-            sync::on_own_memory(at, self.obj, self.field.owner.obj);
-        }
+        let owner = self.field.owner;
+        sync::on_own_memory(at, self.obj, owner.obj, || {
+            heap().with(|h| !h.allocs[owner.alloc as usize].escaped)
+        });
         sync::changed(change, (self, at, value), |(field, at, value)| {
             field.store_at(at, value);
         });

@@ -319,7 +319,7 @@ pub fn apart(_at: Site, _change: Change) {}
 
 /// No step is to be put off.
 #[inline]
-pub fn on_own_memory(_at: Site, _field: u32, _memory: u32) {}
+pub fn on_own_memory(_at: Site, _field: u32, _memory: u32, _is_own: impl FnOnce() -> bool) {}
 
 /// No step is to be put off.
 #[inline]
