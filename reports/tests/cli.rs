@@ -455,8 +455,9 @@ fn commands_of_the_readmes_work() {
                 continue;
             };
             let args: Vec<&str> = args.split_whitespace().collect();
-            // The whole job is another test's; here it only has to be a command.
-            let all = args[0] == "check" && !args.iter().any(|a| a.ends_with(".toml"));
+            // The whole job is another test's, and so is a night; here they only have to be commands.
+            let all = (args[0] == "check" && !args.iter().any(|a| a.ends_with(".toml")))
+                || args.contains(&"--nightly");
             let args = if all { [&args[..], &["--help"]].concat() } else { args };
             let output = run(dir.path(), &args);
             assert_eq!(output.status.code(), Some(0), "{readme}: {line}\n{}", stderr(&output));
