@@ -24,12 +24,17 @@ pub fn canonical_all(names: &[String]) -> Result<Vec<String>, String> {
 ///
 /// # Errors
 ///
-/// If there is none; the message lists the rows.
+/// If there is none; the message says which one may be meant.
 pub fn canonical(name: &str) -> Result<&'static str, String> {
     let row = revisions().iter().find(|r| r.name == name || r.aliases.contains(&name));
     row.map(|r| r.name).ok_or_else(|| {
-        let names: Vec<&str> = revisions().iter().map(|r| r.name).collect();
-        format!("there is no revision `{name}`; there are {}", names.join(", "))
+        let names =
+            || revisions().iter().flat_map(|r| std::iter::once(r.name).chain(r.aliases.to_vec()));
+        let meant = match scenarios::nearest(name, names()) {
+            Some(near) => format!("did you mean `{near}`? "),
+            None => String::new(),
+        };
+        format!("there is no revision `{name}`; {meant}`iommufd-testbed list` shows all of them")
     })
 }
 

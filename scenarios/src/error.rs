@@ -72,6 +72,9 @@ impl Problem {
     }
 }
 
+/// Columns that a drawing needs beside the text of a line: its number and a frame.
+const DRAWN_BESIDE: usize = 8;
+
 /// Problems that are shown of one file.
 const PROBLEMS_MAX: usize = 20;
 
@@ -107,6 +110,37 @@ impl ScenarioError {
     /// Everything that is wrong, in the order of the file.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// One error for each problem, to be printed one after the other.
+    pub fn each(self) -> Vec<ScenarioError> {
+        let ScenarioError { file, source, problems } = self;
+        let one = |problem: Problem| ScenarioError {
+            file: file.clone(),
+            source: source.clone().filter(|_| !problem.labels.is_empty()),
+            problems: vec![problem],
+        };
+        problems.into_iter().map(one).collect()
+    }
+
+    /// The same for a terminal of this many columns: if a line of its drawing is wider, whose marks would
+    /// then stand below another word, the places are in the messages.
+    pub fn within(mut self, columns: usize) -> ScenarioError {
+        let Some(text) = self.source.as_ref().map(|s| s.inner().clone()) else { return self };
+        let room = columns.saturating_sub(DRAWN_BESIDE);
+        let spans = self.problems.iter().flat_map(|p| &p.labels).map(|(span, _)| span);
+        let lines = spans.filter_map(|span| {
+            let Location { line, .. } = location(&text, span)?;
+            text.lines().nth(line - 1)
+        });
+        if lines.map(|line| line.chars().count()).max() <= Some(room) {
+            return self;
+        }
+        for problem in &mut self.problems {
+            problem.place_in_words(&text);
+        }
+        self.source = None;
+        self
     }
 
     /// Where a problem is, if it has a place.
@@ -220,10 +254,7 @@ impl Diagnostic for Problem {
 }
 
 /// The nearest of `names` to what was written, for "did you mean".
-pub(crate) fn nearest<'a>(
-    written: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Anything further away than this is another word, not a slip; the cut keeps the comparison
     // of a hostile, very long name cheap.
     let written: String = written.chars().take(64).collect();

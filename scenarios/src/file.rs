@@ -573,11 +573,21 @@ impl Reader<'_, '_> {
             ));
         }
         for (key, value) in verdicts.iter() {
-            let verdict = self.verdict(key.get_ref(), value);
-            let Some(row) = canonical(self.rows, key.get_ref()) else {
-                self.report(step::unknown_row(key.get_ref(), key.span(), self.rows));
+            let name: &str = key.get_ref();
+            let Some(row) = canonical(self.rows, name) else {
+                let unknown = step::unknown_row(name, key.span(), self.rows);
+                if KEYS.contains(&name) {
+                    // In TOML, what stands below a [table] belongs to it.
+                    let help =
+                        format!("`{name}` is a key of the file: write it above the first [table]");
+                    self.report(Problem { help, ..unknown });
+                    continue;
+                }
+                self.report(unknown);
+                self.verdict(name, value);
                 continue;
             };
+            let verdict = self.verdict(name, value);
             if let Some((_, first)) = expected.get(row.name) {
                 let problem = Problem::at(
                     key.span(),

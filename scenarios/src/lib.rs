@@ -37,7 +37,7 @@ mod unreached;
 mod verdict_text;
 mod write;
 
-pub use error::{Location, Problem, ScenarioError};
+pub use error::{nearest, Location, Problem, ScenarioError};
 pub use left_out::{left_out, LeftOut};
 pub use load::{directory, load_dir, resolve, Loaded, FILE_SIZE_MAX};
 pub use pairs::{call_of, pairs, Known, Pairs, Serial, With, World, PAIRS};
@@ -241,6 +241,18 @@ impl Scenario {
     /// The step of the model that it does otherwise.
     pub fn mutant(&self) -> Option<&Mutant> {
         self.program.mutant.as_ref()
+    }
+
+    /// The error of a mutant that the model does not have, at its place in the file. Only who links the
+    /// model knows what it has; `help` says it.
+    pub fn no_such_mutant(&self, message: &str, help: String) -> ScenarioError {
+        let site = self.mutant().map_or("", |m| m.site.as_str());
+        let problem = match self.text.find(site).filter(|_| !site.is_empty()) {
+            Some(at) => Problem::at(at..at + site.len(), "unknown", message, help),
+            None => Problem::whole(message, help),
+        };
+        let file = self.path.as_ref().map_or(self.name.clone(), |p| p.display().to_string());
+        ScenarioError::new(&file, Some(&self.text), vec![problem])
     }
 
     /// When timers fire.

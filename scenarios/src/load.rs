@@ -70,41 +70,93 @@ pub fn load_dir(dir: &Path, revisions: &[RevisionInfo]) -> Loaded {
 }
 
 /// The file that a user means: a path, or the name of a scenario below `dir`.
+///
+/// # Errors
+///
+/// If there is no scenario of this name; the help says which one may be meant.
 pub fn resolve(name_or_path: &str, dir: &Path) -> Result<PathBuf, ScenarioError> {
     let path = PathBuf::from(name_or_path);
-    if path.exists() || name_or_path.ends_with(".toml") || name_or_path.contains('/') {
+    // A link that leads nowhere, or to itself, is there, too.
+    let is_there = path.symlink_metadata().is_ok();
+    if is_there || name_or_path.ends_with(".toml") || name_or_path.contains('/') {
         // A path that does not exist gets its error from `Scenario::read`.
         return Ok(path);
+    }
+    let beside = format!("{name_or_path}.toml");
+    let message = "there is no scenario of this name";
+    if Path::new(&beside).is_file() {
+        return Err(whole(&path, message, format!("did you mean the file `{beside}`?")));
     }
     let files = files(dir)?;
     if let Some(found) = files.iter().find(|f| stem(f) == name_or_path) {
         return Ok(found.clone());
     }
     let names: Vec<String> = files.iter().map(|f| stem(f)).collect();
-    let help = match nearest(name_or_path, names.iter().map(String::as_str)) {
-        Some(n) => format!("did you mean `{n}`? `iommufd-testbed list` shows all of them"),
-        None => "`iommufd-testbed list` shows the names; a path ends in .toml".to_string(),
-    };
-    Err(whole(&path, "there is no scenario of this name", help))
+    Err(whole(&path, message, which_name(name_or_path, &names)))
+}
+
+/// Which of the names may be meant by one that is not among them.
+fn which_name(written: &str, names: &[String]) -> String {
+    if let Some(n) = nearest(written, names.iter().map(String::as_str)) {
+        return format!("did you mean `{n}`? `iommufd-testbed list` shows all of them");
+    }
+    let holding: Vec<&String> = names.iter().filter(|n| n.contains(written)).collect();
+    match holding.as_slice() {
+        [] => "`iommufd-testbed list` shows the names; a path ends in .toml".to_string(),
+        [first, ..] if !written.is_empty() => format!(
+            "did you mean `{first}`? {} have it in their names; `iommufd-testbed list` shows all",
+            holding.len()
+        ),
+        _ => "`iommufd-testbed list` shows the names".to_string(),
+    }
 }
 
 /// Reads one file.
 pub(crate) fn read(path: &Path, revisions: &[RevisionInfo]) -> Result<Scenario, ScenarioError> {
-    let text = text_of(path)?;
+    let text = scenario_text(path)?;
     let mut scenario = file::parse(&stem(path), &path.display().to_string(), &text, revisions)?;
     scenario.path = Some(path.to_path_buf());
     Ok(scenario)
 }
 
-/// The text of a file of the size of a scenario.
-pub(crate) fn text_of(path: &Path) -> Result<String, ScenarioError> {
-    let bytes = bytes(
-        path,
-        FILE_SIZE_MAX,
-        "name a file in it; without a name, all scenarios of the checkout run",
-        "a scenario fits on a screen; is this the file you meant?",
-    )?;
-    match String::from_utf8(bytes) {
+/// What a user is told of a file that is not what is read here.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Bytes of the largest one.
+    pub(crate) size_max: u64,
+    /// If there is none.
+    pub(crate) missing: &'static str,
+    /// If it is a directory.
+    pub(crate) directory: &'static str,
+    /// If it is larger.
+    pub(crate) large: &'static str,
+}
+
+/// A scenario.
+const SCENARIO: Wanted = Wanted {
+    size_max: FILE_SIZE_MAX,
+    missing: "a scenario of the checkout is named without directory and .toml; `iommufd-testbed \
+              list` shows them",
+    directory: "name a file in it; without a name, all scenarios of the checkout run",
+    large: "a scenario fits on a screen; is this the file you meant?",
+};
+
+/// A file of scenarios/ that is no scenario: `pairs.toml` and the like.
+pub(crate) const BESIDE: Wanted = Wanted {
+    size_max: FILE_SIZE_MAX,
+    missing: "name a file that is there; those of the testbed itself are in its checkout",
+    directory: "name a file in it",
+    large: "such a file has some hundred lines; is this the file you meant?",
+};
+
+/// The text of a scenario.
+pub(crate) fn scenario_text(path: &Path) -> Result<String, ScenarioError> {
+    text_of(path, &SCENARIO)
+}
+
+/// The text of a file.
+pub(crate) fn text_of(path: &Path, wanted: &Wanted) -> Result<String, ScenarioError> {
+    match String::from_utf8(bytes(path, wanted)?) {
         Ok(text) => Ok(text),
         Err(e) => {
             let bad = e.utf8_error().valid_up_to();
@@ -116,7 +168,7 @@ pub(crate) fn text_of(path: &Path) -> Result<String, ScenarioError> {
                 bad..end.min(lossy.len()),
                 "this byte",
                 "the file is not UTF-8",
-                "a scenario is a text file; save it as UTF-8",
+                "it has to be a text file; save it as UTF-8",
             );
             Err(ScenarioError::new(&path.display().to_string(), Some(&lossy), vec![problem]))
         }
@@ -156,41 +208,51 @@ pub(crate) fn data<T: DeserializeOwned>(
     })
 }
 
-/// The bytes of a file of at most `size_max`; what to say of a directory and of a larger file.
-pub(crate) fn bytes(
-    path: &Path,
-    size_max: u64,
-    of_directory: &str,
-    of_large: &str,
-) -> Result<Vec<u8>, ScenarioError> {
-    let meta = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+/// The bytes of a file.
+pub(crate) fn bytes(path: &Path, wanted: &Wanted) -> Result<Vec<u8>, ScenarioError> {
+    let unreadable = |e: std::io::Error| unreadable(path, &e, wanted.missing);
+    let meta = std::fs::metadata(path).map_err(unreadable)?;
     if meta.is_dir() {
-        return Err(whole(path, "this is a directory", of_directory));
+        return Err(whole(path, "this is a directory", wanted.directory));
     }
     if !meta.is_file() {
         return Err(whole(path, "this is not a regular file", "name a regular file"));
     }
     let mut bytes = Vec::new();
     std::fs::File::open(path)
-        .and_then(|f| f.take(size_max + 1).read_to_end(&mut bytes))
-        .map_err(|e| unreadable(path, &e))?;
-    if bytes.len() as u64 > size_max {
-        return Err(whole(path, format!("the file has more than {size_max} bytes"), of_large));
+        .and_then(|f| f.take(wanted.size_max + 1).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > wanted.size_max {
+        let message = format!("the file has more than {} bytes", wanted.size_max);
+        return Err(whole(path, message, wanted.large));
     }
     Ok(bytes)
 }
 
-fn unreadable(path: &Path, e: &std::io::Error) -> ScenarioError {
-    match e.kind() {
-        ErrorKind::NotFound => whole(
+/// What keeps a file or a directory from being read; what to say if there is none.
+fn unreadable(path: &Path, e: &std::io::Error, missing: &str) -> ScenarioError {
+    // Both ends of a link have names, and the user may know only the first one.
+    let leads = std::fs::read_link(path).map(|to| to.display().to_string());
+    match (e.kind(), leads) {
+        (ErrorKind::NotFound, Ok(to)) => whole(
             path,
-            "there is no such file",
-            "a scenario of the checkout is named without directory and .toml; \
-             `iommufd-testbed list` shows them",
+            format!("this is a link to `{to}`, which is not there"),
+            "make the link anew, or name the file itself",
+        ),
+        (ErrorKind::NotFound, Err(_)) => whole(path, "there is no such file", missing),
+        (_, Ok(to)) => whole(
+            path,
+            format!("this is a link to `{to}`, which cannot be followed: {e}"),
+            "make the link anew, or name the file itself",
         ),
         _ => whole(path, format!("the file cannot be read: {e}"), "check its permissions"),
     }
 }
+
+/// What to say of a directory of scenarios that is not there.
+const NO_CHECKOUT: &str =
+    "the scenarios are part of the checkout: run it in a clone of the testbed, \
+                           or name a scenario file of yours";
 
 pub(crate) fn whole(
     path: &Path,
@@ -213,9 +275,9 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, ScenarioError> {
     let mut found = Vec::new();
     let mut todo = vec![(dir.to_path_buf(), 0)];
     while let Some((dir, depth)) = todo.pop() {
-        let entries = std::fs::read_dir(&dir).map_err(|e| unreadable(&dir, &e))?;
+        let entries = std::fs::read_dir(&dir).map_err(|e| unreadable(&dir, &e, NO_CHECKOUT))?;
         for entry in entries {
-            let path = entry.map_err(|e| unreadable(&dir, &e))?.path();
+            let path = entry.map_err(|e| unreadable(&dir, &e, NO_CHECKOUT))?.path();
             if path.is_dir() {
                 let skipped = matches!(
                     stem(&path).as_str(),

@@ -4,7 +4,7 @@
 //! a race shows that is known stands in the same file with its reason.
 
 use crate::error::{Problem, ScenarioError};
-use crate::load::{data, text_of};
+use crate::load::{data, text_of, BESIDE};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -153,7 +153,7 @@ impl World {
 ///
 /// What is wrong in it, with the place. The calls are read when they are put together.
 pub fn pairs(path: &Path) -> Result<Pairs, ScenarioError> {
-    let text = text_of(path)?;
+    let text = text_of(path, &BESIDE)?;
     let shown = path.display().to_string();
     let wrong = |problem| ScenarioError::new(&shown, Some(&text), vec![problem]);
     let help = "a [[world]] has name, setup and calls, a [[known]] has text, reason and source";

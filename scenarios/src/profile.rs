@@ -34,14 +34,14 @@ pub fn profile(what: &str) -> Result<Profile, ScenarioError> {
     }
     let path = PathBuf::from(what);
     let looks_like_a_path = what.contains('/') || path.extension().is_some_and(|e| e == "toml");
-    if !looks_like_a_path && !path.exists() {
+    if !looks_like_a_path && path.symlink_metadata().is_err() {
         let help = format!(
             "{}; a profile of your own is named by its path",
             suggest(what, &profile_names(), "there are")
         );
         return Err(whole(&path, "there is no profile of this name", help));
     }
-    if !path.exists() {
+    if path.symlink_metadata().is_err() {
         let help = format!("the profiles that need no file: {}", profile_names().join(", "));
         return Err(whole(&path, "there is no such file", help));
     }
@@ -49,11 +49,13 @@ pub fn profile(what: &str) -> Result<Profile, ScenarioError> {
 }
 
 fn read(path: &Path) -> Result<String, ScenarioError> {
-    let of_directory = "name the profile in it";
-    let of_large = "a profile fits on a screen; is this the file you meant?";
-    let bytes = load::bytes(path, load::FILE_SIZE_MAX, of_directory, of_large)?;
-    String::from_utf8(bytes)
-        .map_err(|_| whole(path, "the file is not UTF-8", "a profile is a text file"))
+    const PROFILE: load::Wanted = load::Wanted {
+        size_max: load::FILE_SIZE_MAX,
+        missing: "name another file",
+        directory: "name the profile in it",
+        large: "a profile fits on a screen; is this the file you meant?",
+    };
+    load::text_of(path, &PROFILE)
 }
 
 /// Reads the text of a profile; `file` is how the user knows it.

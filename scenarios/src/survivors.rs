@@ -2,7 +2,7 @@
 //! cannot matter.
 
 use crate::error::{Problem, ScenarioError};
-use crate::load::{data, text_of};
+use crate::load::{data, text_of, BESIDE};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::Spanned;
@@ -67,7 +67,7 @@ pub fn survivors(dir: &Path) -> Result<Vec<Survivor>, ScenarioError> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let text = text_of(&path)?;
+    let text = text_of(&path, &BESIDE)?;
     let shown = path.display().to_string();
     let wrong = |problem| ScenarioError::new(&shown, Some(&text), vec![problem]);
     let help = "an entry is [[survivor]] with site, changes, class (equivalent, out_of_sight), \

@@ -5,7 +5,7 @@ use super::convert;
 use super::ops::{self, OPTIONS, OTHERS};
 use super::{Answer, Injection, Recorded, Recording, Sequence};
 use crate::error::{suggest, Problem};
-use crate::load::{bytes, whole};
+use crate::load::{bytes, whole, Wanted};
 use crate::ScenarioError;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
@@ -77,6 +77,15 @@ fn wrong(message: impl Into<String>, help: impl Into<String>) -> Wrong {
     Wrong(message.into(), help.into())
 }
 
+/// A recording.
+const RECORDING: Wanted = Wanted {
+    size_max: RECORDING_SIZE_MAX,
+    missing:
+        "name a recording, a file of JSON lines; those of the checkout are in scenarios/answers",
+    directory: "name a file of JSON lines, one recorded step each",
+    large: "a recording has some thousand short lines; is this the file you meant?",
+};
+
 impl Recording {
     /// Reads a file.
     ///
@@ -84,9 +93,7 @@ impl Recording {
     ///
     /// What is wrong with the file or with its lines.
     pub fn read(path: &Path) -> Result<Recording, ScenarioError> {
-        let help = "name a file of JSON lines, one recorded step each";
-        let large = "a recording has some thousand short lines; is this the file you meant?";
-        let bytes = bytes(path, RECORDING_SIZE_MAX, help, large)?;
+        let bytes = bytes(path, &RECORDING)?;
         let text = String::from_utf8(bytes).map_err(|e| {
             let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
             let line = before.iter().filter(|b| **b == b'\n').count() + 1;
