@@ -72,9 +72,26 @@ pub fn splats_of(outcome: &Outcome, step: usize) -> impl Iterator<Item = &Splat>
     outcome.splats.get(range).unwrap_or_default().iter().filter(|s| !of_nobody(s))
 }
 
-/// The splats that belong to no step.
-pub fn splats_of_nobody(outcome: &Outcome) -> impl Iterator<Item = &Splat> {
-    outcome.splats.iter().filter(|s| of_nobody(s))
+/// The splats that belong to no step and were printed before this one printed its own. What a step
+/// printed says when: without such a step behind them they are [`splats_at_the_end`].
+pub fn splats_before(outcome: &Outcome, step: usize) -> impl Iterator<Item = &Splat> {
+    let steps = outcome.trace.as_ref().map_or(&[][..], |t| &t.steps);
+    let range = match steps.get(step).and_then(|s| s.splat) {
+        Some(first) => {
+            let earlier = steps[..step].iter().rev().find_map(|s| s.splat).unwrap_or(0);
+            earlier as usize..(first.max(earlier)) as usize
+        }
+        None => 0..0,
+    };
+    outcome.splats.get(range).unwrap_or_default().iter().filter(|s| of_nobody(s))
+}
+
+/// The splats that belong to no step and were printed after all that belong to one.
+pub fn splats_at_the_end(outcome: &Outcome) -> impl Iterator<Item = &Splat> {
+    let steps = outcome.trace.as_ref().map_or(&[][..], |t| &t.steps);
+    let last = steps.iter().rev().find_map(|s| s.splat).unwrap_or(0);
+    let rest = outcome.splats.get(last as usize..).unwrap_or_default();
+    rest.iter().filter(|s| of_nobody(s))
 }
 
 fn of_nobody(splat: &Splat) -> bool {
@@ -206,7 +223,20 @@ mod tests {
         last.splat = Some(0);
         let outcome = outcome(vec![last]);
         assert_eq!(splats_of(&outcome, 0).count(), 1);
-        assert_eq!(splats_of_nobody(&outcome).next().map(|s| s.kind), Some(Kind::Leak));
+        assert_eq!(splats_at_the_end(&outcome).next().map(|s| s.kind), Some(Kind::Leak));
+    }
+
+    /// A ledger is looked at when every CPU has returned; what is unbound then can print more.
+    #[test]
+    fn splats_stand_in_the_order_in_which_they_were_printed() {
+        let mut late = step(0, "refcount_dec_and_test", 1, "users", None);
+        late.splat = Some(1);
+        let mut outcome = outcome(vec![step(0, "load", 1, "dev", None), late]);
+        outcome.splats.swap(0, 1);
+        assert_eq!(splats_before(&outcome, 0).count(), 0);
+        assert_eq!(splats_before(&outcome, 1).next().map(|s| s.kind), Some(Kind::Leak));
+        assert_eq!(splats_of(&outcome, 1).next().map(|s| s.kind), Some(Kind::Warn));
+        assert_eq!(splats_at_the_end(&outcome).count(), 0);
     }
 
     #[test]

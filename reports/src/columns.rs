@@ -4,7 +4,7 @@
 //! wide unless the caller asks for less, and the same bytes for the same trace. A terminal too
 //! narrow for columns gets the same lines as a list, each with its CPU in front.
 
-use crate::brief::{self, splats_of, splats_of_nobody};
+use crate::brief::{self, splats_at_the_end, splats_before, splats_of};
 use crate::output::wrap;
 use crate::values::Names;
 use std::collections::BTreeMap;
@@ -138,6 +138,9 @@ impl Picture<'_> {
                     lines.push(Line::Ruler(text.to_owned()));
                 }
             }
+            for splat in splats_before(self.outcome, i) {
+                lines.push(Line::Across(names.join(&splat.to_string())));
+            }
             if i < end_of_cpus && calls.enter(cpu, step.call, &mut lines) {
                 functions[cpu] = None;
             }
@@ -178,7 +181,7 @@ impl Picture<'_> {
             Ending::StepLimit => "the bound on steps was hit",
         };
         lines.push(Line::Ruler(end.to_owned()));
-        for splat in splats_of_nobody(self.outcome) {
+        for splat in splats_at_the_end(self.outcome) {
             lines.push(Line::Across(names.join(&splat.to_string())));
         }
         if self.outcome.late_wakeups > 0 {

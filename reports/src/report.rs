@@ -14,7 +14,7 @@ mod markdown;
 mod page;
 
 pub use data::{Answer, Observation, Report, Row, Scenario, Study, Sweep, FORMAT};
-pub use interleaving::{Change, Code, Interleaving, Object};
+pub use interleaving::{Change, Code, Hung, Interleaving, Object};
 pub use locks::Lock;
 pub use markdown::markdown;
 pub use page::page;

@@ -168,9 +168,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The plots, as one SVG.
+    /// The plots, as one SVG that says what was asked and what the answer is.
     pub fn svg(&self, profile: &Profile) -> String {
-        plot::svg(self, profile)
+        plot::svg(self, profile, plot::Words::All)
+    }
+
+    /// The same without those words, for a page that has them.
+    pub fn bare_svg(&self, profile: &Profile) -> String {
+        plot::svg(self, profile, plot::Words::Legend)
     }
 }
 

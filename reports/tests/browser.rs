@@ -101,6 +101,27 @@ fn parts_open_and_filters_filter() {
     assert_eq!(browser.value(asked), "connect-src");
 }
 
+/// On a telephone nothing is wider than the screen; what is, scrolls alone.
+#[test]
+fn a_narrow_page_does_not_scroll_sideways() {
+    let Some(mut browser) = Browser::start() else { return };
+    let dir = with_race(&[]);
+    let file = small(&dir);
+    browser.open(&file);
+    let narrow = json!({ "width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": true });
+    browser.send("Emulation.setDeviceMetricsOverride", narrow);
+    browser.open(&file);
+    for hash in ["#verdicts", "#smmuv3", "#findings", "#race/my_race", TWIN] {
+        browser.go(hash);
+        if hash == TWIN {
+            browser.press("End");
+        }
+        let width = browser.value("document.documentElement.scrollWidth");
+        assert_eq!(width, 400, "{hash}");
+    }
+    quiet(&browser, &file);
+}
+
 #[test]
 fn the_stepper_steps() {
     let Some(mut browser) = Browser::start() else { return };

@@ -27,6 +27,12 @@ fn failing(report: &Report) -> &Interleaving {
     answers[1].interleaving.as_ref().expect("the twin fails")
 }
 
+fn failing_on<'a>(report: &'a Report, row: &str) -> &'a Interleaving {
+    let mut answers = report.scenarios.iter().flat_map(|s| &s.answers);
+    let answer = answers.find(|a| a.revision == row).expect("it was asked on this row");
+    answer.interleaving.as_ref().expect("it fails there")
+}
+
 #[test]
 fn json_has_the_run_and_its_failure() {
     let report = small();
@@ -47,6 +53,75 @@ fn json_has_the_run_and_its_failure() {
     let point = run.point_of_no_return.expect("dpor finds it");
     let rulers = run.lines.iter().filter(|l| l.kind == "ruler" && l.step == Some(point));
     assert_eq!(rulers.count(), 1, "it is marked once");
+}
+
+/// What the page says above a plot does not stand in it once more.
+#[test]
+fn plots_do_not_repeat_the_page() {
+    let dir = with_race(&[]);
+    let output = report(&dir, &["--format", "json"]);
+    exits(&output, 0);
+    let report: Report = serde_json::from_str(stdout(&output)).expect("a report");
+    let sweep = report.sweep.expect("the cost model was asked");
+    assert_eq!(sweep.studies.len(), 7);
+    for study in &sweep.studies {
+        let texts: Vec<&str> = study.plot.split("<text ").collect();
+        assert!(texts.len() > 20, "{}", study.plot);
+        // Long enough to be no word of a legend.
+        for words in [&study.question, &study.advice] {
+            let start: String = words.chars().take(20).collect();
+            assert!(!study.plot.contains(&start), "{}: {start}", study.name);
+        }
+    }
+}
+
+/// The step that the kernel stops in frees nothing: what was there is what the reader looks at.
+#[test]
+fn the_objects_of_the_last_step_are_those_before_it() {
+    let dir = TempDir::new().expect("a directory");
+    let args =
+        ["report", "vdevice_alloc_any_fault_of_the_series", "--revision", "p2_v3_lock_in_destroy"];
+    let output = run(
+        dir.path(),
+        &[&args[..], &["--explorer", "dpor", "--no-sweep", "--format", "json"]].concat(),
+    );
+    exits(&output, 0);
+    let report: Report = serde_json::from_str(stdout(&output)).expect("a report");
+    let run = failing_on(&report, "p2_v3_lock_in_destroy");
+    assert!(run.splat.contains("recursive locking"), "{}", run.splat);
+    let last = run.changes.iter().rev().find_map(|c| c.locks.as_ref()).expect("a lock is held");
+    assert_eq!((last[0].holders.as_slice(), last[0].waiters.as_slice()), (&[0][..], &[0][..]));
+    let freed: usize =
+        run.changes.iter().filter(|c| c.step + 1 == run.steps).map(|c| c.freed.len()).sum();
+    assert_eq!(freed, 0, "the kernel stops, and the objects stay");
+}
+
+/// A ledger is looked at before the rest is unbound, and so it stands in the columns.
+#[test]
+fn the_first_splat_is_the_first_in_the_columns() {
+    let dir = TempDir::new().expect("a directory");
+    let names =
+        ["canary_ledger", "canary_leak", "canary_hung_task", "canary_kcsan", "canary_lock_order"];
+    let args = [&["report"], &names[..], &["--explorer", "dpor", "--no-sweep", "--format", "json"]];
+    let output = run(dir.path(), &args.concat());
+    exits(&output, 0);
+    let report: Report = serde_json::from_str(stdout(&output)).expect("a report");
+    let runs =
+        report.scenarios.iter().flat_map(|s| &s.answers).filter_map(|a| a.interleaving.as_ref());
+    let runs: Vec<&Interleaving> = runs.collect();
+    assert_eq!(runs.len(), names.len());
+    for run in runs {
+        let first = run.lines.iter().find(|l| l.kind == "splat").map(|l| l.text.as_str());
+        assert_eq!(first, Some(run.splat.as_str()));
+        let named: Vec<String> =
+            run.hung.iter().map(|h| format!("CPU {} in {}", h.cpu, h.op)).collect();
+        match run.splat.contains("task hung") {
+            true => {
+                assert!(run.splat.contains(&named.join(", ")) && !named.is_empty(), "{named:?}")
+            }
+            false => assert!(named.is_empty(), "{named:?}"),
+        }
+    }
 }
 
 /// The changes add up to the objects and locks that `replay --graph` prints.

@@ -247,7 +247,7 @@ impl Sweep {
                 question: answer.study.question.clone(),
                 advice: answer.advice.clone(),
                 table: sweep::table(&answer),
-                plot: answer.svg(profile),
+                plot: answer.bare_svg(profile),
             });
         }
         Ok(Sweep { profile: profile.name.clone(), seeds, studies })

@@ -8,7 +8,9 @@ use crate::{brief, values::Names};
 use races::{Backend, Failure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use uapi::outcome::{Ending, Outcome};
 use uapi::program::Limits;
+use uapi::splat::Kind;
 use uapi::step::sleeper_of;
 use uapi::trace::{Graph, Trace};
 
@@ -34,8 +36,20 @@ pub struct Interleaving {
     pub lines: Vec<Row>,
     /// What each step changed, for those that changed anything.
     pub changes: Vec<Change>,
+    /// The CPUs that can never run again behind the last step (a deadlock), and what they are in.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub hung: Vec<Hung>,
     /// The picture as text, for a mail.
     pub text: String,
+}
+
+/// A CPU that can never run again.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Hung {
+    /// Which one.
+    pub cpu: usize,
+    /// The primitive that it waits in.
+    pub op: String,
 }
 
 /// One line of the columns.
@@ -138,6 +152,7 @@ pub fn interleaving(
         point_of_no_return: failure.point_of_no_return,
         lines: rows(&picture, trace),
         changes: changes(trace),
+        hung: hung(outcome),
         text,
     }))
 }
@@ -176,6 +191,19 @@ fn rows(picture: &Picture, trace: &Trace) -> Vec<Row> {
     rows
 }
 
+/// Whom the splat of a deadlock names: `CPU 0 in wait_event, CPU 1 in mutex_lock`.
+fn hung(outcome: &Outcome) -> Vec<Hung> {
+    let last = outcome.splats.iter().rev().find(|s| s.kind == Kind::HungTask);
+    let Some(splat) = last.filter(|_| outcome.ending == Ending::Deadlock) else {
+        return Vec::new();
+    };
+    let named = splat.detail.split(", ").filter_map(|part| {
+        let (cpu, op) = part.strip_prefix("CPU ")?.split_once(" in ")?;
+        Some(Hung { cpu: cpu.parse().ok()?, op: op.to_owned() })
+    });
+    named.collect()
+}
+
 /// What each step changed in the graph and in the locks.
 fn changes(trace: &Trace) -> Vec<Change> {
     let names = Names::of(trace);
@@ -184,7 +212,11 @@ fn changes(trace: &Trace) -> Vec<Change> {
     let mut held: Vec<Lock> = Vec::new();
     let mut changes = Vec::new();
     for step in 0..trace.steps.len() {
-        let now = trace.graphs.get(step).map_or_else(BTreeMap::new, |g| objects(g, &names));
+        // A step that the kernel stops in leaves no graph: what was there is still there.
+        let now = match trace.graphs.get(step) {
+            Some(graph) => objects(graph, &names),
+            None => before.clone(),
+        };
         let set = now.iter().filter(|(alloc, o)| before.get(alloc) != Some(o));
         let set: Vec<Object> = set.map(|(_, o)| o.clone()).collect();
         let freed = before.keys().filter(|alloc| !now.contains_key(alloc)).copied().collect();

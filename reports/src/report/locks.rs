@@ -62,16 +62,33 @@ pub fn after_each_step(trace: &Trace, names: &Names) -> Vec<Vec<Lock>> {
     let mut held = Held::new();
     let mut moments = Vec::new();
     for (i, step) in trace.steps.iter().enumerate() {
-        if let Some((name, effect)) = &effects[i] {
-            apply(&mut held, name, column(step.cpu), *effect);
+        let cpu = column(step.cpu);
+        let mut stuck = None;
+        match &effects[i] {
+            // Who takes what it holds never gets it: the kernel stops in this step.
+            Some((name, Effect::Takes { .. }))
+                if step.splat.is_some() && holds(&held, name, cpu) =>
+            {
+                stuck = Some((name, cpu));
+            }
+            Some((name, effect)) => apply(&mut held, name, cpu, *effect),
+            None => {}
         }
         let wanted = next[i].iter().filter_map(|(cpu, step)| {
             let (name, effect) = effects.get(*step)?.as_ref()?;
             Some((*cpu, name, *effect))
         });
-        moments.push(locks(&held, &wanted.collect::<Vec<_>>()));
+        let mut moment = locks(&held, &wanted.collect::<Vec<_>>());
+        if let Some((name, cpu)) = stuck {
+            moment.iter_mut().filter(|l| l.name == *name).for_each(|l| l.waiters.push(cpu));
+        }
+        moments.push(moment);
     }
     moments
+}
+
+fn holds(held: &Held, name: &str, cpu: usize) -> bool {
+    held.get(name).is_some_and(|holders| holders.iter().any(|(holder, _)| *holder == cpu))
 }
 
 fn apply(held: &mut Held, name: &str, cpu: usize, effect: Effect) {
@@ -158,6 +175,14 @@ mod tests {
         let expected =
             ["igroup#1->lock [0] []", "igroup#1->lock [0] [1]", "", "igroup#1->lock [1] []", ""];
         assert_eq!(text(steps), expected);
+    }
+
+    #[test]
+    fn who_takes_what_it_holds_waits_for_itself() {
+        let mut again = step(0, "mutex_lock", "lock");
+        again.splat = Some(0);
+        let steps = vec![step(0, "mutex_lock", "lock"), again];
+        assert_eq!(text(steps), ["igroup#1->lock [0] []", "igroup#1->lock [0] [0]"]);
     }
 
     #[test]

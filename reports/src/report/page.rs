@@ -202,7 +202,8 @@ fn differing(report: &Report) -> Markup {
                 @for (scenario, answer) in differing {
                     li {
                         a href=(link(scenario, answer)) {
-                            (scenario.name) " on " (answer.revision)
+                            (broken_at_words(&scenario.name)) " on "
+                            (broken_at_words(&answer.revision))
                         }
                         ": " (answer.reason.as_deref().unwrap_or(&answer.judgement))
                     }
@@ -220,13 +221,23 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
+/// A name that may go on in the next line behind each of its words, instead of in the middle of one.
+fn broken_at_words(name: &str) -> Markup {
+    html! {
+        @for (i, word) in name.split('_').enumerate() {
+            @if i > 0 { "_" wbr; }
+            (word)
+        }
+    }
+}
+
 fn matrix_row(scenario: &Scenario, bases: &[&super::Row], hidden: bool) -> Markup {
     let on = |name: &str| scenario.answers.iter().find(|a| a.revision == name);
     let twins = scenario.answers.iter().filter(|a| bases.iter().all(|r| r.name != a.revision));
     html! {
         tr hidden[hidden] {
             th scope="row" {
-                a href={ "#race/" (encoded(&scenario.name)) } { (scenario.name) }
+                a href={ "#race/" (encoded(&scenario.name)) } { (broken_at_words(&scenario.name)) }
                 span.question { (scenario.question) }
             }
             @for row in bases {
@@ -259,7 +270,8 @@ fn sweep_section(sweep: &Sweep) -> Markup {
     html! {
         h2 id="smmuv3-head" { "What a batch or a queue type buys" }
         p { "From the cost model of the SMMUv3 command queue in virtual time, on the machine "
-            (sweep.profile) "; medians over " (sweep.seeds) " seeds." }
+            (sweep.profile) "; medians over " (sweep.seeds)
+            @if sweep.seeds == 1 { " seed." } @else { " seeds." } }
         @for study in &sweep.studies {
             h3 { (study.question) }
             p { strong { (study.advice) } }
@@ -302,7 +314,8 @@ fn text_of(markdown: &str) -> String {
         });
     let mut html = String::new();
     pulldown_cmark::html::push_html(&mut html, events);
-    html
+    // A table that is wider than the page scrolls alone.
+    html.replace("<table>", "<div class=\"wide\"><table>").replace("</table>", "</table></div>")
 }
 
 #[cfg(test)]

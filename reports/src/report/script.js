@@ -148,7 +148,9 @@
       for (const alloc of change.freed || []) objects.delete(alloc);
       if (change.locks) locks = change.locks;
     }
-    return { objects, locks };
+    // Who hangs in the end does so only there.
+    const hung = count === run.steps ? run.hung || [] : [];
+    return { objects, locks, hung };
   }
 
   function location(code) {
@@ -187,9 +189,10 @@
 
   const cpus = (list) => list.map((c) => `CPU ${c}`).join(', ');
 
-  function lockList(locks) {
-    if (!locks.length) return make('p', { class: 'dim' }, 'no lock is held');
-    return make('ul', {}, locks.map((l) => make('li', {}, make('span', { class: 'code' }, l.name),
+  function lockList(locks, hung) {
+    if (!locks.length && !hung.length) return make('p', { class: 'dim' }, 'no lock is held');
+    const stuck = hung.map((h) => make('li', {}, make('mark', {}, `CPU ${h.cpu} waits in ${h.op} for ever`)));
+    return make('ul', {}, stuck, locks.map((l) => make('li', {}, make('span', { class: 'code' }, l.name),
       ` held by ${cpus(l.holders)}`, l.waiters.length ? make('mark', {}, `; ${cpus(l.waiters)} waits`) : null)));
   }
 
@@ -286,7 +289,7 @@
     }
     for (let cpu = 0; cpu < run.cpus; cpu += 1) {
       const { x, y } = places.get(`cpu${cpu}`);
-      const waits = now.locks.some((l) => l.waiters.includes(cpu));
+      const waits = now.locks.some((l) => l.waiters.includes(cpu)) || now.hung.some((h) => h.cpu === cpu);
       const holds = now.locks.some((l) => l.holders.includes(cpu));
       const state = waits ? 'waits' : holds ? 'holds' : '';
       parts.push(svg('g', { class: 'cpu' }, svg('rect', { x, y, width: 60, height: 30, rx: 15 }),
@@ -384,7 +387,7 @@
       const before = stateAfter(run, count - 1);
       const here = stateAfter(run, count);
       picture.replaceChildren(...(count ? [objectGraph(run, layout, here, count === 1 ? here : before)] : []));
-      graph.replaceChildren(make('h4', {}, 'Locks'), lockList(here.locks),
+      graph.replaceChildren(make('h4', {}, 'Locks'), lockList(here.locks, here.hung),
         count ? objectTable(here, count === 1 ? here : before) : make('p', { class: 'dim' }, 'The objects are shown from the first step on.'));
     }
 

@@ -150,8 +150,17 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// What a picture says beside its panels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Words {
+    /// The question, the machine and the answer: a file of its own has them nowhere else.
+    All,
+    /// Which line is which.
+    Legend,
+}
+
 /// The picture.
-pub(super) fn svg(answer: &Answer, profile: &Profile) -> String {
+pub(super) fn svg(answer: &Answer, profile: &Profile, words: Words) -> String {
     let study = &answer.study;
     let has = |q: &&Quantity| answer.found.iter().flatten().any(|f| (q.of)(f).is_some());
     let quantities: Vec<&Quantity> = QUANTITIES.iter().filter(has).collect();
@@ -159,16 +168,18 @@ pub(super) fn svg(answer: &Answer, profile: &Profile) -> String {
 
     let mut body = String::new();
     let mut y = 26;
-    for line in wrap(&study.question, 0, 0, 100) {
-        let _ = writeln!(body, r#"<text x="14" y="{y}" class="t">{}</text>"#, escaped(&line));
-        y += 20;
+    if words == Words::All {
+        for line in wrap(&study.question, 0, 0, 100) {
+            let _ = writeln!(body, r#"<text x="14" y="{y}" class="t">{}</text>"#, escaped(&line));
+            y += 20;
+        }
+        let _ = writeln!(
+            body,
+            r#"<text x="14" y="{y}" class="s">profile {}; model in virtual time, medians over seeds</text>"#,
+            escaped(&profile.name)
+        );
+        y += 22;
     }
-    let _ = writeln!(
-        body,
-        r#"<text x="14" y="{y}" class="s">profile {}; model in virtual time, medians over seeds</text>"#,
-        escaped(&profile.name)
-    );
-    y += 22;
     let mut x = 14;
     for (i, series) in study.series.iter().take(drawn).enumerate() {
         let width = 34 + 7 * series.label.chars().count() as i64;
@@ -201,18 +212,24 @@ pub(super) fn svg(answer: &Answer, profile: &Profile) -> String {
         panel(&mut body, answer, quantity, (left, top));
     }
     y += quantities.len().div_ceil(3) as i64 * PANEL.1 + 14;
-    for line in wrap(&answer.advice, 0, 0, 130) {
+    let advice = match words {
+        Words::All => wrap(&answer.advice, 0, 0, 130),
+        Words::Legend => Vec::new(),
+    };
+    for line in advice {
         let _ = writeln!(body, r#"<text x="14" y="{y}" class="a">{}</text>"#, escaped(&line));
         y += 17;
     }
+    let title = match words {
+        Words::All => format!("<title>{}</title>\n", escaped(&study.question)),
+        Words::Legend => String::new(),
+    };
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}" font-family="DejaVu Sans, Verdana, sans-serif" fill="#222">
-<title>{}</title>
-<style>{STYLE}</style>
+{title}<style>{STYLE}</style>
 <rect width="{WIDTH}" height="{y}" fill="#fff"/>
 {body}</svg>
-"##,
-        escaped(&study.question)
+"##
     )
 }
 
