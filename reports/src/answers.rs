@@ -6,7 +6,7 @@
 //! each time.
 
 use crate::cli::{Failed, Text};
-use crate::output::answer;
+use crate::output::{answer, tell};
 use crate::record::json;
 use crate::rows::canonical;
 use crate::run::Exit;
@@ -93,7 +93,7 @@ pub fn answers(file: &Path, revision: &str, format: Text) -> Result<Exit, Failed
     let differ = compared.iter().filter(|c| c.difference.is_some()).count();
     let agree = compared.len() - differ;
     match format {
-        Text::Human => answer(&human(&compared, agree, differ)),
+        Text::Human => tell(&human(&compared, agree, differ)),
         Text::Json => {
             let report = Report {
                 file: &recording.file,

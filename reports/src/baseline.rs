@@ -13,8 +13,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Lines of a comparison: with its closing line it fits a screen.
-const LINES_MAX: usize = 20;
+/// Lines of a comparison: with its closing lines it fits a screen.
+const LINES_MAX: usize = 18;
+
+/// Names in a line of what only one of the runs has.
+const NAMES_MAX: usize = 3;
 
 /// A baseline is at most some megabytes; anything larger is another file.
 const BYTES_MAX: u64 = 64 << 20;
@@ -27,12 +30,33 @@ pub struct Comparison {
     /// What both runs have.
     pub compared: usize,
     /// What only this run has.
-    pub new: usize,
+    pub new: Vec<String>,
     /// What only the baseline has.
-    pub gone: usize,
+    pub gone: Vec<String>,
+}
+
+/// The first of them, and how many there are.
+fn some(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES_MAX).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 impl Comparison {
+    /// A comparison that has nothing to compare shows nothing: that is no pass.
+    fn of_something(mut self) -> Comparison {
+        if self.compared == 0 && !self.new.is_empty() {
+            self.changes.push(
+                "nothing of this run is in the baseline: compare it with one of the same questions, or \
+                 write it anew"
+                    .to_owned(),
+            );
+        }
+        self
+    }
+
     /// One screen of it.
     pub fn text(&self, unit: &str) -> String {
         let mut text = String::new();
@@ -42,13 +66,18 @@ impl Comparison {
         if let Some(more @ 1..) = self.changes.len().checked_sub(LINES_MAX) {
             let _ = writeln!(text, "changed: {more} more");
         }
+        for (what, names) in [("new", &self.new), ("not in this run", &self.gone)] {
+            if !names.is_empty() {
+                let _ = writeln!(text, "{what}: {}", some(names));
+            }
+        }
         let _ = writeln!(
             text,
             "baseline: {} of {} {unit} changed; {} new, {} not in this run",
-            self.changes.len(),
+            self.changes.len().min(self.compared),
             self.compared,
-            self.new,
-            self.gone
+            self.new.len(),
+            self.gone.len()
         );
         text
     }
@@ -106,7 +135,9 @@ pub fn compare(before: &Verdicts, now: &Verdicts) -> Comparison {
     let mut comparison = Comparison::default();
     for question in &now.questions {
         match old.get_mut(&key(question)).and_then(VecDeque::pop_front) {
-            None => comparison.new += 1,
+            None => {
+                comparison.new.push(format!("{} on {}", question.scenario, question.revision));
+            }
             Some(was) => {
                 comparison.compared += 1;
                 let changes = changes(was, question);
@@ -117,8 +148,9 @@ pub fn compare(before: &Verdicts, now: &Verdicts) -> Comparison {
             }
         }
     }
-    comparison.gone = old.values().map(VecDeque::len).sum();
-    comparison
+    let gone = old.values().flatten().map(|q| format!("{} on {}", q.scenario, q.revision));
+    comparison.gone = gone.collect();
+    comparison.of_something()
 }
 
 fn changes(was: &QuestionRecord, is: &QuestionRecord) -> Vec<String> {
@@ -162,7 +194,7 @@ pub fn compare_sweeps(before: &Value, now: &Value) -> Comparison {
     let mut comparison = Comparison::default();
     for (key, is) in points(now) {
         match old.remove(&key) {
-            None => comparison.new += 1,
+            None => comparison.new.push(key),
             Some(was) => {
                 comparison.compared += 1;
                 let differs = FIGURES.iter().filter(|f| was[**f] != is[**f]);
@@ -174,8 +206,8 @@ pub fn compare_sweeps(before: &Value, now: &Value) -> Comparison {
             }
         }
     }
-    comparison.gone = old.len();
-    comparison
+    comparison.gone = old.into_keys().collect();
+    comparison.of_something()
 }
 
 /// The points of a sweep by what was asked.

@@ -5,7 +5,7 @@ use crate::check::{Question, Settings};
 use crate::cli::{Failed, Text};
 use crate::commands::scenarios_named;
 use crate::judge::spelt;
-use crate::output::{answer, width, wrap};
+use crate::output::{answer, complain, width, wrap};
 use crate::record::json;
 use crate::rows::{in_words, revisions};
 use crate::run::Exit;
@@ -57,7 +57,19 @@ pub fn kind(scenario: &Scenario) -> &'static str {
 ///
 /// Scenario files that cannot be read.
 pub fn list(format: Text) -> Result<Exit, Failed> {
-    let entries: Vec<Entry> = scenarios_named(&[])?
+    // The rows are part of the binary; the scenarios are not, and it may have come without them.
+    let directory = scenarios::directory();
+    let all = match directory.is_dir() {
+        true => scenarios_named(&[])?,
+        false => {
+            complain(&format!(
+                "there are no scenarios in {}; run it in a clone of the testbed to see them",
+                directory.display()
+            ));
+            Vec::new()
+        }
+    };
+    let entries: Vec<Entry> = all
         .into_iter()
         .map(|(s, _)| Entry {
             kind: kind(&s),
@@ -278,6 +290,8 @@ fn explanation_text(e: &Explanation, width: usize) -> String {
     let mut text = format!("{} ({})\n\n", e.name, e.kind);
     let mut item = |head: &str, body: &str| {
         for (i, line) in body.trim().lines().enumerate() {
+            // A command is to be copied.
+            let width = if head == "run it" { usize::MAX } else { width };
             let head = if i == 0 { head } else { "" };
             for line in wrap(&format!("{head:11} {line}"), 0, 14, width) {
                 let _ = writeln!(text, "{}", line.trim_end());

@@ -587,7 +587,16 @@ pub fn main() -> u8 {
     debug_assert_eq!(BUDGET, Duration::from_secs(60), "the default of --budget");
     let cli = match command_line() {
         Ok(cli) => cli,
-        Err(e) => e.exit(),
+        Err(e) => {
+            // clap takes a full disk for a page that was read.
+            if let Err(full) = e.print() {
+                complain(&format!(
+                    "error: cannot write: {full}; make room, or redirect it to another place"
+                ));
+                return Exit::BadUsage.code();
+            }
+            return u8::try_from(e.exit_code()).unwrap_or(Exit::BadUsage.code());
+        }
     };
     let result = match cli.command {
         None => commands::check(&[], &cli.check),
@@ -635,12 +644,33 @@ pub fn main() -> u8 {
             exit.code()
         }
         Err(Failed::Scenarios(errors)) => {
+            let columns = terminal_size::terminal_size_of(std::io::stderr());
+            let columns = columns.map_or(usize::MAX, |(width, _)| usize::from(width.0));
             for error in errors {
-                complain(&format!("{:?}", miette::Report::new(error)));
+                let (file, problems) = (error.file().to_owned(), error.each());
+                let many = problems.len();
+                for problem in problems {
+                    let report = miette::Report::new(problem.within(columns));
+                    output::complain_as_it_is(&format!("{report:?}"));
+                }
+                if many > 1 {
+                    complain(&format!("{file}: {many} errors"));
+                }
             }
             Exit::BadUsage.code()
         }
     }
+}
+
+/// The page with all arguments of its head: without a date, which clap_mangen leaves out instead of empty,
+/// `man` takes the next one for it.
+fn with_a_head(page: &str) -> String {
+    let head = |line: &str| {
+        let name = line.strip_prefix(".TH ")?.split(' ').next()?;
+        Some(format!(".TH {name} 1 \"\" \"iommufd-testbed {}\" \"\"", env!("CARGO_PKG_VERSION")))
+    };
+    let lines = page.lines().map(|line| head(line).unwrap_or_else(|| line.to_owned()) + "\n");
+    lines.collect()
 }
 
 /// `man`
@@ -653,7 +683,7 @@ fn man(output: Option<&Path>) -> Result<Exit, Failed> {
         let file = man.get_filename();
         let written = man.render(&mut text);
         written.map_err(|e| Failed::usage(format!("cannot write {file}: {e}")))?;
-        Ok::<_, Failed>((file, String::from_utf8_lossy(&text).into_owned()))
+        Ok::<_, Failed>((file, with_a_head(&String::from_utf8_lossy(&text))))
     };
     let Some(directory) = output else {
         output::answer(&page(&command)?.1);
@@ -675,6 +705,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_manual_page_has_no_date_and_a_version() {
+        let page = with_a_head(".ie x\n.TH check 1  \"check \" \n.SH NAME\n");
+        let version = env!("CARGO_PKG_VERSION");
+        let head =
+            format!(".ie x\n.TH check 1 \"\" \"iommufd-testbed {version}\" \"\"\n.SH NAME\n");
+        assert_eq!(page, head);
     }
 
     #[test]

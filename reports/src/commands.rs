@@ -8,8 +8,8 @@ use crate::files::{self, safe, Directory};
 use crate::interrupt;
 use crate::judge::Judgement;
 use crate::junit;
-use crate::observation::{self, Widths};
-use crate::output::{answer, complain, width};
+use crate::observation::Layout;
+use crate::output::{answer, complain, folded, tell, terminal_columns, width};
 use crate::picture::Page;
 use crate::progress::Screen;
 use crate::record::{json, FailureFile, Verdicts};
@@ -17,8 +17,9 @@ use crate::rows::{canonical, canonical_all, revisions};
 use crate::run::{Exit, Summary};
 use crate::token::Token;
 use races::Backend;
-use scenarios::Scenario;
+use scenarios::{Scenario, ScenarioError};
 use std::path::Path;
+use uapi::mutation::Mutant;
 use uapi::pick::Subject;
 use uapi::program::{Limits, Program};
 
@@ -42,19 +43,55 @@ pub fn scenarios_named(what: &[String]) -> Result<Vec<(Scenario, String)>, Faile
         }
         return Ok(loaded.scenarios.into_iter().map(|s| (s.name.clone(), s)).map(swap).collect());
     }
-    let mut found = Vec::new();
+    let mut found: Vec<(Scenario, String)> = Vec::new();
     let mut errors = Vec::new();
     for name in what {
+        // Who names one twice asks it once.
+        if found.iter().any(|(_, called)| called == name) {
+            continue;
+        }
         let read = scenarios::resolve(name, &dir).and_then(|p| Scenario::read(&p, revisions()));
-        match read {
+        match read.and_then(with_a_mutant_that_there_is) {
             Ok(scenario) => found.push((scenario, name.clone())),
             Err(e) => errors.push(e),
         }
     }
+    tell_apart(&mut found);
     match errors.is_empty() {
         true => Ok(found),
         false => Err(Failed::Scenarios(errors)),
     }
+}
+
+/// Files of one name in several directories are called by their paths, in every file that a run leaves, so
+/// that none takes the place of another.
+fn tell_apart(found: &mut [(Scenario, String)]) {
+    let names: Vec<String> = found.iter().map(|(s, _)| s.name.clone()).collect();
+    for (scenario, called) in found {
+        if names.iter().filter(|n| **n == scenario.name).count() > 1 {
+            scenario.name = called.strip_suffix(".toml").unwrap_or(called).to_owned();
+        }
+    }
+}
+
+/// Finds out before the run what every explorer would find out by itself.
+fn with_a_mutant_that_there_is(scenario: Scenario) -> Result<Scenario, ScenarioError> {
+    let Some(Mutant { site, change }) = scenario.mutant() else { return Ok(scenario) };
+    let sites = model_native::call_sites();
+    let Some(there) = sites.iter().find(|s| s.name() == *site) else {
+        let names: Vec<String> = sites.iter().map(uapi::mutation::CallSite::name).collect();
+        let near = scenarios::nearest(site, names.iter().map(String::as_str));
+        let meant = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+        let help = format!("{meant}`iommufd-testbed mutate --list` shows all call sites");
+        return Err(scenario.no_such_mutant("there is no such call site in the model", help));
+    };
+    if !there.changes.contains(change) {
+        let names: Vec<&str> = there.changes.iter().map(|c| c.name()).collect();
+        let message = format!("this call site cannot be changed to `{change}`");
+        let help = format!("its changes are: {}", names.join(", "));
+        return Err(scenario.no_such_mutant(&message, help));
+    }
+    Ok(scenario)
 }
 
 fn swap<A, B>((a, b): (A, B)) -> (B, A) {
@@ -103,17 +140,22 @@ pub fn check(what: &[String], options: &CheckOptions) -> Result<Exit, Failed> {
 
     let settings = options.run.settings();
     let screen = if options.quiet { Screen::hidden() } else { Screen::new() };
-    let widths = Widths::of(&questions);
+    let layout = Layout::of(&questions, terminal_columns());
     let human = options.format == Format::Human;
+    let mut above: Option<String> = None;
     let answered = check::run(&questions, &settings, &screen, &mut |answered| {
         if human {
-            screen.suspend(|| answer(&shown(answered, widths, options)));
+            let text = shown(answered, layout, above.as_deref(), options);
+            if !text.is_empty() {
+                above = Some(answered.question.scenario.name.clone());
+            }
+            screen.suspend(|| answer(&text));
         }
     });
     let summary = Summary::of(&answered, questions.len(), interrupt::requested());
 
     match options.format {
-        Format::Human => answer(&format!("\n{}", summary.text())),
+        Format::Human => tell(&format!("\n{}", summary.text())),
         Format::Json => answer(&json(&Verdicts::of(&answered, &summary)).map_err(broken)?),
         Format::Junit => answer(&junit::xml(&answered).map_err(broken)?),
     }
@@ -127,7 +169,7 @@ pub fn check(what: &[String], options: &CheckOptions) -> Result<Exit, Failed> {
     let comparison = baseline::compare(&baseline, &Verdicts::of(&answered, &summary));
     let text = comparison.text("questions");
     if human {
-        answer(&text);
+        tell(&text);
     } else {
         complain(&text);
     }
@@ -142,25 +184,32 @@ pub fn broken(message: String) -> Failed {
     Failed::Because(message, Exit::Differs)
 }
 
-/// What a run prints about one question.
-fn shown(answered: &Answered, widths: Widths, options: &CheckOptions) -> String {
+/// What a run prints about one question, below what it printed about the scenario `above`.
+fn shown(
+    answered: &Answered,
+    layout: Layout,
+    above: Option<&str>,
+    options: &CheckOptions,
+) -> String {
     let differs = matches!(answered.judgement, Judgement::Differs(_));
+    let columns = terminal_columns().unwrap_or(usize::MAX);
     let mut text = String::new();
     if differs || !options.quiet {
-        text.push_str(&observation::lines(answered, widths));
+        text.push_str(&layout.text(answered, above));
     }
     if let Judgement::Differs(reason) = &answered.judgement {
-        text.push_str(&format!("  differs: {reason}\n"));
+        text.push_str(&folded(&format!("  differs: {reason}\n"), columns));
     }
     // An explorer that is broken says nothing about the failures of the others.
     let found = answered.answers.iter().all(|a| a.result.is_ok());
     if differs && found || options.verbose {
         if let Some(failure) = answered.failure() {
             text.push('\n');
-            for line in page_of(answered, failure, width()).lines() {
+            let page = page_of(answered, failure, width().saturating_sub(INDENT.len()));
+            for line in folded(&page, columns.saturating_sub(INDENT.len())).lines() {
                 text.push_str(match line.is_empty() {
                     true => "",
-                    false => "  ",
+                    false => INDENT,
                 });
                 text.push_str(line);
                 text.push('\n');
@@ -170,6 +219,9 @@ fn shown(answered: &Answered, widths: Widths, options: &CheckOptions) -> String 
     }
     text
 }
+
+/// What stands left of a picture between the answers.
+const INDENT: &str = "  ";
 
 /// The picture of a failure.
 pub fn page_of(answered: &Answered, failure: &races::Failure, width: usize) -> String {
@@ -246,7 +298,7 @@ pub fn replay(what: &str, steps: Steps, graph: bool, format: Text) -> Result<Exi
                 point_of_no_return: recorded.point_of_no_return,
                 steps,
             };
-            answer(&page.text(width()));
+            tell(&page.text(width()));
         }
     }
     let now = outcome.splats.first().map(ToString::to_string);

@@ -1,6 +1,8 @@
 //! A run as JUnit: a suite per scenario, a case per row.
 
 use crate::check::Answered;
+use crate::columns::WIDTH_MAX;
+use crate::commands::page_of;
 use crate::judge::Judgement;
 use crate::observation::{lines, Widths};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
@@ -39,10 +41,14 @@ fn case(answered: &Answered) -> TestCase {
     if matches!(answered.judgement, Judgement::Differs(_) | Judgement::Undecided(_)) {
         // Ant's schema wants a type, GitLab shows the body and Jenkins the message.
         status.set_type(answered.judgement.word());
-        status.set_description(format!(
-            "{}\n{said}",
-            answered.judgement.reason().unwrap_or_default()
-        ));
+        let mut body = format!("{}\n{said}", answered.judgement.reason().unwrap_or_default());
+        // Who reads it has no checkout at hand: the interleaving is in it.
+        let found = answered.answers.iter().all(|a| a.result.is_ok());
+        if let Some(failure) = answered.failure().filter(|_| found) {
+            body.push('\n');
+            body.push_str(&page_of(answered, failure, WIDTH_MAX));
+        }
+        status.set_description(body);
     }
     let mut case = TestCase::new(question.revision.as_str(), status);
     case.set_classname(question.scenario.name.as_str());

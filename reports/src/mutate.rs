@@ -14,7 +14,7 @@ use crate::cli::{Failed, MutateOptions, Text};
 use crate::clock::Stopwatch;
 use crate::commands::scenarios_named;
 use crate::interrupt;
-use crate::output::{answer, complain};
+use crate::output::{answer, complain, tell};
 use crate::progress::Screen;
 use crate::record::json;
 use crate::rows::{canonical, canonical_all, revisions};
@@ -206,10 +206,12 @@ pub fn mutate(options: &MutateOptions) -> Result<Exit, Failed> {
     }
     let selection = Selection { functions: options.function.clone(), shard: options.shard };
     for function in &selection.functions {
-        if !model_native::call_sites().iter().any(|s| s.function == *function) {
+        let functions = || model_native::call_sites().iter().map(|s| s.function);
+        if !functions().any(|f| f == *function) {
+            let near = scenarios::nearest(function, functions()).unwrap_or("iommufd_put_object");
             return Err(Failed::usage(format!(
                 "no call of a primitive that can be changed is in a function `{function}`; name a \
-                 function of the kernel model, such as iommufd_put_object"
+                 function of the kernel model, such as {near} (`mutate --list` shows all)"
             )));
         }
     }
@@ -218,18 +220,18 @@ pub fn mutate(options: &MutateOptions) -> Result<Exit, Failed> {
         return Ok(Exit::AsRecorded);
     }
     interrupt::listen().map_err(Failed::usage)?;
-    let screen = || if options.quiet { Screen::hidden() } else { Screen::new() };
+    let screen = || if options.quiet { Screen::hidden() } else { Screen::counting("changes") };
     let human = options.format == Text::Human;
     let every_row = options.revision.is_empty();
     let report = run(&rows, every_row, &selection, &options.settings(), &screen, &mut |row| {
         if human {
-            answer(&row_text(row, options.verbose));
+            tell(&row_text(row, options.verbose));
         }
     })?;
-    answer(&match options.format {
-        Text::Json => json(&report).map_err(Failed::usage)?,
-        Text::Human => closing_text(&report),
-    });
+    match options.format {
+        Text::Json => answer(&json(&report).map_err(Failed::usage)?),
+        Text::Human => tell(&closing_text(&report)),
+    }
     if report.interrupted {
         complain("interrupted: the rows above are what was finished");
     }

@@ -21,9 +21,69 @@ pub fn answer(text: &str) {
     }
 }
 
-/// Writes a message to stderr. There is nobody to tell if that fails.
+/// Writes an answer for a person: what is wider than the terminal is broken at blanks. A pipe gets it
+/// as it is.
+pub fn tell(text: &str) {
+    match terminal_columns() {
+        Some(columns) => answer(&folded(text, columns)),
+        None => answer(text),
+    }
+}
+
+/// Writes a message to stderr, broken at blanks if that is a terminal. There is nobody to tell if that
+/// fails.
 pub fn complain(text: &str) {
+    match terminal_size::terminal_size_of(io::stderr()) {
+        Some((columns, _)) => complain_as_it_is(&folded(text, usize::from(columns.0))),
+        None => complain_as_it_is(text),
+    }
+}
+
+/// Writes what is laid out already to stderr.
+pub fn complain_as_it_is(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+}
+
+/// What stands in front of a command that is to be pasted.
+const COMMAND: &str = "replay: ";
+
+/// Lines of at most `columns`, broken at blanks. A command that is to be pasted stays whole, on a line of
+/// its own.
+pub fn folded(text: &str, columns: usize) -> String {
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        if line.chars().count() <= columns {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        }
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        let (words, command) = match line.split_once(COMMAND) {
+            Some((words, command)) => (words, Some(command)),
+            None => (line, None),
+        };
+        if !words.trim().is_empty() {
+            for part in wrap(words.trim(), indent, indent + 4, columns) {
+                out.push_str(&part);
+                out.push('\n');
+            }
+        }
+        if let Some(command) = command {
+            out.push_str(&format!("{:1$}{COMMAND}{command}\n", "", indent + 4));
+        }
+    }
+    match text.ends_with('\n') {
+        true => {}
+        false => drop(out.pop()),
+    }
+    out
+}
+
+/// The columns of the terminal that stdout is, if it is one.
+pub fn terminal_columns() -> Option<usize> {
+    let size = terminal_size::terminal_size_of(io::stdout()).filter(|_| io::stdout().is_terminal());
+    size.map(|(width, _)| usize::from(width.0))
 }
 
 /// Whether the terminal calls itself dumb: it can neither move its cursor nor change a colour.
@@ -34,11 +94,7 @@ pub fn is_dumb() -> bool {
 /// How wide a picture may be: `COLUMNS`, else the terminal, else the widest.
 pub fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
-    let terminal = || {
-        let size = terminal_size::terminal_size().filter(|_| io::stdout().is_terminal());
-        size.map(|(width, _)| usize::from(width.0))
-    };
-    columns.or_else(terminal).unwrap_or(WIDTH_MAX).min(WIDTH_MAX)
+    columns.or_else(terminal_columns).unwrap_or(WIDTH_MAX).min(WIDTH_MAX)
 }
 
 /// Breaks a text at blanks into lines of at most `width`, the first one indented by `first`
@@ -61,4 +117,20 @@ pub fn wrap(text: &str, first: usize, rest: usize, width: usize) -> Vec<String> 
     }
     parts.push(line);
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folded;
+
+    #[test]
+    fn long_lines_are_broken_at_blanks_and_commands_are_not() {
+        let text = "  differs: a race on a row\nshort\n";
+        assert_eq!(folded(text, 14), "  differs: a\n      race on\n      a row\nshort\n");
+        assert_eq!(folded(text, 80), text);
+        let text = "1 switch; replay: testbed replay 'a b'\n";
+        assert_eq!(folded(text, 20), "1 switch;\n    replay: testbed replay 'a b'\n");
+        assert_eq!(folded("replay: a b c", 5), "    replay: a b c");
+        assert_eq!(folded("", 5), "");
+    }
 }

@@ -10,7 +10,7 @@ use crate::cli::{Failed, PairsOptions, Text};
 use crate::files::{self, Directory};
 use crate::interrupt;
 use crate::judge::answers;
-use crate::output::{answer, complain};
+use crate::output::{answer, complain, tell};
 use crate::progress::Screen;
 use crate::record::json;
 use crate::rows::{canonical_all, revisions};
@@ -142,13 +142,13 @@ pub fn pairs(options: &PairsOptions) -> Result<Exit, Failed> {
     };
     options.output.as_deref().map(Directory::open).transpose().map_err(Failed::usage)?;
     interrupt::listen().map_err(Failed::usage)?;
-    let screen = if options.quiet { Screen::hidden() } else { Screen::new() };
+    let screen = if options.quiet { Screen::hidden() } else { Screen::counting("races") };
     let report = run(&file, &selection, &options.settings(), &screen)?;
     // What was found comes first: a full disk must not cost it.
-    answer(&match options.format {
-        Text::Json => json(&report).map_err(Failed::usage)?,
-        Text::Human => text(&file, &report),
-    });
+    match options.format {
+        Text::Json => answer(&json(&report).map_err(Failed::usage)?),
+        Text::Human => tell(&text(&file, &report)),
+    }
     if let Some(dir) = &options.output {
         write_files(dir, &report)?;
     }

@@ -9,6 +9,7 @@ mod support;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::Reader;
 use std::collections::BTreeMap;
+use std::fs;
 use support::{exits, run, stdout, with_race};
 
 /// An element, with what stands in it.
@@ -78,6 +79,11 @@ fn parsed(xml: &str) -> Element {
             Event::Text(text) => {
                 let text = text.decode().expect("UTF-8");
                 open.last_mut().expect("a parent").text.push_str(&text);
+            }
+            Event::GeneralRef(entity) => {
+                let name = entity.decode().expect("UTF-8");
+                let known = quick_xml::escape::resolve_xml_entity(&name).expect("one of XML's");
+                open.last_mut().expect("a parent").text.push_str(known);
             }
             Event::Eof => break,
             _ => {}
@@ -174,9 +180,40 @@ fn a_run_that_passes_fails_or_is_not_decided_follows_the_schema() {
         // Jenkins shows the message, GitLab the body.
         assert!(!failure.attributes["message"].is_empty() && failure.text.contains("Observation"));
         assert_eq!(failure.attributes["type"], "differs");
+        // The reader of a CI has no checkout at hand: the interleaving is in it.
+        let drawn = [
+            "CPU 0  ",
+            "IOMMU_VDEVICE_ALLOC(viommu0, dev0",
+            "*** viommu->vdevs[0x99] lost",
+            "replay: ",
+        ];
+        assert!(drawn.iter().all(|d| failure.text.contains(d)), "{}", failure.text);
     }
 
     let one = ["--explorer", "dpor", "--executions", "1", "--revision", "linux_6_13"];
     let undecided = checked(&one, &[], 3);
     assert_eq!((undecided.cases(), undecided.ended("error")), (1, 1), "{undecided:?}");
+}
+
+/// Readers take suite and case for the name of a result, and so do the files of a run.
+#[test]
+fn files_of_one_name_are_told_apart() {
+    let dir = with_race(&[]);
+    for sub in ["a", "b"] {
+        fs::create_dir(dir.path().join(sub)).expect("writable");
+        fs::copy(dir.path().join("my_race.toml"), dir.path().join(sub).join("my_race.toml"))
+            .expect("writable");
+    }
+    let files = ["a/my_race.toml", "b/my_race.toml", "a/my_race.toml"];
+    let args = [&["check", "--explorer", "dpor", "--format", "junit", "-o", "out"], &files[..]];
+    let output = run(dir.path(), &args.concat());
+    exits(&output, 0);
+    let suites = parsed(stdout(&output));
+    cases_are_named(&suites);
+    let names: Vec<&String> = suites.all("testsuite").map(|s| &s.attributes["name"]).collect();
+    assert_eq!(names, ["a/my_race", "b/my_race"], "a file that is named twice is asked once");
+    for sub in ["a", "b"] {
+        let file = format!("out/{sub}_my_race@linux_6_13_without_xa_cmpxchg.json");
+        assert!(dir.path().join(&file).is_file(), "{file}");
+    }
 }

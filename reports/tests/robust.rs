@@ -213,6 +213,144 @@ fn stdout_that_is_full_is_an_error() {
     assert!(stderr(&output).contains("make room"), "{}", stderr(&output));
 }
 
+#[test]
+fn help_that_cannot_be_printed_is_an_error() {
+    let dir = with_race(&[]);
+    for args in [&["--help"][..], &["--version"], &["check", "--help"]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+        let output = testbed(dir.path(), args).stdout(full).output().expect("it starts");
+        exits(&output, 2);
+        assert!(stderr(&output).contains("make room"), "{args:?}: {}", stderr(&output));
+    }
+}
+
+/// What is said without line breaks, which stand where the terminal ends.
+fn flat(output: &Output) -> String {
+    stderr(output).split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+}
+
+/// Commands that read a file.
+const READERS: &[&[&str]] = &[
+    &["check", "--explorer", "dpor", "-q"],
+    &["explain"],
+    &["report", "--no-sweep", "-q"],
+    &["answers", "--revision", "linux_7_3"],
+    &["pairs"],
+    &["sweep", "--seeds", "1", "--cpus", "1", "--profile"],
+];
+
+/// A link to itself, and one that leads nowhere, are there, whatever they are called.
+#[test]
+fn a_link_that_cannot_be_followed_is_named() {
+    let dir = with_race(&[]);
+    for name in ["loop", "loop.toml"] {
+        std::os::unix::fs::symlink(name, dir.path().join(name)).expect("a link");
+    }
+    for name in ["dangling", "dangling.toml"] {
+        std::os::unix::fs::symlink("nowhere", dir.path().join(name)).expect("a link");
+    }
+    for reader in READERS {
+        for (name, words) in [
+            ("loop", "this is a link to `loop`, which cannot be followed"),
+            ("loop.toml", "this is a link to `loop.toml`, which cannot be followed"),
+            ("dangling", "this is a link to `nowhere`, which is not there"),
+            ("dangling.toml", "this is a link to `nowhere`, which is not there"),
+        ] {
+            let output = run(dir.path(), &[reader, &[name][..]].concat());
+            exits(&output, 2);
+            let told = flat(&output);
+            assert!(
+                told.contains(words) && told.contains("help: make the link anew"),
+                "{reader:?}: {told}"
+            );
+        }
+    }
+}
+
+/// Each command says what it reads; only a scenario is named without a directory.
+#[test]
+fn a_file_that_is_not_there_is_told_in_the_words_of_its_command() {
+    let dir = with_race(&[]);
+    for (reader, help) in READERS.iter().zip([
+        "a scenario of the checkout is named",
+        "a scenario of the checkout is named",
+        "a scenario of the checkout is named",
+        "name a recording, a file of JSON lines",
+        "name a file that is there",
+        "the profiles that need no file",
+    ]) {
+        let output = run(dir.path(), &[reader, &["missing.toml"][..]].concat());
+        exits(&output, 2);
+        let told = flat(&output);
+        assert!(
+            told.contains("there is no such file") && told.contains(help),
+            "{reader:?}: {told}"
+        );
+    }
+}
+
+/// Who slips is told what there is.
+#[test]
+fn names_that_there_are_not_are_met_with_those_there_are() {
+    let dir = with_race(&[]);
+    for (args, words) in [
+        (&["check", "my_race"][..], "did you mean the file `my_race.toml`?"),
+        (
+            &["check", "eexist_unwind_vs_destroy_aloc"],
+            "did you mean `eexist_unwind_vs_destroy_alloc`?",
+        ),
+        (&["check", "destroy_alloc"], "have it in their names"),
+        (&["check", "my_race.toml", "--revision", "linux_6_31"], "did you mean `linux_6_13`?"),
+        (&["check", "my_race.toml", "--revision", "p2-v6"], "did you mean `p2_v6`?"),
+        (&["mutate", "--function", "iommufd_objct_remove"], "such as iommufd_object_remove"),
+    ] {
+        let output = run(dir.path(), args);
+        exits(&output, 2);
+        assert!(flat(&output).contains(words), "{args:?}: {}", stderr(&output));
+    }
+}
+
+/// Keys behind a table, and a mutant of a step that there is not: found out before the run, at their place.
+#[test]
+fn what_only_looks_right_is_shown_at_its_place() {
+    let dir = with_race(&[]);
+    let race = fs::read_to_string(dir.path().join("my_race.toml")).expect("it is there");
+    let group = "iommufd/device.rs iommufd_group_release kfree#1";
+    for (text, places, words) in [
+        (
+            format!("{race}\nnotes = \"behind a table\"\n"),
+            &["race.toml:22:1"][..],
+            "`notes` is a key of the file: write it above the first [table]",
+        ),
+        (
+            format!("mutant = {{ site = \"{group}1\", change = \"omit\" }}\n{race}"),
+            &["race.toml:1:20"],
+            "did you mean `iommufd/device.rs iommufd_group_release kfree#1`?",
+        ),
+        (
+            format!("mutant = {{ site = \"{group}\", change = \"as_read\" }}\n{race}"),
+            &["race.toml:1:20"],
+            "this call site cannot be changed to `as_read`",
+        ),
+        (
+            race.replace("IOMMU_VDEVICE_ALLOC", "IOMMU_VDEV_ALLOC"),
+            &["race.toml:13:15", "race.toml:16:15"],
+            "race.toml: 2 errors",
+        ),
+    ] {
+        fs::write(dir.path().join("race.toml"), text).expect("writable");
+        let output = run(dir.path(), &["check", "race.toml", "--explorer", "dpor"]);
+        exits(&output, 2);
+        let told = flat(&output);
+        assert!(
+            told.contains(words) && places.iter().all(|p| told.contains(p)),
+            "{}",
+            stderr(&output)
+        );
+        assert_eq!(stdout(&output), "");
+    }
+}
+
 /// Three CPUs that take ids from each other: millions of executions.
 const EXPLODES: &str = r#"
 question = "Does a race that explodes end at its bound?"

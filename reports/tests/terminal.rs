@@ -70,12 +70,13 @@ fn check_shows_progress_and_leaves_only_the_answers() {
             "{columns}: {:#?}",
             seen.lines
         );
-        assert_eq!(screen.matches("Observation my_race").count(), 2, "{:#?}", seen.lines);
-        assert!(
-            screen.ends_with("2 verdicts as recorded, 0 differ, 0 out of budget"),
-            "{:#?}",
-            seen.lines
-        );
+        // Where a line has no room for both, the scenario stands above its rows.
+        let named = if columns < 100 { 1 } else { 2 };
+        assert_eq!(screen.matches("Observation my_race").count(), named, "{:#?}", seen.lines);
+        assert_eq!(screen.matches("dpor    ").count(), 2, "{:#?}", seen.lines);
+        let words: Vec<&str> = seen.lines.iter().flat_map(|l| l.split_whitespace()).collect();
+        let closing = "2 verdicts as recorded, 0 differ, 0 out of budget";
+        assert!(words.join(" ").ends_with(closing), "{:#?}", seen.lines);
         // Answers are lines of their own: the first one begins in the first column.
         assert!(
             seen.lines.iter().any(|l| l.starts_with("Observation my_race")),
@@ -137,6 +138,86 @@ fn pages_fit_narrow_and_wide_terminals() {
         if columns >= 80 {
             assert_eq!(broken.collect::<Vec<_>>(), Vec::<&String>::new(), "{columns}");
         }
+    }
+}
+
+/// No word of ours is broken where the terminal ends; only a command that is to be copied is.
+#[test]
+fn lines_are_broken_at_blanks() {
+    let wrong = [("{ sometimes = \"viommu->vdevs[0x99] lost a live vDEVICE\" }", "\"Never\"")];
+    let dir = with_race(&wrong);
+    let reason =
+        "recorded Never, but 3 of 28 executions print: viommu->vdevs[0x99] lost a live vDEVICE";
+    for columns in [60, 80, 200] {
+        let seen = run(&dir, columns, &[], &CHECK);
+        assert_eq!(seen.code, 1);
+        let words: Vec<&str> = seen.lines.iter().flat_map(|l| l.split_whitespace()).collect();
+        let words = words.join(" ");
+        let differs = format!("differs: my_race on linux_6_13_without_xa_cmpxchg: {reason}");
+        assert!(words.contains(&differs), "{columns}: {:#?}", seen.lines);
+        assert!(words.contains(&format!("3 / 28 replay: ")), "{columns}: {:#?}", seen.lines);
+        assert!(
+            words.contains("---- point of no return: after this step every completion fails -"),
+            "{words}"
+        );
+        // What is drawn is indented, and ends where the terminal does.
+        let broken = seen.lines.iter().any(|l| l == "--" || l == "-" || l == ",");
+        assert!(!broken, "{columns}: {:#?}", seen.lines);
+    }
+    let seen = run(&dir, 60, &[], &["sweep", "--cpus", "1", "--seeds", "1", "--commands", "8"]);
+    assert_eq!(seen.code, 0);
+    let heads = |what: &str| {
+        let tables = seen.lines.iter().filter(|l| l.trim_start().starts_with("CPUs "));
+        tables.filter(|l| l.contains(what)).count()
+    };
+    assert_eq!(
+        (heads("CPUs"), heads("inval./s"), heads("CAS won")),
+        (3, 1, 1),
+        "{:#?}",
+        seen.lines
+    );
+}
+
+/// Marks below a line that the terminal has broken would stand below another word.
+#[test]
+fn an_error_in_a_line_that_is_too_long_says_its_place_in_words() {
+    let dir =
+        with_race(&[("-> 0 | -EEXIST\", \"IOMMU_DESTROY", "-> 0 | -EEXISTS\", \"IOMMU_DESTROY")]);
+    for (columns, place) in
+        [(60, "line 13, column 63: there is no errno"), (200, "[my_race.toml:13:63]")]
+    {
+        let seen = run(&dir, columns, &[], &["check", "my_race.toml"]);
+        assert_eq!(seen.code, 2);
+        let text = seen.lines.join(" ");
+        assert!(
+            text.contains(place) && text.contains("did you mean `-EEXIST`?"),
+            "{:#?}",
+            seen.lines
+        );
+    }
+}
+
+/// A run says what it counts, and no time that is left before anything is done.
+#[test]
+fn progress_counts_what_is_made() {
+    let dir = with_race(&[]);
+    let mutate = ["mutate", "--revision", "linux_6_13", "--function", "iommufd_object_finalize"];
+    let pairs = ["pairs", "--revision", "linux_7_3", "--shard", "1/200"];
+    for (args, what) in [(&mutate[..], " changes ["), (&pairs, " races [")] {
+        let seen = run(&dir, 80, &[], args);
+        assert_eq!(seen.code, 0, "{:#?}", seen.lines);
+        assert!(
+            seen.raw().contains(what) && !seen.raw().contains(" questions ["),
+            "{}",
+            seen.raw()
+        );
+    }
+    let seen = run(&dir, 80, &[], &CHECK);
+    let raw = seen.raw();
+    let nothing_done: Vec<&str> = raw.split("0/2 questions [").skip(1).collect();
+    assert!(!nothing_done.is_empty(), "{raw}");
+    for bar in nothing_done {
+        assert!(bar.split_once("ETA ").is_some_and(|(_, left)| left.starts_with('?')), "{raw}");
     }
 }
 

@@ -129,7 +129,8 @@ pub fn sweep(options: &SweepOptions) -> Result<Exit, Failed> {
     for study in studies {
         let Some(answered) = answered(&profile, study, options.seeds)? else { break };
         if options.format == SweepFormat::Human {
-            output::answer(&human(&answered));
+            let columns = output::terminal_columns().unwrap_or(usize::MAX);
+            output::answer(&human(&answered, columns));
         }
         answers.push(answered);
     }
@@ -167,7 +168,7 @@ fn changed(
     let comparison = baseline::compare_sweeps(before, &now);
     let text = comparison.text("points");
     match options.format {
-        SweepFormat::Human => output::answer(&text),
+        SweepFormat::Human => output::tell(&text),
         _ => output::complain(&text),
     }
     Ok(!comparison.changes.is_empty())

@@ -1,10 +1,12 @@
 //! A sweep as a table, CSV and JSON.
 
 use super::{Answer, Found};
+use crate::output::folded;
 use crate::values::grouped;
 use serde::Serialize;
 use smmuv3_timing::Profile;
 use std::fmt::Write;
+use std::ops::Range;
 
 /// One point of `sweep.json`, and the columns of `sweep.csv`.
 #[derive(Serialize)]
@@ -149,25 +151,48 @@ pub fn table(answer: &Answer) -> Vec<Vec<String>> {
     table
 }
 
-/// One question for people.
-pub fn human(answer: &Answer) -> String {
+/// One question for people, in so many columns: where a table is wider, it is broken between its columns.
+pub fn human(answer: &Answer, columns: usize) -> String {
     let table = table(answer);
     let widths: Vec<usize> = (0..table.first().map_or(0, Vec::len))
         .map(|c| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0))
         .collect();
-    let mut text = format!("{}\n\n", answer.study.question);
-    for row in &table {
-        let mut line = String::new();
-        for (c, cell) in row.iter().enumerate() {
-            let _ = match c {
-                0 => write!(line, "  {cell:<width$}", width = widths[c]),
-                _ => write!(line, "  {cell:>width$}", width = widths[c]),
-            };
+    let mut text = format!("{}\n", folded(&answer.study.question, columns));
+    for part in parts(&widths, columns) {
+        text.push('\n');
+        for row in &table {
+            let mut line = String::new();
+            for c in (0..POINT).chain(part.clone()) {
+                let (cell, width) = (&row[c], widths[c]);
+                let _ = match c {
+                    0 => write!(line, "  {cell:<width$}"),
+                    _ => write!(line, "  {cell:>width$}"),
+                };
+            }
+            let _ = writeln!(text, "{}", line.trim_end());
         }
-        let _ = writeln!(text, "{}", line.trim_end());
     }
-    let _ = writeln!(text, "\n=> {}\n", answer.advice);
+    let _ = writeln!(text, "\n{}\n", folded(&format!("=> {}", answer.advice), columns));
     text
+}
+
+/// Columns of the table that say which point it is.
+const POINT: usize = 2;
+
+/// The figures of the table, in as many parts as it takes for each to have room beside the point.
+fn parts(widths: &[usize], columns: usize) -> Vec<Range<usize>> {
+    let point: usize = widths.iter().take(POINT).map(|w| w + 2).sum();
+    let mut parts = Vec::new();
+    let (mut first, mut used) = (POINT, point);
+    for (c, width) in widths.iter().enumerate().skip(POINT) {
+        if c > first && used.saturating_add(width + 2) > columns {
+            parts.push(first..c);
+            (first, used) = (c, point);
+        }
+        used += width + 2;
+    }
+    parts.push(first..widths.len().max(first));
+    parts
 }
 
 fn cells(label: String, x: u64, f: &Found) -> Vec<String> {
@@ -185,4 +210,18 @@ fn cells(label: String, x: u64, f: &Found) -> Vec<String> {
         format!("{}.{:03}", f.syncs / 1_000, f.syncs % 1_000),
         f.cas.map_or("-".into(), |n| format!("{}.{}%", n / 10, n % 10)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parts;
+
+    #[test]
+    fn a_table_is_broken_between_its_columns() {
+        let widths = [10, 4, 8, 8, 8];
+        assert_eq!(parts(&widths, 80), [2..5]);
+        assert_eq!(parts(&widths, 40), [2..4, 4..5]);
+        assert_eq!(parts(&widths, 0), [2..3, 3..4, 4..5]);
+        assert_eq!(parts(&[], 80), [2..2]);
+    }
 }
