@@ -18,7 +18,7 @@ use crate::clock::Stopwatch;
 use crate::files::Directory;
 use crate::interrupt;
 use crate::mutate::reached_by_scenarios;
-use crate::output::{answer, complain};
+use crate::output::{answer, complain, tell};
 use crate::progress::Screen;
 use crate::rows::canonical;
 use crate::run::Exit;
@@ -142,7 +142,8 @@ pub fn simulate(options: &SimulateOptions) -> Result<Exit, Failed> {
     interrupt::listen().map_err(Failed::usage)?;
     answer(&first_line(&head, options.from, runs));
     let screen = || if options.quiet { Screen::hidden() } else { Screen::new() };
-    let out_of_budget = run(&selection, &mut records, &screen(), &mut |made| {
+    let programs = if options.quiet { Screen::hidden() } else { Screen::counting("programs") };
+    let out_of_budget = run(&selection, &mut records, &programs, &mut |made| {
         if options.verbose {
             answer(&made.text);
         }
@@ -242,7 +243,7 @@ fn finish(
         owed: 0,
     };
     // What was found comes first: a full disk must not cost the night.
-    answer(&text(&report, showing.directory.is_some()));
+    tell(&text(&report, showing.directory.is_some()));
     if let Some(directory) = &showing.directory {
         write_files(directory, &report).map_err(Failed::usage)?;
     }

@@ -155,7 +155,7 @@ fn lines_are_broken_at_blanks() {
         let words = words.join(" ");
         let differs = format!("differs: my_race on linux_6_13_without_xa_cmpxchg: {reason}");
         assert!(words.contains(&differs), "{columns}: {:#?}", seen.lines);
-        assert!(words.contains(&format!("3 / 28 replay: ")), "{columns}: {:#?}", seen.lines);
+        assert!(words.contains("3 / 28 replay: "), "{columns}: {:#?}", seen.lines);
         assert!(
             words.contains("---- point of no return: after this step every completion fails -"),
             "{words}"

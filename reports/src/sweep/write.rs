@@ -218,10 +218,13 @@ mod tests {
 
     #[test]
     fn a_table_is_broken_between_its_columns() {
+        let ends = |widths: &[usize], columns| -> Vec<(usize, usize)> {
+            parts(widths, columns).into_iter().map(|part| (part.start, part.end)).collect()
+        };
         let widths = [10, 4, 8, 8, 8];
-        assert_eq!(parts(&widths, 80), [2..5]);
-        assert_eq!(parts(&widths, 40), [2..4, 4..5]);
-        assert_eq!(parts(&widths, 0), [2..3, 3..4, 4..5]);
-        assert_eq!(parts(&[], 80), [2..2]);
+        assert_eq!(ends(&widths, 80), [(2, 5)]);
+        assert_eq!(ends(&widths, 40), [(2, 4), (4, 5)]);
+        assert_eq!(ends(&widths, 0), [(2, 3), (3, 4), (4, 5)]);
+        assert_eq!(ends(&[], 80), [(2, 2)]);
     }
 }
