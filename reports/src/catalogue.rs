@@ -97,6 +97,9 @@ pub fn list(format: Text) -> Result<Exit, Failed> {
     Ok(Exit::AsRecorded)
 }
 
+/// Columns that what a row is needs beside its name; with less it stands below it.
+const DOC_MIN: usize = 32;
+
 fn list_text(list: &List, width: usize) -> String {
     let mut text = String::new();
     let name = list.scenarios.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
@@ -119,8 +122,12 @@ fn list_text(list: &List, width: usize) -> String {
             [] => String::new(),
             aliases => format!(" (also {})", aliases.join(", ")),
         };
-        let line = format!("{:name$}  {}{also}", r.name, r.doc.trim());
-        for line in wrap(&line, 0, name + 2, width) {
+        let doc = format!("{}{also}", r.doc.trim());
+        let lines = match name + 2 + DOC_MIN <= width {
+            true => wrap(&format!("{:name$}  {doc}", r.name), 0, name + 2, width),
+            false => [vec![r.name.to_owned()], wrap(&doc, 4, 4, width)].concat(),
+        };
+        for line in lines {
             let _ = writeln!(text, "{line}");
         }
     }

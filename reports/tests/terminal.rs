@@ -164,6 +164,13 @@ fn lines_are_broken_at_blanks() {
         let broken = seen.lines.iter().any(|l| l == "--" || l == "-" || l == ",");
         assert!(!broken, "{columns}: {:#?}", seen.lines);
     }
+    let row = "linux_6_17_without_7a425ec";
+    for columns in [60, 200] {
+        let seen = run(&dir, columns, &[], &["list"]);
+        let last = seen.lines.iter().rfind(|l| l.starts_with(row)).expect("the last row");
+        // Where there is no room beside its name, what it is stands below it.
+        assert_eq!(last == row, columns == 60, "{last}");
+    }
     let seen = run(&dir, 60, &[], &["sweep", "--cpus", "1", "--seeds", "1", "--commands", "8"]);
     assert_eq!(seen.code, 0);
     let heads = |what: &str| {
