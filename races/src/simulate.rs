@@ -144,8 +144,8 @@ pub fn observe(subject: &Subject, plan: &Plan) -> Result<Observed, ModelError> {
     Ok(observed)
 }
 
-/// Executions of a program under shuttle's random scheduler, and the first splat of each that
-/// prints one, until `done` has seen enough.
+/// Executions of a program under shuttle's random scheduler, and what the splats of each show, until
+/// `done` has seen enough.
 ///
 /// # Errors
 ///
@@ -153,11 +153,11 @@ pub fn observe(subject: &Subject, plan: &Plan) -> Result<Observed, ModelError> {
 pub fn sample(
     subject: &Subject,
     plan: &Plan,
-    done: &mut dyn FnMut(Option<Class>) -> bool,
+    done: &mut dyn FnMut(&[Class]) -> bool,
 ) -> Result<(), ModelError> {
     let (seed, executions) = (plan.seed, plan.executions);
     let limits = Limits { reach: false, ..limits(plan.recycle) };
-    let mut on_outcome = |outcome: Outcome| done(outcome.splats.first().map(Class::of));
+    let mut on_outcome = |outcome: Outcome| done(&Class::of_splats(&outcome.splats));
     model_shuttle::sample(subject, Sampler::Random, seed, executions, &limits, &mut on_outcome)
 }
 

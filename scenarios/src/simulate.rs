@@ -35,6 +35,12 @@ const CALLS_MAX: usize = 10;
 const SETUP_MORE: usize = 5;
 /// Size of a driver's own vDEVICE, in bytes: no less than that of a `struct iommufd_vdevice`.
 const VDEVICE_SIZE: u32 = 256;
+/// The size that a driver with a bug asks for.
+const VDEVICE_SIZE_TOO_SMALL: u32 = 8;
+/// Points of a call that may be made to fail.
+const FAILING_POINTS_MAX: usize = 12;
+/// Draws of a failing point before nothing fails.
+const INJECT_TRIES: usize = 24;
 /// How often a call that the row does not have is drawn all the same.
 const MISSING_ONE_IN: usize = 64;
 
@@ -157,7 +163,7 @@ pub fn draw(seed: u64, row: &Row) -> Result<Drawn, ModelError> {
     };
     let mut program = Program { timers: parameters.timers, ..Program::default() };
     program.pdevs = drawn_pdevs(&mut draws, &parameters.features);
-    let mut maker = Maker::new(draws, row, &parameters.features, program.pdevs.len());
+    let mut maker = Maker::new(draws, row, &parameters.features, &program.pdevs);
     draw_setup(&mut maker, &mut program, row)?;
     parameters.setup = program.setup.len();
     maker.share_out(parameters.calls.len(), &program.setup);
@@ -172,10 +178,9 @@ pub fn draw(seed: u64, row: &Row) -> Result<Drawn, ModelError> {
         }
     }
     parameters.explain = !maker.guesses;
-    parameters.fail = maker.fail(&parameters.calls);
     program.syms = maker.syms().to_vec();
-    if let Some(fail) = &mut parameters.fail {
-        *fail = injected(&mut maker.draws, &mut program, *fail, row)?;
+    if parameters.features.contains(&Feature::Faults) {
+        parameters.fail = injected(&mut maker.draws, &mut program, row)?;
     }
     spell(&mut program);
     Ok(Drawn { seed, parameters, program })
@@ -194,26 +199,30 @@ fn drawn_features(draws: &mut Draws, row: &Row) -> BTreeSet<Feature> {
     features
 }
 
-/// Lets a call fail at one of the points that it has when the calls are made one after the other.
+/// Lets a call fail at one of the points that it has when the calls are made one after the other: in one
+/// half of the programs any call, in the other any point, since a call with many has a long unwind.
 fn injected(
     draws: &mut Draws,
     program: &mut Program,
-    (cpu, index, mut nth): (usize, usize, u32),
     row: &Row,
-) -> Result<(usize, usize, u32), ModelError> {
-    let limits = Limits { steps_max: races::simulate::STEPS_MAX, ..Limits::default() };
-    loop {
-        if let Some(step) = program.cpus.get_mut(cpu).and_then(|list| list.get_mut(index)) {
-            step.fail_nth = FailNth::Nth(nth);
-        }
+) -> Result<Option<(usize, usize, u32)>, ModelError> {
+    let calls = program.cpus.iter().enumerate();
+    let calls: Vec<(usize, usize)> =
+        calls.flat_map(|(cpu, list)| (0..list.len()).map(move |index| (cpu, index))).collect();
+    let chosen = if draws.one_in(2) { draws.pick(&calls).copied() } else { None };
+    for _ in 0..INJECT_TRIES {
+        let Some((cpu, index)) = chosen.or_else(|| draws.pick(&calls).copied()) else { break };
+        let nth = 1 + draws.below(FAILING_POINTS_MAX) as u32;
+        program.cpus[cpu][index].fail_nth = FailNth::Nth(nth);
         let subject = Subject::Program { program: program.clone(), revision: row.name.clone() };
+        let limits = Limits { steps_max: races::simulate::STEPS_MAX, ..Limits::default() };
         let outcome = model_native::run(&subject, &mut FirstEnabled, &limits)?;
-        let fails = outcome.is_some_and(|o| o.results.iter().any(|result| result.injected));
-        if fails || nth == 1 {
-            return Ok((cpu, index, nth));
+        if outcome.is_some_and(|o| o.results.iter().any(|result| result.injected)) {
+            return Ok(Some((cpu, index, nth)));
         }
-        nth = 1 + draws.below(nth as usize - 1) as u32;
+        program.cpus[cpu][index].fail_nth = FailNth::None;
     }
+    Ok(None)
 }
 
 /// Gives every step its text.
@@ -259,6 +268,9 @@ fn drawn_pdevs(draws: &mut Draws, features: &BTreeSet<Feature>) -> Vec<Pdev> {
     if features.contains(&Feature::Viommus) && draws.one_in(6) {
         pdevs[0].vdevice_size = VDEVICE_SIZE;
     }
+    if features.contains(&Feature::DriverBugs) && draws.one_in(2) {
+        pdevs[0].vdevice_size = VDEVICE_SIZE_TOO_SMALL;
+    }
     if features.contains(&Feature::TwoIommus) {
         if let Some(last) = pdevs.last_mut() {
             last.iommu = 1;
@@ -280,7 +292,7 @@ fn draw_setup(maker: &mut Maker<'_>, program: &mut Program, row: &Row) -> Result
     let rets = answers(&subject)?;
     let mut kept = rets.iter().map(|ret| *ret == Some(Ret::Ok));
     program.setup.retain(|_| kept.next().unwrap_or(false));
-    maker.names = Names::of(&program.setup, program.pdevs.len());
+    maker.names = Names::of(&program.setup, &program.pdevs);
     Ok(())
 }
 
@@ -352,8 +364,6 @@ mod tests {
         }
         // Only user space that withholds its own page waits for that.
         drawn.insert(Call::UffdioCopy);
-        // Asked by a story and a race; it changes nothing that another call could see.
-        drawn.insert(Call::IoasIovaRanges);
         let missing: Vec<&str> =
             SIGNATURES.iter().filter(|s| !drawn.contains(&s.call)).map(|s| s.name).collect();
         assert_eq!(missing, [] as [&str; 0]);

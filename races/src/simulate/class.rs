@@ -51,9 +51,18 @@ impl Class {
         })
     }
 
+    /// The first splat of an execution. A data race is the report of two accesses and changes nothing in
+    /// what follows: the first splat behind it counts, too.
+    pub(crate) fn of_splats(splats: &[Splat]) -> Vec<Class> {
+        let is_race = |splat: &&Splat| splat.kind == Kind::DataRace;
+        let race = splats.first().filter(is_race);
+        let other = splats.iter().find(|splat| !is_race(splat));
+        race.into_iter().chain(other).map(Class::of).collect()
+    }
+
     /// Everything that one execution shows, except for its answers.
     pub(crate) fn all_of(outcome: &Outcome) -> Vec<Class> {
-        let mut classes: Vec<Class> = outcome.splats.first().map(Class::of).into_iter().collect();
+        let mut classes = Class::of_splats(&outcome.splats);
         if outcome.ending == Ending::StepLimit {
             classes.push(Class("an execution does not end".to_owned()));
         }
@@ -126,6 +135,21 @@ fn without_keys(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_data_race_hides_nothing() {
+        let splat = |kind| Splat { kind, function: "f".to_owned(), detail: String::new() };
+        let of = |kinds: &[Kind]| {
+            let splats: Vec<Splat> = kinds.iter().map(|kind| splat(*kind)).collect();
+            Class::of_splats(&splats).iter().map(|c| c.text().to_owned()).collect::<Vec<_>>()
+        };
+        let (race, free) = ("BUG: KCSAN: data-race in f", "BUG: KASAN: slab-use-after-free in f");
+        let (is_race, is_free) = (Kind::DataRace, Kind::KasanUseAfterFree);
+        assert_eq!(of(&[is_race, is_race, is_free, Kind::Warn]), [race, free]);
+        assert_eq!(of(&[is_free, is_race, Kind::Warn]), [free]);
+        assert_eq!(of(&[is_race]), [race]);
+        assert_eq!(of(&[]), [] as [&str; 0]);
+    }
 
     #[test]
     fn a_class_is_kind_and_function_and_no_number() {

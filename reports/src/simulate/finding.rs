@@ -17,6 +17,7 @@ use uapi::errno::Ret;
 use uapi::outcome::Place;
 use uapi::pick::{FirstEnabled, Subject};
 use uapi::program::{FailNth, Limits, Program};
+use uapi::splat::Kind;
 use uapi::verdict::{Expected, Verdict};
 
 /// Candidates of one class that are tried.
@@ -109,6 +110,11 @@ impl Looking<'_> {
         let seen = record(&found, &row)?;
         let mut program = found.program;
         self.tidy(&mut program, class)?;
+        // A question about what stands behind a data race takes the race for granted.
+        let first = seen.as_ref().and_then(|(outcome, _)| outcome.splats.first());
+        if let Some(race) = first.filter(|s| s.kind == Kind::DataRace && Class::of(s) != *class) {
+            program.given.push(Class::of(race).text().to_owned());
+        }
         let name = self.name(class, run);
         let heap = if found.recycle { Heap::Recycle } else { Heap::Auto };
         let bounds = Bounds { executions: Some(EXECUTIONS_MAX), heap, ..Bounds::default() };

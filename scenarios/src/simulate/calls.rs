@@ -7,10 +7,10 @@ use crate::step::default_operand;
 use races::seed::Draws;
 use std::collections::BTreeSet;
 use uapi::call::{
-    signature, ArgKind, Call, ACCESS_RW_WRITE, ACCESS_SYZ, AUTO, HWPT_ALLOC_DIRTY_TRACKING,
+    signature, Arg, ArgKind, Call, ACCESS_RW_WRITE, ACCESS_SYZ, AUTO, HWPT_ALLOC_DIRTY_TRACKING,
     HWPT_ALLOC_NEST_PARENT, HWPT_FAULT_ID_VALID, IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE,
 };
-use uapi::program::{Entry, Operand, Step, Sym};
+use uapi::program::{Entry, Operand, Pdev, Step, Sym};
 
 /// `SELFTEST` of a `data_type`.
 const DATA_SELFTEST: u64 = AUTO - 1;
@@ -20,6 +20,10 @@ const QUEUE_IOVA: u64 = 0x100_0000;
 const QUEUE_LENGTH: u64 = 0x8000;
 /// Virtual device IDs: few, so that they meet, and one of them more often than the other.
 const VIRT_IDS: &[u64] = &[0x99, 0x99, 0x99, 0x98];
+/// A flag that no call has.
+const ODD_FLAG: u64 = 1 << 20;
+/// What optional numbers are, seldom: none is a type, a length or an address that fits.
+const ODD_NUMBERS: &[u64] = &[1, 3, 0x40];
 /// Calls that meet nobody and are drawn again.
 const ELSEWHERE_MAX: usize = 4;
 /// Draws of a call before something that is always possible is made instead.
@@ -64,7 +68,7 @@ impl<'a> Maker<'a> {
         draws: Draws,
         row: &'a Row,
         features: &'a BTreeSet<Feature>,
-        pdevs: usize,
+        pdevs: &[Pdev],
     ) -> Maker<'a> {
         let calls = || ALWAYS.iter().chain(features.iter().flat_map(|f| f.calls()));
         let weights =
@@ -150,6 +154,11 @@ impl<'a> Maker<'a> {
         let (Some(device), Some(viommu)) = (device, self.one(|k| k == Kind::Viommu)) else {
             return steps;
         };
+        // Since 6.15 a device is attached to a vIOMMU's page table only if it has a vDEVICE there.
+        if self.row.has(Call::VdeviceAlloc) {
+            let step = self.with_ids(plain(Call::VdeviceAlloc), &[viommu.clone(), device.clone()]);
+            steps.push(self.bound(with(step, 2, Operand::Num(VIRT_IDS[0])), &["vdev"]));
+        }
         let mut flags = 0;
         let mut faults = None;
         if way == 1 {
@@ -157,8 +166,6 @@ impl<'a> Maker<'a> {
             faults = self.one(|k| k == Kind::Faults);
             flags = if faults.is_some() { HWPT_FAULT_ID_VALID } else { 0 };
         } else {
-            let step = self.with_ids(plain(Call::VdeviceAlloc), &[viommu.clone(), device.clone()]);
-            steps.push(self.bound(with(step, 2, Operand::Num(VIRT_IDS[0])), &["vdev"]));
             steps.extend(self.try_call(Call::VeventqAlloc));
         }
         let step = self.with_ids(plain(Call::HwptAlloc), &[device.clone(), viommu]);
@@ -168,13 +175,15 @@ impl<'a> Maker<'a> {
             None => step,
         };
         steps.push(self.bound(step, &["nested"]));
-        if let Some(nested) = self.names.all.last().cloned() {
+        // Seldom the CPUs have to attach it.
+        let nested = self.names.all.last().cloned().filter(|_| !self.draws.one_in(4));
+        if let Some(nested) = nested {
             let step = self.with_ids(plain(Call::Attach), &[device, nested]);
             self.names.made(&step, None);
             steps.push(step);
         }
-        // One may be on its way already.
-        if self.draws.one_in(2) {
+        // Some may be on their way already, and more than the queue holds.
+        for _ in 0..self.draws.below(4) {
             let trigger = if way == 1 { Call::TriggerIopf } else { Call::TriggerVevent };
             steps.extend(self.try_call(trigger));
         }
@@ -203,13 +212,20 @@ impl<'a> Maker<'a> {
 
     /// Says which CPU makes the calls of which driver, and what they are to meet at.
     pub fn share_out(&mut self, cpus: usize, setup: &[Step]) {
-        self.needed = setup.iter().flat_map(named).collect();
+        // What only a virtual ID of v1 and v2 names is not busy.
+        let holds = |step: &&Step| step.call != Call::ViommuSetVdevId;
+        self.needed = setup.iter().filter(holds).flat_map(named).collect();
         if self.on(Feature::Contention) {
             self.hot = self.meeting_place(setup);
         }
+        // In turn more often than by chance: what two drivers do meets on two CPUs only.
+        let first = (!self.draws.one_in(3)).then(|| self.draws.below(cpus));
         for at in 0..self.names.driven.len() {
             self.names.driven[at].attached_before = self.names.driven[at].attached;
-            self.names.driven[at].owner = self.draws.below(cpus);
+            self.names.driven[at].owner = match first {
+                Some(first) => (first + at) % cpus,
+                None => self.draws.below(cpus),
+            };
         }
     }
 
@@ -240,7 +256,18 @@ impl<'a> Maker<'a> {
             return true;
         }
         let hot = |operand: &Operand| matches!(operand, Operand::Sym(s) if self.hot.contains(s));
-        self.hot.is_empty() || step.args.iter().chain([&step.file]).any(hot)
+        self.hot.is_empty()
+            || step.args.iter().chain([&step.file]).any(hot)
+            || self.is_of_a_hot_group(step)
+    }
+
+    /// Whether a driver's call changes a group of which a device is hot.
+    fn is_of_a_hot_group(&self, step: &Step) -> bool {
+        let Some(Operand::Sym(device)) = step.args.first() else { return false };
+        let changes = matches!(step.call, Call::Attach | Call::Replace | Call::Detach);
+        let Some(group) = self.names.driver(*device).map(|d| d.group) else { return false };
+        let of_group = self.names.driven.iter().filter(|d| d.group == group);
+        changes && of_group.filter_map(|d| d.bound).any(|sym| self.hot.contains(&sym))
     }
 
     /// One call: of this CPU, or before there are any.
@@ -269,16 +296,6 @@ impl<'a> Maker<'a> {
             self.syms.truncate(syms);
         }
         self.bound(plain(Call::IoasAlloc), &["ioas"])
-    }
-
-    /// Where a failure is injected.
-    pub fn fail(&mut self, calls: &[usize]) -> Option<(usize, usize, u32)> {
-        if !self.on(Feature::Faults) {
-            return None;
-        }
-        let cpu = self.draws.below(calls.len());
-        let index = self.draws.below(*calls.get(cpu)?);
-        Some((cpu, index, 1 + self.draws.below(12) as u32))
     }
 
     /// The call, if there is something that it can be made with.
@@ -328,6 +345,12 @@ impl<'a> Maker<'a> {
             _ => self.of_object(step)?,
         };
         self.options(&mut step);
+        // The number of a file that this CPU has closed is anybody's who opens one.
+        let is_closed = |file: &Operand| {
+            self.names.closed.iter().any(|(cpu, closed)| *cpu == self.cpu && closed == file)
+        };
+        let first = step.args.first().filter(|_| self.cpu.is_some());
+        self.guesses |= first.into_iter().chain([&step.file]).any(is_closed);
         match call {
             // What binds names was noted when it was bound.
             _ if !step.binds.is_empty() => {}
@@ -400,6 +423,13 @@ impl<'a> Maker<'a> {
             Call::TriggerIopf => {
                 let device = self.one(is_device)?;
                 Some(self.with_ids(step, &[device]))
+            }
+            Call::IoasIovaRanges => {
+                let ioas = self.one(|k| k == Kind::Ioas)?;
+                let step = self.with_id(step, 0, &ioas);
+                // Room for none: what user space asks first, to see how many there are.
+                let room = u64::from(!self.draws.one_in(4));
+                Some(with(step, 1, Operand::Num(room)))
             }
             Call::CreateAccess => {
                 let ioas = self.one(|k| k == Kind::Ioas)?;
@@ -479,7 +509,13 @@ impl<'a> Maker<'a> {
         if pt.kind == Kind::Ioas {
             let flags = [(6, 0), (6, HWPT_ALLOC_NEST_PARENT), (1, HWPT_ALLOC_DIRTY_TRACKING)];
             let flags = self.draws.weighted(&flags)?;
-            return Some(self.bound(with(step, 2, Operand::Num(flags)), &["hwpt"]));
+            let step = with(step, 2, Operand::Num(flags));
+            // Data of a type that the driver does not know.
+            let step = match self.on(Feature::OddArguments) && self.draws.one_in(3) {
+                true => with(with(step, 3, Operand::Num(1)), 4, Operand::Num(8)),
+                false => step,
+            };
+            return Some(self.bound(step, &["hwpt"]));
         }
         let mut step = with(step, 3, Operand::Num(DATA_SELFTEST));
         if let (true, Some(faults)) = (self.draws.one_in(2), self.one(|k| k == Kind::Faults)) {
@@ -505,7 +541,7 @@ impl<'a> Maker<'a> {
             let more = self.names.live(self.cpu, |k| k == Kind::File);
             files.extend(more.iter().map(|name| Operand::Sym(name.sym)));
         }
-        files.retain(|file| !self.names.closed.contains(file));
+        files.retain(|file| !self.names.closed.iter().any(|(_, closed)| closed == file));
         let file = self.draws.pick(&files)?.clone();
         Some(with(step, 0, file))
     }
@@ -554,15 +590,36 @@ impl<'a> Maker<'a> {
             .collect();
         let device = *self.draws.pick(&can)?;
         let step = with(step, 0, Operand::Sym(device));
+        let bug = self.on(Feature::DriverBugs) && cpu.is_some();
+        if bug && step.call == Call::Unbind && self.draws.one_in(2) {
+            return Some(with(step, 1, Operand::Num(0)));
+        }
         if !matches!(step.call, Call::Attach | Call::Replace) {
             return Some(step);
         }
-        let pt =
-            self.one(|k| matches!(k, Kind::Ioas | Kind::Paging | Kind::Parent | Kind::Nested))?;
+        let pt = self.page_table(step.call, device)?;
         let file = step.file.clone();
         let step = self.with_id(step, 1, &pt);
         // A driver's call goes to the file that its device is bound to.
         Some(Step { file, ..step })
+    }
+
+    /// What a driver attaches a device to: what its group is attached to, since nothing else is taken; and
+    /// seldom what it is attached to already.
+    fn page_table(&mut self, call: Call, device: Sym) -> Option<Name> {
+        let is_one = |k| matches!(k, Kind::Ioas | Kind::Paging | Kind::Parent | Kind::Nested);
+        if let (Call::Attach, Some(sym)) = (call, self.names.page_table_of_group(device)) {
+            let same = self.names.live(self.cpu, is_one).into_iter().find(|n| n.sym == sym);
+            if same.is_some() && !self.draws.one_in(4) {
+                return same;
+            }
+        }
+        let pt = self.one(is_one)?;
+        let now = self.names.driver(device).and_then(|d| d.page_table);
+        match call == Call::Replace && now == Some(pt.sym) {
+            true => self.one(is_one),
+            false => Some(pt),
+        }
     }
 
     /// A name of these kinds.
@@ -636,9 +693,31 @@ impl<'a> Maker<'a> {
                 _ => step.read_only = true,
             }
         }
+        if self.on(Feature::OddArguments) && is_ioctl && self.draws.one_in(3) {
+            self.odd_argument(step);
+        }
         if self.on(Feature::Stalls) && self.draws.one_in(3) {
             step.stall_s = Some(61);
         }
+    }
+
+    /// Another value for an optional argument that is a number or flags.
+    fn odd_argument(&mut self, step: &mut Step) {
+        let is_optional =
+            |arg: &Arg| arg.default.is_some() && matches!(arg.kind, ArgKind::Num | ArgKind::Flags);
+        let args = signature(step.call).args.iter().enumerate();
+        let optional: Vec<(usize, ArgKind)> =
+            args.filter(|(_, arg)| is_optional(arg)).map(|(at, arg)| (at, arg.kind)).collect();
+        let Some((at, kind)) = self.draws.pick(&optional).copied() else { return };
+        let value = match kind {
+            // One bit more, of which no row knows anything.
+            ArgKind::Flags => match step.args.get(at) {
+                Some(Operand::Num(flags)) => flags | ODD_FLAG,
+                _ => return,
+            },
+            _ => self.draws.pick(ODD_NUMBERS).copied().unwrap_or(1),
+        };
+        *step = with(step.clone(), at, Operand::Num(value));
     }
 
     /// Names what the call gives out.

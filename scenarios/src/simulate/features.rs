@@ -45,12 +45,20 @@ pub enum Feature {
     WrongIds,
     /// User memory that cannot be written, sizes that are wrong.
     BadMemory,
+    /// Optional arguments that are not what they are by default: flags and types that nobody knows, words
+    /// that are reserved, lengths that do not fit.
+    OddArguments,
+    /// A driver with a bug that the kernel warns about: it forgets to detach before it unbinds, or its
+    /// vDEVICE is too small.
+    DriverBugs,
     /// A failing point fails.
     Faults,
     /// An allocation sleeps for longer than a timer.
     Stalls,
     /// The calls of the CPUs meet at one object and those around it.
     Contention,
+    /// Much is taken down.
+    Teardown,
     /// More than three CPUs.
     ManyCpus,
 }
@@ -77,9 +85,12 @@ pub const FEATURES: &[Feature] = &[
     Feature::TwoIommus,
     Feature::WrongIds,
     Feature::BadMemory,
+    Feature::OddArguments,
+    Feature::DriverBugs,
     Feature::Faults,
     Feature::Stalls,
     Feature::Contention,
+    Feature::Teardown,
     Feature::ManyCpus,
 ];
 
@@ -107,9 +118,12 @@ impl Feature {
             Feature::TwoIommus => "two IOMMUs",
             Feature::WrongIds => "wrong ids",
             Feature::BadMemory => "bad user memory",
+            Feature::OddArguments => "odd arguments",
+            Feature::DriverBugs => "a driver with a bug",
             Feature::Faults => "a fault",
             Feature::Stalls => "a stall",
             Feature::Contention => "contention",
+            Feature::Teardown => "teardown",
             Feature::ManyCpus => "many CPUs",
         }
     }
@@ -127,7 +141,8 @@ impl Feature {
             Feature::Faults | Feature::WrongIds | Feature::Groups => (1, 3),
             Feature::TwoFiles | Feature::BadMemory => (1, 5),
             Feature::ManyCpus | Feature::Stalls => (1, 6),
-            Feature::TwoIommus => (1, 8),
+            Feature::TwoIommus | Feature::OddArguments => (1, 8),
+            Feature::DriverBugs => (1, 16),
             _ => (1, 4),
         }
     }
@@ -151,9 +166,12 @@ impl Feature {
     /// Calls that it brings, with their weights: before the CPUs begin, and on them.
     pub(super) fn calls(self) -> &'static [(usize, usize, Call)] {
         match self {
-            Feature::Mappings => {
-                &[(2, 2, Call::IoasMap), (1, 2, Call::IoasUnmap), (1, 1, Call::IoasAlloc)]
-            }
+            Feature::Mappings => &[
+                (2, 2, Call::IoasMap),
+                (1, 2, Call::IoasUnmap),
+                (1, 1, Call::IoasAlloc),
+                (0, 1, Call::IoasIovaRanges),
+            ],
             Feature::PageTables => &[(4, 3, Call::HwptAlloc), (0, 2, Call::HwptInvalidate)],
             Feature::Viommus => &[
                 (2, 1, Call::ViommuAlloc),
@@ -202,6 +220,7 @@ impl Feature {
             Feature::Destroy => &[(1, 8, Call::Destroy)],
             Feature::Queries => &[
                 (0, 1, Call::GetHwInfo),
+                (0, 1, Call::IoasIovaRanges),
                 (0, 1, Call::Poll),
                 (0, 1, Call::CheckIotlb),
                 (0, 1, Call::CheckCache),
@@ -209,6 +228,12 @@ impl Feature {
             Feature::Process => &[(0, 2, Call::IoasChangeProcess)],
             Feature::Exit => &[(0, 3, Call::Close)],
             Feature::TwoFiles => &[(0, 1, Call::Open), (1, 1, Call::IoasAlloc)],
+            Feature::Teardown => &[
+                (0, 8, Call::Destroy),
+                (0, 6, Call::Unbind),
+                (0, 4, Call::Detach),
+                (0, 2, Call::Munmap),
+            ],
             _ => &[],
         }
     }

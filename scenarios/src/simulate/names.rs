@@ -2,7 +2,7 @@
 //! driver of each physical device has done with it.
 
 use uapi::call::{Call, HWPT_ALLOC_NEST_PARENT};
-use uapi::program::{Operand, Step, Sym};
+use uapi::program::{Operand, Pdev, Step, Sym};
 
 /// What a name stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +50,10 @@ pub(super) struct Name {
 pub(super) struct Driven {
     pub bound: Option<Sym>,
     pub attached: bool,
+    /// What it is attached to, or was.
+    pub page_table: Option<Sym>,
+    /// The IOMMU group of the device.
+    pub group: u32,
     /// It was attached when the CPUs began, and was not detached since.
     pub attached_before: bool,
     pub unplugged: bool,
@@ -62,16 +66,17 @@ pub(super) struct Driven {
 pub(super) struct Names {
     pub all: Vec<Name>,
     pub driven: Vec<Driven>,
-    /// Files that some call closes: a second close would meet another file.
-    pub closed: Vec<Operand>,
+    /// Files that some call closes, and its CPU: a second close would meet another file, and so may the
+    /// later calls of that CPU.
+    pub closed: Vec<(Option<usize>, Operand)>,
     /// Objects that a CPU destroys: for its own later calls the id is free, or somebody else's.
     pub destroyed: Vec<(usize, Sym)>,
 }
 
 impl Names {
     /// What these steps make.
-    pub fn of(steps: &[Step], pdevs: usize) -> Names {
-        let driven = vec![Driven::default(); pdevs];
+    pub fn of(steps: &[Step], pdevs: &[Pdev]) -> Names {
+        let driven = pdevs.iter().map(|p| Driven { group: p.group, ..Driven::default() }).collect();
         let mut names =
             Names { all: Vec::new(), driven, closed: Vec::new(), destroyed: Vec::new() };
         for step in steps {
@@ -95,7 +100,7 @@ impl Names {
                 self.destroyed.extend(cpu.map(|cpu| (cpu, *sym)));
             }
             (Call::Close, Some(file)) => {
-                self.closed.push(file.clone());
+                self.closed.push((cpu, file.clone()));
                 for name in self.all.iter_mut().filter(|name| before && name.file == *file) {
                     name.gone = true;
                 }
@@ -112,10 +117,16 @@ impl Names {
                     driven.unplugged = true;
                 }
             }
+            (Call::Replace, Some(Operand::Sym(sym))) => {
+                for driven in self.driven.iter_mut().filter(|d| d.bound == Some(*sym)) {
+                    driven.page_table = page_table(step);
+                }
+            }
             (Call::Attach | Call::Detach | Call::Unbind, Some(Operand::Sym(sym))) => {
                 for driven in self.driven.iter_mut().filter(|d| d.bound == Some(*sym)) {
                     driven.attached = step.call == Call::Attach;
                     driven.attached_before = false;
+                    driven.page_table = page_table(step).or(driven.page_table);
                     if step.call == Call::Unbind {
                         driven.bound = None;
                     }
@@ -136,12 +147,32 @@ impl Names {
         }
     }
 
+    /// What the driver of a bound device has done.
+    pub fn driver(&self, device: Sym) -> Option<&Driven> {
+        self.driven.iter().find(|d| d.bound == Some(device))
+    }
+
+    /// What another device of its group is attached to.
+    pub fn page_table_of_group(&self, device: Sym) -> Option<Sym> {
+        let group = self.driver(device)?.group;
+        let of_group = |d: &&Driven| d.group == group && d.bound != Some(device) && d.attached;
+        self.driven.iter().find(of_group)?.page_table
+    }
+
     /// The names of these kinds that still stand for what they were made for. A CPU knows its own
     /// and those that were there before.
     pub fn live(&self, cpu: Option<usize>, wanted: impl Fn(Kind) -> bool) -> Vec<Name> {
         let knows = |name: &&Name| name.cpu.is_none() || name.cpu == cpu;
         let live = |name: &&Name| !name.gone && wanted(name.kind);
         self.all.iter().filter(knows).filter(live).cloned().collect()
+    }
+}
+
+/// What an attach or a replace names.
+fn page_table(step: &Step) -> Option<Sym> {
+    match step.args.get(1) {
+        Some(Operand::Sym(sym)) => Some(*sym),
+        _ => None,
     }
 }
 
