@@ -38,15 +38,17 @@ use crate::iommufd::invariants::{
 };
 use crate::iommufd::ioas::{
     iommufd_ioas_alloc_ioctl, iommufd_ioas_iova_ranges, iommufd_ioas_map, iommufd_ioas_unmap,
-    IoasMap,
+    IoasMap, IoasMapFile,
 };
 use crate::iommufd::main::linux_6_17::{iommufd_fops_vma_close, VmArea};
 use crate::iommufd::main::{fput, iommufd_fops_open};
-use crate::iommufd::objects::{Device, File, Object, SelftestAccess};
+use crate::iommufd::objects::{Device, File, Object, SelftestAccess, IOMMU_NO_PASID};
 use crate::iommufd::revision::Revision;
 use crate::iommufd::selftest::access::{
+    iommufd_test_access_item_destroy, iommufd_test_access_pages, iommufd_test_access_pages_check,
     iommufd_test_access_rw, iommufd_test_access_rw_check, iommufd_test_create_access,
 };
+use crate::iommufd::selftest::pasid::PasidOp;
 use crate::iommufd::selftest::{
     iommufd_test_md_check_iotlb, iommufd_test_mock_domain, iommufd_test_mock_domain_replace,
 };
@@ -371,6 +373,15 @@ impl World {
         fget(slot, |filp| &filp.f_count).ok_or(Errno::EBADF)
     }
 
+    /// fget(): a reference of the open file, for the caller to keep.
+    fn fget(&self, fd: usize) -> Result<Ptr<File>, Errno> {
+        let filp = self.fdget(fd)?;
+        if !self.closes {
+            refcount_inc(&filp.f_count);
+        }
+        Ok(filp)
+    }
+
     /// fdput()
     fn fdput(&self, filp: Ptr<File>) {
         if self.closes {
@@ -571,6 +582,12 @@ impl World {
                 Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },
                 Err(e) => Err::<(), _>(e).into(),
             },
+            Call::MemfdCreate => {
+                match kzalloc(File::memfd).and_then(|filp| self.fd_install(filp)) {
+                    Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },
+                    Err(e) => Err::<(), _>(e).into(),
+                }
+            }
             Call::Close => self.close(self.fd(&args[0])?).into(),
             Call::Bind => self.bind(step)?,
             Call::Unbind => {
@@ -588,7 +605,7 @@ impl World {
             }
             Call::Attach => {
                 let idev = self.device(&args[0])?;
-                let ret = iommufd_device_attach(idev, self.num(&args[1])?);
+                let ret = iommufd_device_attach(idev, IOMMU_NO_PASID, self.num(&args[1])?);
                 if ret.is_ok() {
                     self.set_attached(idev, true);
                 }
@@ -596,7 +613,7 @@ impl World {
             }
             Call::Replace => {
                 let idev = self.device(&args[0])?;
-                iommufd_device_replace(idev, self.num(&args[1])?).into()
+                iommufd_device_replace(idev, IOMMU_NO_PASID, self.num(&args[1])?).into()
             }
             Call::Detach => {
                 let idev = self.device(&args[0])?;
@@ -676,6 +693,17 @@ impl World {
                     reserved: args[5],
                 };
                 iommufd_ioas_map(ucmd, &cmd).into()
+            }
+            Call::IoasMapFile => {
+                let cmd = IoasMapFile {
+                    ioas_id: args[0],
+                    length: args[2],
+                    iova: args[3],
+                    start: args[4],
+                    flags: args[5],
+                };
+                let fget = || self.fget(args[1] as usize);
+                exists(rev.iommufd_ioas_map_file, Errno::ENOTTY, |f| f(ucmd, &cmd, &fget)).into()
             }
             Call::IoasUnmap => iommufd_ioas_unmap(ucmd, args[0], args[1], args[2]).into(),
             Call::IoasIovaRanges => {
@@ -792,12 +820,28 @@ impl World {
                     .and_then(|()| self.with_access(args[0], rw))
                     .into()
             }
+            Call::AccessPages => {
+                let pin =
+                    |staccess| iommufd_test_access_pages(ucmd, staccess, args[1], args[2], args[3]);
+                iommufd_test_access_pages_check(args[2], args[3])
+                    .and_then(|()| self.with_access(args[0], pin))
+                    .into()
+            }
+            Call::DestroyAccessPages => {
+                let unpin =
+                    |staccess| iommufd_test_access_item_destroy(ucmd.ictx, staccess, args[1]);
+                self.with_access(args[0], unpin).into()
+            }
             Call::MockDomainReplace => {
                 iommufd_test_mock_domain_replace(ucmd, args[0], args[1]).into()
             }
+            Call::PasidAttach => self.pasid(ucmd, PasidOp::Attach, args),
+            Call::PasidReplace => self.pasid(ucmd, PasidOp::Replace, args),
+            Call::PasidDetach => self.pasid(ucmd, PasidOp::Detach, args),
             Call::MockDomain => self.mock_domain(ucmd, args, place, index),
             Call::Open
             | Call::Close
+            | Call::MemfdCreate
             | Call::Bind
             | Call::Unbind
             | Call::Unplug
@@ -873,12 +917,22 @@ impl World {
         }
     }
 
+    /// IOMMU_TEST_OP_PASID_ATTACH and its like; a mock driver that has no PASIDs does not know them.
+    fn pasid(&self, ucmd: &Ucmd, op: PasidOp, args: &Args) -> Answer {
+        let pasid = self.rev.iommufd_test_pasid;
+        match exists(pasid, Errno::EOPNOTSUPP, |f| f(ucmd, op, args[0], args[1], args[2])) {
+            Ok(Some(id)) => Ok::<u32, Errno>(id).into(),
+            Ok(None) => Ok::<(), Errno>(()).into(),
+            Err(e) => Err::<(), _>(e).into(),
+        }
+    }
+
     /// `iommufd_access_get()`: finds the access behind a descriptor, and holds its file.
-    fn with_access(
+    fn with_access<T>(
         &self,
         fd: u64,
-        f: impl FnOnce(Ptr<SelftestAccess>) -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
+        f: impl FnOnce(Ptr<SelftestAccess>) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
         let filp = self.fdget(fd as usize).map_err(|_| Errno::EBADFD)?;
         let ret = filp.staccess.peek().ok_or(Errno::EBADFD).and_then(f);
         self.fdput(filp);
@@ -1011,7 +1065,7 @@ impl World {
 
     fn detach(&self, idev: Ptr<Device>) {
         if self.set_attached(idev, false) {
-            iommufd_device_detach(idev);
+            iommufd_device_detach(idev, IOMMU_NO_PASID);
         }
     }
 
@@ -1192,6 +1246,7 @@ fn has_ioctl(rev: &Revision, call: Call) -> bool {
         Call::VeventqAlloc => rev.iommufd_veventq_alloc.is_some(),
         Call::IoasChangeProcess => rev.iommufd_ioas_change_process.is_some(),
         Call::HwQueueAlloc => rev.iommufd_hw_queue_alloc_ioctl.is_some(),
+        Call::IoasMapFile => rev.iommufd_ioas_map_file.is_some(),
         _ => true,
     }
 }

@@ -13,7 +13,8 @@ use crate::iommufd::revision::Revision;
 use crate::iommufd::viommu::skip_erase::{self, unless_published};
 use crate::iommufd::viommu::users_inc_after_publish;
 use crate::iommufd::{
-    access, device, driver, eventq, fault, hw_pagetable, hw_queue, ioas, main, selftest, viommu,
+    access, device, driver, eventq, fault, hw_pagetable, hw_queue, io_pagetable, ioas, main,
+    selftest, viommu,
 };
 
 const SERIES: &str = "<cover.1730313494.git.nicolinc@nvidia.com>";
@@ -41,10 +42,13 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_fops_release: main::iommufd_fops_release,
     destroy_wait_ms: 10_000,
     iommufd_ioas_finalize: ioas::iommufd_ioas_finalize,
+    iommufd_ioas_map_file: Some(ioas::iommufd_ioas_map_file),
     iommufd_ioas_change_process: Some(ioas::iommufd_ioas_change_process),
     take_all_forgets: ioas::forget_ioas,
     area_is_of_no_file: ioas::area_is_of_no_file,
+    iommufd_hw_pagetable_attach: device::iommufd_hw_pagetable_attach,
     iommufd_hw_pagetable_detach: device::iommufd_hw_pagetable_detach,
+    iommufd_test_pasid: None,
     iommufd_device_do_replace: device::iommufd_device_do_replace,
     iommufd_hwpt_invalidate: hw_pagetable::iommufd_hwpt_invalidate,
     invalidate_entry_len_max: u64::MAX,
@@ -69,6 +73,10 @@ pub const LINUX_6_13: Revision = Revision {
     iommufd_test_trigger_vevent: None,
     iommufd_test_access_replace_ioas: Some(selftest::access::iommufd_test_access_replace_ioas),
     iommufd_access_attach: access::iommufd_access_attach,
+    iopt_add_access: io_pagetable::iopt_add_access,
+    iommufd_access_notify_unmap: access::iommufd_access_notify_unmap,
+    iommufd_access_pin_pages: access::iommufd_access_pin_pages,
+    iommufd_access_unpin_pages: access::iommufd_access_unpin_pages,
     iommufd_access_rw: access::iommufd_access_rw,
     iommufd_access_destroy_object: access::iommufd_access_destroy_object,
     iommufd_test_syz_conv_iova: selftest::access::iommufd_test_syz_conv_iova,
@@ -111,6 +119,7 @@ pub const LINUX_6_12: Revision = Revision {
     iommufd_viommu_alloc_ioctl: None,
     iommufd_vdevice_alloc_ioctl: None,
     iommufd_ioas_finalize: main::iommufd_object_finalize,
+    iommufd_ioas_map_file: None,
     iommufd_ioas_change_process: None,
     ..LINUX_6_13
 };
@@ -128,6 +137,7 @@ pub const LINUX_6_7: Revision = Revision {
     iommufd_fault_alloc: None,
     iommufd_test_trigger_iopf: None,
     iommufd_test_syz_conv_iova: selftest::without_cf7c278::iommufd_test_syz_conv_iova,
+    iopt_add_access: io_pagetable::without_aeb004c::iopt_add_access,
     ..LINUX_6_12
 };
 
@@ -165,6 +175,8 @@ pub const LINUX_6_4: Revision = Revision {
     iommufd_destroy: main::linux_6_4::iommufd_destroy,
     iommufd_test_access_replace_ioas: None,
     iommufd_access_attach: access::linux_6_4::iommufd_access_attach,
+    iommufd_access_pin_pages: access::linux_6_4::iommufd_access_pin_pages,
+    iommufd_access_unpin_pages: access::linux_6_4::iommufd_access_unpin_pages,
     iommufd_access_rw: access::linux_6_4::iommufd_access_rw,
     iommufd_access_destroy_object: access::linux_6_4::iommufd_access_destroy_object,
     ..LINUX_6_6
@@ -202,7 +214,12 @@ pub const LINUX_6_15: Revision = Revision {
                  f0be7a250aba60925da689c0b79ab8ff50181a56, \
                  d659d89fecb7cba7b18c5108a28c6b997e197e66",
     },
+    hwpt_paging_flags: HWPT_ALLOC_NEST_PARENT | HWPT_ALLOC_DIRTY_TRACKING | HWPT_ALLOC_PASID,
+    hwpt_nested_flags: HWPT_FAULT_ID_VALID | HWPT_ALLOC_PASID,
+    mock_domain_alloc_paging_flags: selftest::linux_6_15::mock_domain_alloc_paging_flags,
     iommufd_device_do_replace: device::linux_6_15::iommufd_device_do_replace,
+    iommufd_hw_pagetable_attach: device::linux_6_15::iommufd_hw_pagetable_attach,
+    iommufd_test_pasid: Some(selftest::pasid::iommufd_test_pasid),
     iommufd_hw_pagetable_detach: device::linux_6_15::iommufd_hw_pagetable_detach,
     hw_info_reserved: 0xffff_ff00,
     iommufd_veventq_alloc: Some(eventq::iommufd_veventq_alloc),
@@ -233,6 +250,7 @@ pub const LINUX_6_17_RC1: Revision = Revision {
     iommufd_hw_queue_alloc_ioctl: Some(hw_queue::iommufd_hw_queue_alloc_ioctl),
     iommufd_fops_mmap: Some(main::linux_6_17_rc1::iommufd_fops_mmap),
     iommufd_viommu_find_dev: viommu::linux_6_17::iommufd_viommu_find_dev,
+    iommufd_access_notify_unmap: access::linux_6_17::iommufd_access_notify_unmap,
     iommufd_device_pre_destroy: Some(viommu::linux_6_17::iommufd_device_pre_destroy),
     iommufd_vdevice_abort: Some(viommu::linux_6_17::iommufd_vdevice_abort),
     iommufd_viommu_destroy: viommu::linux_6_17::iommufd_viommu_destroy,
@@ -277,12 +295,13 @@ pub const LINUX_7_3: Revision = Revision {
         | HWPT_ALLOC_DIRTY_TRACKING
         | HWPT_FAULT_ID_VALID
         | HWPT_ALLOC_PASID,
-    hwpt_nested_flags: HWPT_FAULT_ID_VALID | HWPT_ALLOC_PASID,
     // IOMMU_HW_INFO_FLAG_INPUT_TYPE
     hw_info_flags: 1,
     mock_domain_alloc_paging_flags: selftest::linux_7_3::mock_domain_alloc_paging_flags,
     // 8c07df7cdfcf (2026)
     iommufd_test_trigger_iopf: Some(fault::linux_7_3::iommufd_test_trigger_iopf),
+    // 0dbcdf4473a6 (2026)
+    iommufd_access_notify_unmap: access::iommufd_access_notify_unmap,
     // 4ac2ce123824 (2026)
     take_all_forgets: ioas::release_ioas,
     // d616de490ec0 (2026)
@@ -485,6 +504,10 @@ twins! {
     "touch_after_finalize": "every allocation touches its object after it became visible",
     "torvalds/linux v6.13, main.c, iommufd_object_finalize()" => {
         iommufd_object_finalize: main::touch_after_finalize::iommufd_object_finalize,
+    };
+    "lock_access_under_xa_lock": "an unmap locks the accesses of the IOAS under xa_lock(objects)",
+    "torvalds/linux v6.13, iommufd_private.h, iommufd_lock_obj()" => {
+        iommufd_access_notify_unmap: access::lock_under_xa_lock::iommufd_access_notify_unmap,
     };
     "without_vdevs_lock": "the mock driver looks devices up without xa_lock(vdevs)", SERIES => {
         mock_viommu_invalidate_one: selftest::without_vdevs_lock::mock_viommu_invalidate_one,

@@ -38,7 +38,9 @@ use crate::linux::refcount::{
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::uaccess::copy_to_user;
 use crate::linux::warn::{label, oops_null, warn_on};
-use crate::linux::xarray::{xa_cmpxchg, xa_load, xa_lock_index, xa_unlock_index, xas_store, Slot};
+use crate::linux::xarray::{
+    xa_cmpxchg, xa_load, xa_lock_index, xa_unlock_index, xas_store, Slot, XArray, XaFlags,
+};
 use crate::sync::Cell;
 
 /// How often `iommufd_get_group()` may find that another thread changed the slot.
@@ -47,6 +49,8 @@ const GET_GROUP_TRIES_MAX: u32 = 8;
 /// `iommufd_group_release()`: the last device of the group is gone. A new group may have
 /// replaced this one in its slot already.
 pub fn iommufd_group_release(igroup: Ptr<Group>) {
+    warn_on(igroup.hwpt.peek().is_some() || !igroup.device_list.peek().is_empty());
+    warn_on(!igroup.pasid_attach.peek().is_empty());
     if let Some(ictx) = igroup.ictx.load() {
         let _replaced = xa_cmpxchg(&ictx.groups, u64::from(igroup.group), Some(igroup), None);
     }
@@ -71,6 +75,7 @@ fn new_group(ictx: Ptr<Ictx>, dev: Ptr<StructDevice>) -> Result<Ptr<Group>, Errn
         ictx: Plain::new(owner.field("ictx"), Some(ictx)),
         hwpt: Plain::new(owner.field("hwpt"), None),
         device_list: ListHead::new(owner.field("device_list")),
+        pasid_attach: XArray::new(owner.field("pasid_attach"), XaFlags::Plain),
     })
 }
 
@@ -236,12 +241,13 @@ fn do_attach(
     ictx: Ptr<Ictx>,
     how: Change,
     idev: Ptr<Device>,
+    pasid: u64,
     hwpt: Ptr<Object>,
 ) -> Result<Option<Ptr<Object>>, Errno> {
     match how {
         // iommufd_device_do_attach()
-        Change::Attach => iommufd_hw_pagetable_attach(hwpt, idev).map(|()| None),
-        Change::Replace => (ictx.rev.iommufd_device_do_replace)(idev, hwpt),
+        Change::Attach => (ictx.rev.iommufd_hw_pagetable_attach)(hwpt, idev, pasid).map(|()| None),
+        Change::Replace => (ictx.rev.iommufd_device_do_replace)(idev, pasid, hwpt),
     }
 }
 
@@ -254,6 +260,7 @@ fn do_attach(
 /// -EINVAL if the group is not attached, and what the driver answers.
 pub fn iommufd_device_do_replace(
     idev: Ptr<Device>,
+    _pasid: u64,
     hwpt: Ptr<Object>,
 ) -> Result<Option<Ptr<Object>>, Errno> {
     let Some(igroup) = idev.igroup.load() else { return Err(Errno::EINVAL) };
@@ -304,12 +311,16 @@ pub fn igroup_hwpt(idev: Ptr<Device>) -> Option<Ptr<Object>> {
     idev.igroup.load()?.hwpt.load()
 }
 
-/// `iommufd_hw_pagetable_attach()`: attaches the group of the device to the HWPT.
+/// `iommufd_hw_pagetable_attach()` up to 6.14: attaches the group of the device to the HWPT.
 ///
 /// # Errors
 ///
 /// -EINVAL if the group is attached to something else.
-pub fn iommufd_hw_pagetable_attach(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Result<(), Errno> {
+pub fn iommufd_hw_pagetable_attach(
+    hwpt: Ptr<Object>,
+    idev: Ptr<Device>,
+    _pasid: u64,
+) -> Result<(), Errno> {
     let Some(igroup) = idev.igroup.load() else { return Err(Errno::EINVAL) };
 
     mutex_lock(&igroup.lock);
@@ -333,7 +344,7 @@ pub fn iommufd_hw_pagetable_attach(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Resu
 }
 
 /// `iommufd_hw_pagetable_detach()` up to 6.14: says which HWPT the caller has to put.
-pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>) -> Option<Ptr<Object>> {
+pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>, _pasid: u64) -> Option<Ptr<Object>> {
     let igroup = idev.igroup.load()?;
     // Read before the lock: a replace of another device may move the group meanwhile.
     let hwpt = igroup.hwpt.load();
@@ -360,6 +371,7 @@ pub type Changed = (u32, Option<Ptr<Object>>);
 pub fn iommufd_device_auto_get_domain(
     ictx: Ptr<Ictx>,
     idev: Ptr<Device>,
+    pasid: u64,
     ioas: Ptr<Ioas>,
     how: Change,
 ) -> Result<Changed, Errno> {
@@ -375,7 +387,7 @@ pub fn iommufd_device_auto_get_domain(
             continue;
         }
         let id = hwpt.obj.id.load();
-        let attached = do_attach(ictx, how, idev, obj_of(hwpt));
+        let attached = do_attach(ictx, how, idev, pasid, obj_of(hwpt));
         (ictx.rev.iommufd_put_object)(ictx, obj_of(hwpt));
         match attached {
             // This domain does not fit the group: try the next one.
@@ -387,7 +399,7 @@ pub fn iommufd_device_auto_get_domain(
         }
     }
 
-    let ret = auto_domain_alloc(ictx, idev, ioas, how);
+    let ret = auto_domain_alloc(ictx, idev, pasid, ioas, how);
     label("out_unlock");
     mutex_unlock(&ioas.mutex);
     ret
@@ -397,15 +409,16 @@ pub fn iommufd_device_auto_get_domain(
 fn auto_domain_alloc(
     ictx: Ptr<Ictx>,
     idev: Ptr<Device>,
+    pasid: u64,
     ioas: Ptr<Ioas>,
     how: Change,
 ) -> Result<Changed, Errno> {
     let immediate_attach = how == Change::Attach;
-    let hwpt = iommufd_hwpt_paging_alloc(ictx, ioas, idev, 0, immediate_attach, None)?;
+    let hwpt = iommufd_hwpt_paging_alloc(ictx, ioas, (idev, pasid), 0, immediate_attach, None)?;
     let mut destroy_hwpt = None;
 
     if !immediate_attach {
-        match do_attach(ictx, how, idev, obj_of(hwpt)) {
+        match do_attach(ictx, how, idev, pasid, obj_of(hwpt)) {
             Ok(old_hwpt) => destroy_hwpt = old_hwpt,
             Err(e) => {
                 label("out_abort");
@@ -420,15 +433,15 @@ fn auto_domain_alloc(
     Ok((id, destroy_hwpt))
 }
 
-/// `iommufd_device_attach()`: gives the id of the HWPT out.
+/// `iommufd_device_attach()`: gives the id of the HWPT out. Up to 6.14 there are no PASIDs.
 ///
 /// # Errors
 ///
 /// -ENOENT for an unknown `pt_id`, -EINVAL for an object that is no page table.
-pub fn iommufd_device_attach(idev: Ptr<Device>, pt_id: u64) -> Result<u32, Errno> {
+pub fn iommufd_device_attach(idev: Ptr<Device>, pasid: u64, pt_id: u64) -> Result<u32, Errno> {
     let Some(ictx) = idev.ictx.load() else { return Err(Errno::EINVAL) };
 
-    let id = iommufd_device_change_pt(ictx, idev, pt_id, Change::Attach)?;
+    let id = iommufd_device_change_pt(ictx, idev, pasid, pt_id, Change::Attach)?;
     // Pairs with the decrement in iommufd_device_detach().
     refcount_inc(&idev.obj.users);
     Ok(id)
@@ -440,16 +453,17 @@ pub fn iommufd_device_attach(idev: Ptr<Device>, pt_id: u64) -> Result<u32, Errno
 /// # Errors
 ///
 /// As `iommufd_device_attach()`; -EINVAL for a device that is not attached.
-pub fn iommufd_device_replace(idev: Ptr<Device>, pt_id: u64) -> Result<u32, Errno> {
+pub fn iommufd_device_replace(idev: Ptr<Device>, pasid: u64, pt_id: u64) -> Result<u32, Errno> {
     let Some(ictx) = idev.ictx.load() else { return Err(Errno::EINVAL) };
 
-    iommufd_device_change_pt(ictx, idev, pt_id, Change::Replace)
+    iommufd_device_change_pt(ictx, idev, pasid, pt_id, Change::Replace)
 }
 
 /// `iommufd_device_change_pt()`
 fn iommufd_device_change_pt(
     ictx: Ptr<Ictx>,
     idev: Ptr<Device>,
+    pasid: u64,
     pt_id: u64,
     how: Change,
 ) -> Result<u32, Errno> {
@@ -459,13 +473,15 @@ fn iommufd_device_change_pt(
     let ret = match pt_obj.ty {
         Type::HwptNested | Type::HwptPaging => {
             let id = pt_obj.id.load();
-            let attached = do_attach(ictx, how, idev, pt_obj);
+            let attached = do_attach(ictx, how, idev, pasid, pt_obj);
             if attached.is_ok() && how == Change::Attach {
                 (rev.attached_to_hwpt)(pt_obj);
             }
             attached.map(|old_hwpt| (id, old_hwpt))
         }
-        Type::Ioas => (rev.iommufd_device_auto_get_domain)(ictx, idev, to::<Ioas>(pt_obj), how),
+        Type::Ioas => {
+            (rev.iommufd_device_auto_get_domain)(ictx, idev, pasid, to::<Ioas>(pt_obj), how)
+        }
         _ => Err(Errno::EINVAL),
     };
     label("out_put_pt_obj");
@@ -480,9 +496,9 @@ fn iommufd_device_change_pt(
 }
 
 /// `iommufd_device_detach()`
-pub fn iommufd_device_detach(idev: Ptr<Device>) {
+pub fn iommufd_device_detach(idev: Ptr<Device>, pasid: u64) {
     if let Some(ictx) = idev.ictx.load() {
-        if let Some(hwpt) = (ictx.rev.iommufd_hw_pagetable_detach)(idev) {
+        if let Some(hwpt) = (ictx.rev.iommufd_hw_pagetable_detach)(idev, pasid) {
             iommufd_hw_pagetable_put(ictx, hwpt);
         }
     }

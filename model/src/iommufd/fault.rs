@@ -74,7 +74,12 @@ fn set_attach_handle(idev: Ptr<Device>, handle: Option<Ptr<AttachHandle>>) {
     }
 }
 
-fn new_handle(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Result<Ptr<AttachHandle>, Errno> {
+/// Part of `iommufd_hwpt_attach_device()` and `iommufd_hwpt_replace_device()`.
+///
+/// # Errors
+///
+/// -ENOMEM
+pub fn new_handle(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Result<Ptr<AttachHandle>, Errno> {
     kzalloc(|owner| AttachHandle {
         idev: Plain::new(owner.field("idev"), Some(idev)),
         hwpt: Plain::new(owner.field("handle.domain"), Some(hwpt)),

@@ -9,15 +9,15 @@
 pub mod for_next_2026_09;
 pub mod nested_only;
 
-use uapi::call::{AUTO, HWPT_ALLOC_NEST_PARENT, HWPT_FAULT_ID_VALID};
+use uapi::call::{AUTO, HWPT_ALLOC_NEST_PARENT, HWPT_ALLOC_PASID, HWPT_FAULT_ID_VALID};
 use uapi::program::Entry;
 use uapi::Errno;
 
-use crate::iommufd::device::iommufd_hw_pagetable_attach;
 use crate::iommufd::io_pagetable::{iopt_table_add_domain, iopt_table_remove_domain};
 use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{
     obj_of, to, Device, Fault, HwptNested, HwptPaging, Ictx, Ioas, Object, Type, Viommu,
+    IOMMU_NO_PASID,
 };
 use crate::iommufd::selftest::{
     mock_domain_alloc_nested, mock_domain_cache_invalidate_user, mock_domain_free,
@@ -89,7 +89,7 @@ pub struct HwptInvalidate {
 pub fn iommufd_hwpt_paging_alloc(
     ictx: Ptr<Ictx>,
     ioas: Ptr<Ioas>,
-    idev: Ptr<Device>,
+    (idev, pasid): (Ptr<Device>, u64),
     flags: u64,
     immediate_attach: bool,
     user_data: Option<UserData>,
@@ -108,6 +108,7 @@ pub fn iommufd_hwpt_paging_alloc(
         ioas: Plain::once(owner.field("ioas"), None),
         auto_domain: Plain::new(owner.field("auto_domain"), false),
         nest_parent: flags & HWPT_ALLOC_NEST_PARENT != 0,
+        pasid_compat: flags & HWPT_ALLOC_PASID != 0,
         // Set under ioas->mutex, when the domain is in the table already.
         fault: Plain::new(owner.field("fault"), None),
         domain: IommuDomain::new(owner.field("common.domain")),
@@ -124,7 +125,7 @@ pub fn iommufd_hwpt_paging_alloc(
     }
 
     if immediate_attach {
-        if let Err(e) = iommufd_hw_pagetable_attach(obj_of(hwpt), idev) {
+        if let Err(e) = (ictx.rev.iommufd_hw_pagetable_attach)(obj_of(hwpt), idev, pasid) {
             label("out_abort");
             (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
             return Err(e);
@@ -135,7 +136,7 @@ pub fn iommufd_hwpt_paging_alloc(
         // Up to 6.17-rc6 nobody puts what the device was attached to (R-B3).
         label("out_detach");
         if immediate_attach {
-            let _not_put = (ictx.rev.iommufd_hw_pagetable_detach)(idev);
+            let _not_put = (ictx.rev.iommufd_hw_pagetable_detach)(idev, pasid);
         }
         label("out_abort");
         (ictx.rev.iommufd_object_abort_and_destroy)(ictx, obj_of(hwpt));
@@ -212,7 +213,7 @@ pub fn iommufd_hwpt_nested_alloc(
         return Err(Errno::EINVAL);
     }
 
-    let hwpt = alloc_nested_object(ictx, user_data)?;
+    let hwpt = alloc_nested_object(ictx, flags, user_data)?;
     refcount_inc(&parent.obj.users);
     hwpt.parent.store(Some(parent));
 
@@ -240,7 +241,7 @@ pub fn iommufd_viommu_alloc_hwpt_nested(
         return Err(Errno::EOPNOTSUPP);
     }
 
-    let hwpt = alloc_nested_object(ictx, user_data)?;
+    let hwpt = alloc_nested_object(ictx, flags, user_data)?;
     hwpt.viommu.store(Some(viommu));
     refcount_inc(&viommu.obj.users);
 
@@ -253,11 +254,16 @@ pub fn iommufd_viommu_alloc_hwpt_nested(
 }
 
 /// Part of `iommufd_hwpt_nested_alloc()`: the object.
-fn alloc_nested_object(ictx: Ptr<Ictx>, data: UserData) -> Result<Ptr<HwptNested>, Errno> {
+fn alloc_nested_object(
+    ictx: Ptr<Ictx>,
+    flags: u64,
+    data: UserData,
+) -> Result<Ptr<HwptNested>, Errno> {
     _iommufd_object_alloc(ictx, Type::HwptNested, |owner, obj| HwptNested {
         obj,
         parent: Plain::once(owner.field("parent"), None),
         viommu: Plain::once(owner.field("viommu"), None),
+        pasid_compat: flags & HWPT_ALLOC_PASID != 0,
         fault: Plain::once(owner.field("fault"), None),
         iotlb: std::array::from_fn(|_| Plain::new(owner.field("domain->iotlb"), data.iotlb)),
     })
@@ -334,8 +340,15 @@ fn iommufd_hwpt_alloc_on(
 
             mutex_lock(&ioas.mutex);
             let data = (cmd.data.len != 0).then_some(cmd.data);
-            let ret = iommufd_hwpt_paging_alloc(ictx, ioas, idev, cmd.flags, false, data)
-                .and_then(|hwpt| iommufd_hwpt_respond(ucmd, cmd, obj_of(hwpt)));
+            let ret = iommufd_hwpt_paging_alloc(
+                ictx,
+                ioas,
+                (idev, IOMMU_NO_PASID),
+                cmd.flags,
+                false,
+                data,
+            )
+            .and_then(|hwpt| iommufd_hwpt_respond(ucmd, cmd, obj_of(hwpt)));
             label("out_unlock");
             mutex_unlock(&ioas.mutex);
             ret

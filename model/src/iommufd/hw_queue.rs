@@ -53,6 +53,13 @@ impl Struct for Pages {
     const NAME: &'static str = "pages";
 }
 
+/// Part of `iommufd_hw_queue_alloc_phys()` and `iommufd_hw_queue_destroy_access()`: the whole pages
+/// that a queue lies in, as IOVA and length. That there are so many was checked.
+fn whole_pages(base_iova: u64, length: u64) -> (u64, u64) {
+    let offset = base_iova % PAGE_SIZE;
+    (base_iova - offset, (offset + length).next_multiple_of(PAGE_SIZE))
+}
+
 /// `iommufd_hw_queue_alloc_phys()`: the access that pins the memory.
 ///
 /// # Errors
@@ -72,8 +79,9 @@ fn iommufd_hw_queue_alloc_phys(
     if cmd.length.checked_add(offset + PAGE_SIZE - 1).is_none() {
         return Err(Errno::ERANGE);
     }
+    let (aligned_iova, length) = whole_pages(cmd.nesting_parent_iova, cmd.length);
     // kvcalloc(max_npages, sizeof(*pages), GFP_KERNEL | __GFP_NOWARN)
-    let max_npages = (cmd.length + offset).div_ceil(PAGE_SIZE);
+    let max_npages = length / PAGE_SIZE;
     if max_npages.saturating_mul(PAGE_POINTER_SIZE) > KVMALLOC_MAX {
         return Err(Errno::ENOMEM);
     }
@@ -87,15 +95,15 @@ fn iommufd_hw_queue_alloc_phys(
             return Err(e);
         }
     };
-    if let Err(e) = iommufd_access_attach_internal(access, ioas) {
+    if let Err(e) = iommufd_access_attach_internal(ictx, access, ioas) {
         label("out_destroy");
         iommufd_access_destroy_internal(ictx, access);
         kfree(pages);
         return Err(e);
     }
-    if let Err(e) = iommufd_access_pin_pages(access, cmd.nesting_parent_iova, cmd.length) {
+    if let Err(e) = iommufd_access_pin_pages(access, aligned_iova, length) {
         label("out_detach");
-        iommufd_access_detach_internal(access);
+        iommufd_access_detach_internal(ictx, access);
         iommufd_access_destroy_internal(ictx, access);
         kfree(pages);
         return Err(e);
@@ -167,8 +175,9 @@ pub fn iommufd_hw_queue_destroy(ictx: Ptr<Ictx>, obj: Ptr<Object>) {
     mock_hw_queue_destroy(hw_queue);
     if let Some(access) = hw_queue.access.load() {
         // iommufd_hw_queue_destroy_access()
-        iommufd_access_unpin_pages(access, hw_queue.base_addr, hw_queue.length);
-        iommufd_access_detach_internal(access);
+        let (aligned_iova, length) = whole_pages(hw_queue.base_addr, hw_queue.length);
+        iommufd_access_unpin_pages(access, aligned_iova, length);
+        iommufd_access_detach_internal(ictx, access);
         iommufd_access_destroy_internal(ictx, access);
     }
     if let Some(viommu) = hw_queue.viommu.load() {

@@ -12,8 +12,8 @@ use uapi::splat::Kind;
 use uapi::step::Site;
 
 use crate::iommufd::objects::{
-    Access, Device, Fault, File, Group, HasObject, HwQueue, HwptNested, HwptPaging, Ictx, Ioas,
-    Object, Selftest, Type, Vdevice, Veventq, Viommu,
+    Access, Attach, Device, Fault, File, Group, HasObject, HwQueue, HwptNested, HwptPaging, Ictx,
+    Ioas, Object, Selftest, Type, Vdevice, Veventq, Viommu,
 };
 use crate::linux::device::Device as StructDevice;
 use crate::linux::iommu::IommuGroup;
@@ -70,11 +70,26 @@ fn check_users(obj: Ptr<Object>, holders: usize, lock: &str, at: Site) {
     }
 }
 
+/// What the devices of a group are attached to (6.15+).
+fn attaches(igroup: Ptr<Group>) -> impl Iterator<Item = Ptr<Attach>> {
+    igroup.pasid_attach.peek().into_iter().filter_map(|(_, slot)| slot.ptr())
+}
+
+/// The devices that are attached so.
+fn attached_devices(attach: Ptr<Attach>) -> impl Iterator<Item = Ptr<Device>> {
+    attach.device_array.peek().into_iter().filter_map(|(_, slot)| slot.ptr())
+}
+
 /// `igroup->lock`: each attached device of the group holds the HWPT.
 pub fn check_group(owner: Owner, at: Site) {
     let Some(igroup) = by_ordinal::<Group>(owner.alloc) else { return };
     if let Some(hwpt) = igroup.hwpt.peek() {
         check_users(hwpt, igroup.device_list.peek().len(), "igroup->lock", at);
+    }
+    for attach in attaches(igroup) {
+        if let Some(hwpt) = attach.hwpt.peek() {
+            check_users(hwpt, attached_devices(attach).count(), "igroup->lock", at);
+        }
     }
 }
 
@@ -432,6 +447,11 @@ fn check_ledger(objects: &Objects, outside: &Outside) {
         if igroup.is_live() && igroup.device_list.peek().iter().any(|d| d.is(*idev)) {
             held.push(idev.owner().alloc);
             held.extend(owner_of(igroup.hwpt.peek()));
+        }
+        let attaches = igroup.is_live().then(|| attaches(igroup)).into_iter().flatten();
+        for attach in attaches.filter(|attach| attached_devices(*attach).any(|d| d.is(*idev))) {
+            held.push(idev.owner().alloc);
+            held.extend(owner_of(attach.hwpt.peek()));
         }
     }
 

@@ -1,27 +1,41 @@
-//! drivers/iommu/iommufd/io_pagetable.c: the areas of an I/O address space, as a list with their
-//! lengths, and which of them are in the page table of which domain. What memory is behind them is
-//! not modelled: pinning is one point that can fail.
+//! drivers/iommu/iommufd/io_pagetable.c and pages.c: the areas of an I/O address space, as a list
+//! with their lengths; which of them are in the page table of which domain, and which accesses have
+//! pinned them. What memory is behind them is not modelled: pinning is one point that can fail.
 //!
 //! An area is reserved first, under `iova_rwsem`, and filled after that: until then its
-//! `area->pages` is NULL and an unmap answers -EBUSY.
+//! `area->pages` is NULL and an unmap answers -EBUSY. So it does between its last moment in the
+//! domains and its removal.
 //!
 //! Source: torvalds/linux v6.13, drivers/iommu/iommufd/io_pagetable.c; the answers of real kernels
-//! (reference/iommufd.md 2.7, 2.9).
+//! (reference/iommufd.md 2.7, 2.9). The accesses, the alignment and the reserved ranges are from
+//! memory of 6.6 to 6.17.
 
+use uapi::call::AUTO;
 use uapi::Errno;
 
-use crate::iommufd::objects::{Area, HwptPaging, IoPagetable};
+use crate::iommufd::driver::PAGE_SIZE;
+use crate::iommufd::main::fput;
+use crate::iommufd::objects::{
+    Access, Area, File, HwptPaging, Ictx, IoPagetable, Ioas, PagesAccess, Reserved,
+};
 use crate::linux::iommu_domain::{iommu_map, iommu_unmap};
-use crate::linux::list::{list_add_tail, list_del_init, list_entry};
-use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
-use crate::linux::rwsem::{down_read, down_write, lockdep_assert_held_rwsem, up_read, up_write};
+use crate::linux::list::{list_add_tail, list_del_init, list_entry, ListHead};
+use crate::linux::mutex::{lockdep_assert_held, mutex_lock, mutex_unlock, Mutex};
+use crate::linux::refcount::refcount_inc;
+use crate::linux::rwsem::{
+    down_read, down_write, lockdep_assert_held_rwsem, lockdep_assert_held_write, up_read, up_write,
+};
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
-use crate::linux::uaccess::pin_user_pages;
+use crate::linux::uaccess::{memfd_pin_folios, pin_user_pages};
 use crate::linux::warn::{label, warn_on};
-use crate::linux::xarray::{xa_erase, xa_find, xa_reserve, xa_store};
+use crate::linux::xarray::{xa_alloc, xa_erase, xa_find, xa_release, xa_reserve, xa_store, Slot};
 
-/// PAGE_SIZE
-const PAGE_SIZE: u64 = 4096;
+/// HPAGE_SIZE: no IOVA that the kernel chooses is aligned beyond it.
+const HPAGE_SIZE: u64 = 2 << 20;
+/// What an access list's ids fit into: xa_limit_16b.
+const LIMIT_16B: u32 = 0xffff;
+/// How often an unmap asks the drivers to let go of an area.
+const TRIES_MAX: u32 = 100;
 /// MOCK_IO_PAGE_SIZE: the smallest page of a mock domain, half a page of the CPU.
 const MOCK_IO_PAGE_SIZE: u64 = PAGE_SIZE / 2;
 /// MOCK_APERTURE_START
@@ -29,32 +43,53 @@ const MOCK_APERTURE_START: u64 = 1 << 24;
 /// MOCK_APERTURE_LAST
 const MOCK_APERTURE_LAST: u64 = (1 << 31) - 1;
 
-/// What the domains of a table allow: every domain of the model is the mock driver's.
+/// What is mapped.
 #[derive(Clone, Copy)]
-struct Aperture {
-    /// `iopt->iova_alignment`
-    alignment: u64,
-    first: u64,
-    last: u64,
+pub enum Memory {
+    /// Memory of the process, at this address; 0 is NULL, and [`AUTO`] is somewhere at the start of a
+    /// page.
+    Process(u64),
+    /// Memory of a file, from this byte on. Holds the file.
+    File(Ptr<File>, u64),
+}
+
+impl Memory {
+    /// The byte that it starts with, if that is known.
+    fn start(&self) -> Option<u64> {
+        match self {
+            Memory::Process(addr) => Some(*addr).filter(|addr| *addr != AUTO),
+            Memory::File(_, start) => Some(*start),
+        }
+    }
 }
 
 /// Where a mapping goes, and what it maps.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy)]
 pub struct Mapping {
     /// The IOVA, if it is fixed.
     pub iova: Option<u64>,
     /// Length in bytes.
     pub length: u64,
-    /// The address in the process; 0 is NULL.
-    pub user_va: u64,
+    /// What it maps.
+    pub memory: Memory,
 }
 
-/// Part of `iopt_map_user_pages()`: alignment and reserved ranges, which each domain contributes to.
-/// A table without domains has neither. The caller holds `iova_rwsem`.
-fn aperture(iopt: &IoPagetable) -> Aperture {
-    match iopt.iova_alignment.load() {
-        1 => Aperture { alignment: 1, first: 0, last: u64::MAX },
-        alignment => Aperture { alignment, first: MOCK_APERTURE_START, last: MOCK_APERTURE_LAST },
+/// Part of `pfn_reader_user_pin()`: pins what is behind an area.
+///
+/// # Errors
+///
+/// -EFAULT for no memory; -EINVAL for a file that has none.
+fn pin_memory(area: Ptr<Area>) -> Result<(), Errno> {
+    match area.memory {
+        Memory::Process(addr) => pin_user_pages(addr == 0),
+        Memory::File(filp, _) => memfd_pin_folios(filp.is_memfd),
+    }
+}
+
+/// `iopt_put_pages()`: nobody maps them any more.
+fn iopt_put_pages(memory: Memory) {
+    if let Memory::File(filp, _) = memory {
+        fput(filp);
     }
 }
 
@@ -63,8 +98,22 @@ fn iopt_area_iter_first(iopt: &IoPagetable, first: u64, last: u64) -> Option<Ptr
     lockdep_assert_held_rwsem(&iopt.iova_rwsem);
     let mut nth = 0;
     while let Some(area) = list_entry(&iopt.areas, nth) {
-        if area.iova <= last && area.last() >= first {
+        if area.iova.peek() <= last && area.last() >= first {
             return Some(area);
+        }
+        nth += 1;
+    }
+    None
+}
+
+/// `iopt_reserved_iter_first()`: a range that somebody reserved and that meets this one. The caller
+/// holds `iova_rwsem`.
+fn iopt_reserved_iter_first(iopt: &IoPagetable, first: u64, last: u64) -> Option<Ptr<Reserved>> {
+    lockdep_assert_held_rwsem(&iopt.iova_rwsem);
+    let mut nth = 0;
+    while let Some(reserved) = list_entry(&iopt.reserved, nth) {
+        if reserved.first <= last && reserved.last >= first {
+            return Some(reserved);
         }
         nth += 1;
     }
@@ -76,17 +125,12 @@ fn iopt_area_iter_first(iopt: &IoPagetable, first: u64, last: u64) -> Option<Ptr
 /// # Errors
 ///
 /// -EINVAL if it is not aligned or reserved, -EOVERFLOW, -EEXIST.
-fn iopt_check_iova(
-    iopt: &IoPagetable,
-    allowed: Aperture,
-    iova: u64,
-    length: u64,
-) -> Result<u64, Errno> {
-    if iova % allowed.alignment != 0 {
+fn iopt_check_iova(iopt: &IoPagetable, iova: u64, length: u64) -> Result<u64, Errno> {
+    if iova % iopt.iova_alignment.load() != 0 {
         return Err(Errno::EINVAL);
     }
     let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
-    if iova < allowed.first || last > allowed.last {
+    if iopt_reserved_iter_first(iopt, iova, last).is_some() {
         return Err(Errno::EINVAL);
     }
     if iopt_area_iter_first(iopt, iova, last).is_some() {
@@ -95,26 +139,40 @@ fn iopt_check_iova(
     Ok(iova)
 }
 
-/// `iopt_alloc_iova()`: the lowest free range, aligned as its length asks for.
+/// `iopt_alloc_iova()`: the lowest free range, aligned as its length and its memory ask for, as far
+/// into a page as the memory is. Neither the first nor the last page is ever taken.
 ///
 /// # Errors
 ///
-/// -EOVERFLOW for a length without such an alignment, -ENOSPC.
-fn iopt_alloc_iova(iopt: &IoPagetable, allowed: Aperture, length: u64) -> Result<u64, Errno> {
+/// -EOVERFLOW for a length without such an alignment, -EINVAL for one that the domains do not
+/// allow, -ENOSPC.
+fn iopt_alloc_iova(iopt: &IoPagetable, addr: Option<u64>, length: u64) -> Result<u64, Errno> {
     if length >= u64::MAX / 2 {
         return Err(Errno::EOVERFLOW);
     }
-    let alignment = length.next_power_of_two().max(allowed.alignment);
-    let mut iova = allowed.first.next_multiple_of(alignment);
+    let addr = addr.unwrap_or(0);
+    let page_offset = addr % PAGE_SIZE;
+    let of_addr = if addr == 0 { u64::MAX } else { 1 << addr.trailing_zeros() };
+    // Since b42497e3c0e7 (CVE-2025-38688), which stable kernels have, too: no more than a huge page.
+    let alignment = length.next_power_of_two().min(of_addr).min(HPAGE_SIZE);
+    if alignment < iopt.iova_alignment.load() {
+        return Err(Errno::EINVAL);
+    }
+
+    let behind = |last: u64| {
+        let at = last.checked_add(1).and_then(|at| at.checked_next_multiple_of(alignment));
+        at.map(|at| at | page_offset).ok_or(Errno::ENOSPC)
+    };
+    let mut iova = behind(PAGE_SIZE - 1)?;
     loop {
-        let last = iova.checked_add(length - 1).filter(|last| *last <= allowed.last);
+        let last = iova.checked_add(length - 1).filter(|last| *last <= u64::MAX - PAGE_SIZE);
         let last = last.ok_or(Errno::ENOSPC)?;
-        match iopt_area_iter_first(iopt, iova, last) {
-            None => return Ok(iova),
-            Some(area) => {
-                let behind = area.last().checked_add(1).ok_or(Errno::ENOSPC)?;
-                iova = behind.checked_next_multiple_of(alignment).ok_or(Errno::ENOSPC)?;
-            }
+        if let Some(reserved) = iopt_reserved_iter_first(iopt, iova, last) {
+            iova = behind(reserved.last)?;
+        } else if let Some(area) = iopt_area_iter_first(iopt, iova, last) {
+            iova = behind(area.last())?;
+        } else {
+            return Ok(iova);
         }
     }
 }
@@ -125,78 +183,302 @@ fn iopt_alloc_iova(iopt: &IoPagetable, allowed: Aperture, length: u64) -> Result
 ///
 /// -ENOMEM, and what the range is wrong with.
 fn iopt_alloc_area_pages(iopt: &IoPagetable, map: &Mapping) -> Result<Ptr<Area>, Errno> {
+    // iopt_area_alloc()
+    let area = kzalloc(|owner| Area {
+        iova: Plain::new(owner.field("node.start"), 0),
+        length: map.length,
+        page_offset: map.memory.start().unwrap_or(0) % PAGE_SIZE,
+        memory: map.memory,
+        pages: Plain::new(owner.field("pages"), false),
+        pages_mutex: Mutex::new(owner.field("pages->mutex")),
+        num_locks: Plain::new(owner.field("num_locks"), 0),
+        num_accesses: Plain::new(owner.field("num_accesses"), 0),
+        prevent_access: Plain::new(owner.field("prevent_access"), false),
+        access_itree: ListHead::new(owner.field("pages->access_itree")),
+    })?;
+
     down_write(&iopt.iova_rwsem);
-    let allowed = aperture(iopt);
-    let iova = match map.iova {
-        Some(iova) => iopt_check_iova(iopt, allowed, iova, map.length),
-        None => iopt_alloc_iova(iopt, allowed, map.length),
+    let iova = if map.length % iopt.iova_alignment.load() != 0 {
+        Err(Errno::EINVAL)
+    } else {
+        match map.iova {
+            Some(iova) => iopt_check_iova(iopt, iova, map.length),
+            None => iopt_alloc_iova(iopt, map.memory.start(), map.length),
+        }
     };
-    let area = iova.and_then(|iova| {
-        kzalloc(|owner| Area {
-            iova,
-            length: map.length,
-            pages: Plain::new(owner.field("pages"), false),
-            pages_mutex: Mutex::new(owner.field("pages->mutex")),
-            num_locks: Plain::new(owner.field("num_locks"), 0),
-        })
-    });
-    if let Ok(area) = area {
-        list_add_tail(area, &iopt.areas);
-    }
+    let ret = iova.and_then(|iova| iopt_insert_area(iopt, area, iova));
     label("out_unlock");
     up_write(&iopt.iova_rwsem);
-    area
+    match ret {
+        Ok(()) => Ok(area),
+        Err(e) => {
+            kfree(area);
+            Err(e)
+        }
+    }
 }
 
-/// `iopt_abort_area()`, with its removal from the table: the caller holds `iova_rwsem` or nobody
-/// else can see the table.
-fn iopt_abort_area(iopt: &IoPagetable, area: Ptr<Area>) {
-    list_del_init(area, &iopt.areas);
-    kfree(area);
-}
-
-/// `iopt_table_add_domain()`: a domain joins the table, and its page table is filled.
+/// `iopt_insert_area()`
 ///
 /// # Errors
 ///
-/// -ENOMEM
-pub fn iopt_table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) -> Result<(), Errno> {
-    let index = u64::from(hwpt.owner().alloc);
+/// -EINVAL for memory that is not aligned as the domains ask for.
+fn iopt_insert_area(iopt: &IoPagetable, area: Ptr<Area>, iova: u64) -> Result<(), Errno> {
+    if area.page_offset % iopt.iova_alignment.load() != 0 {
+        return Err(Errno::EINVAL);
+    }
+    area.iova.init(iova);
+    list_add_tail(area, &iopt.areas);
+    Ok(())
+}
 
+/// `iopt_abort_area()`: an area that nobody fills, or that was taken out of the domains.
+fn iopt_abort_area(iopt: &IoPagetable, area: Ptr<Area>) {
+    down_write(&iopt.iova_rwsem);
+    interval_tree_remove(iopt, area);
+    up_write(&iopt.iova_rwsem);
+    kfree(area);
+}
+
+/// interval_tree_remove() of `iopt->area_itree`
+fn interval_tree_remove(iopt: &IoPagetable, area: Ptr<Area>) {
+    list_del_init(area, &iopt.areas);
+}
+
+/// `iopt_area_fill_domain()`: the memory is pinned already.
+fn iopt_area_fill_domain(area: Ptr<Area>, hwpt: Ptr<HwptPaging>) {
+    lockdep_assert_held(&area.pages_mutex);
+    iommu_map(&hwpt.domain, area.iova.peek());
+}
+
+/// `iopt_area_unfill_domain()`
+fn iopt_area_unfill_domain(area: Ptr<Area>, hwpt: Ptr<HwptPaging>) {
+    lockdep_assert_held(&area.pages_mutex);
+    iommu_unmap(&hwpt.domain, area.iova.peek());
+}
+
+/// `iopt_reserve_iova()`: nothing can be mapped in this range. The caller holds `iova_rwsem`.
+///
+/// # Errors
+///
+/// -EADDRINUSE if something is, -ENOMEM.
+fn iopt_reserve_iova(
+    iopt: &IoPagetable,
+    first: u64,
+    last: u64,
+    owner: Ptr<HwptPaging>,
+) -> Result<(), Errno> {
+    if iopt_area_iter_first(iopt, first, last).is_some() {
+        return Err(Errno::EADDRINUSE);
+    }
+    let reserved = kzalloc(|_| Reserved { owner, first, last })?;
+    list_add_tail(reserved, &iopt.reserved);
+    Ok(())
+}
+
+/// `__iopt_remove_reserved_iova()`: what this owner reserved. The caller holds `iova_rwsem`.
+fn __iopt_remove_reserved_iova(iopt: &IoPagetable, owner: Ptr<HwptPaging>) {
+    let mut nth = 0;
+    while let Some(reserved) = list_entry(&iopt.reserved, nth) {
+        if reserved.owner.is(owner) {
+            list_del_init(reserved, &iopt.reserved);
+            kfree(reserved);
+        } else {
+            nth += 1;
+        }
+    }
+}
+
+/// `iopt_check_iova_alignment()`: whether what is mapped already is aligned so.
+///
+/// # Errors
+///
+/// -EADDRINUSE
+fn iopt_check_iova_alignment(iopt: &IoPagetable, alignment: u64) -> Result<(), Errno> {
+    let mut nth = 0;
+    while let Some(area) = list_entry(&iopt.areas, nth) {
+        if (area.iova.peek() | area.length | area.page_offset) % alignment != 0 {
+            return Err(Errno::EADDRINUSE);
+        }
+        nth += 1;
+    }
+    Ok(())
+}
+
+/// `iopt_calculate_iova_alignment()`: what the domains and the accesses ask of an IOVA. The caller
+/// holds both semaphores.
+///
+/// # Errors
+///
+/// -EADDRINUSE if it is more than before, and something is not aligned so.
+pub fn iopt_calculate_iova_alignment(iopt: &IoPagetable) -> Result<(), Errno> {
+    lockdep_assert_held_write(&iopt.iova_rwsem);
+    lockdep_assert_held_rwsem(&iopt.domains_rwsem);
+    let mut alignment = 1;
+    // Every domain of the model is the mock driver's.
+    if xa_find(&iopt.domains, 0).is_some() {
+        alignment = MOCK_IO_PAGE_SIZE;
+    }
+    let mut index = 0;
+    while let Some((found, access)) = xa_find(&iopt.access_list, index) {
+        index = found + 1;
+        alignment = alignment.max(access.iova_alignment);
+    }
+    if alignment > iopt.iova_alignment.load() {
+        iopt_check_iova_alignment(iopt, alignment)?;
+    }
+    iopt.iova_alignment.store(alignment);
+    Ok(())
+}
+
+/// `iopt_add_access()`: an access joins the table.
+///
+/// # Errors
+///
+/// -ENOMEM, and -EADDRINUSE if something is mapped that is not aligned as it asks for.
+pub fn iopt_add_access(iopt: &IoPagetable, access: Ptr<Access>) -> Result<(), Errno> {
     down_write(&iopt.domains_rwsem);
     down_write(&iopt.iova_rwsem);
-    // Whatever can run out of memory does so here, before anything changed.
-    let ret = xa_reserve(&iopt.domains, index)
-        .and_then(|()| xa_store(&iopt.domains, index, Some(hwpt)).map(|_| ()));
-    if ret.is_ok() {
-        iopt_fill_domain(iopt, hwpt);
-        iopt.iova_alignment.store(MOCK_IO_PAGE_SIZE);
-    }
+    let ret = xa_alloc(&iopt.access_list, Slot::Ptr(access), LIMIT_16B).and_then(|new_id| {
+        if let Err(e) = iopt_calculate_iova_alignment(iopt) {
+            xa_erase(&iopt.access_list, u64::from(new_id));
+            return Err(e);
+        }
+        access.iopt_access_list_id.store(new_id);
+        Ok(())
+    });
     label("out_unlock");
     up_write(&iopt.iova_rwsem);
     up_write(&iopt.domains_rwsem);
     ret
 }
 
-/// `iopt_fill_domain()`: what is mapped already. An area that is only reserved is filled by whoever
-/// reserved it.
-fn iopt_fill_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
-    let mut nth = 0;
-    while let Some(area) = list_entry(&iopt.areas, nth) {
-        nth += 1;
-        if area.pages.load() {
-            iommu_map(&hwpt.domain, area.iova);
-        }
+pub mod without_aeb004c {
+    //! CVE-2024-26786, 6.6 and 6.7: the id of the access in the list of the IOAS that it is to move
+    //! to is stored even if it does not move there.
+    //!
+    //! Source: reference/iommufd.md R-H1; aeb004c0cd69 ("Fix iopt_access_list_id overwrite bug").
+
+    use super::*;
+
+    /// `iopt_add_access()` before the fix.
+    ///
+    /// # Errors
+    ///
+    /// As since the fix.
+    pub fn iopt_add_access(iopt: &IoPagetable, access: Ptr<Access>) -> Result<(), Errno> {
+        down_write(&iopt.domains_rwsem);
+        down_write(&iopt.iova_rwsem);
+        let ret = xa_alloc(&iopt.access_list, Slot::Ptr(access), LIMIT_16B).and_then(|id| {
+            access.iopt_access_list_id.store(id);
+            if let Err(e) = iopt_calculate_iova_alignment(iopt) {
+                xa_erase(&iopt.access_list, u64::from(id));
+                return Err(e);
+            }
+            Ok(())
+        });
+        label("out_unlock");
+        up_write(&iopt.iova_rwsem);
+        up_write(&iopt.domains_rwsem);
+        ret
     }
 }
 
-/// `iopt_unfill_domain()`
-fn iopt_unfill_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
+/// `iopt_remove_access()`: `iopt_access_list_id` is its id in this table's list.
+pub fn iopt_remove_access(iopt: &IoPagetable, access: Ptr<Access>, iopt_access_list_id: u32) {
+    down_write(&iopt.domains_rwsem);
+    down_write(&iopt.iova_rwsem);
+    let removed = xa_erase(&iopt.access_list, u64::from(iopt_access_list_id));
+    warn_on(!removed.is_some_and(|removed| removed.is(access)));
+    warn_on(iopt_calculate_iova_alignment(iopt).is_err());
+    up_write(&iopt.iova_rwsem);
+    up_write(&iopt.domains_rwsem);
+}
+
+/// `iopt_table_add_domain()`: a domain joins the table, and its page table is filled.
+///
+/// # Errors
+///
+/// -ENOMEM, -EFAULT for memory that cannot be pinned, and -EADDRINUSE if something is mapped that
+/// is not aligned as it asks for, or outside of its aperture.
+pub fn iopt_table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) -> Result<(), Errno> {
+    let index = u64::from(hwpt.owner().alloc);
+
+    down_write(&iopt.domains_rwsem);
+    down_write(&iopt.iova_rwsem);
+    let ret = table_add_domain(iopt, hwpt, index);
+    label("out_unlock");
+    up_write(&iopt.iova_rwsem);
+    up_write(&iopt.domains_rwsem);
+    ret
+}
+
+/// Part of `iopt_table_add_domain()`: under both semaphores.
+fn table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>, index: u64) -> Result<(), Errno> {
+    let alignment = MOCK_IO_PAGE_SIZE.max(iopt.iova_alignment.load());
+    if alignment != iopt.iova_alignment.load() {
+        iopt_check_iova_alignment(iopt, alignment)?;
+    }
+
+    // Nothing is mapped outside of its aperture.
+    let reserved = iopt_reserve_iova(iopt, 0, MOCK_APERTURE_START - 1, hwpt)
+        .and_then(|()| iopt_reserve_iova(iopt, MOCK_APERTURE_LAST + 1, u64::MAX, hwpt))
+        // Whatever else can run out of memory does so before anything changed.
+        .and_then(|()| xa_reserve(&iopt.domains, index));
+    if let Err(e) = reserved {
+        label("out_reserved");
+        __iopt_remove_reserved_iova(iopt, hwpt);
+        return Err(e);
+    }
+
+    if let Err(e) = iopt_fill_domain(iopt, hwpt) {
+        label("out_release");
+        xa_release(&iopt.domains, index);
+        label("out_reserved");
+        __iopt_remove_reserved_iova(iopt, hwpt);
+        return Err(e);
+    }
+    iopt.iova_alignment.store(alignment);
+    xa_store(&iopt.domains, index, Some(hwpt)).map(|_| ())
+}
+
+/// `iopt_fill_domain()`: what is mapped already. An area that is only reserved is filled by whoever
+/// reserved it. The memory is pinned by the first domain.
+///
+/// # Errors
+///
+/// -EFAULT; then nothing is left in the domain.
+fn iopt_fill_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) -> Result<(), Errno> {
+    let first = xa_find(&iopt.domains, 0).is_none();
     let mut nth = 0;
     while let Some(area) = list_entry(&iopt.areas, nth) {
+        if area.pages.load() {
+            mutex_lock(&area.pages_mutex);
+            let pinned = if first { pin_memory(area) } else { Ok(()) };
+            if pinned.is_ok() {
+                iopt_area_fill_domain(area, hwpt);
+            }
+            mutex_unlock(&area.pages_mutex);
+            if let Err(e) = pinned {
+                label("out_unfill");
+                unfill_areas(iopt, hwpt, nth);
+                return Err(e);
+            }
+        }
+        nth += 1;
+    }
+    Ok(())
+}
+
+/// `iopt_unfill_domain()`, and the unwind of `iopt_fill_domain()`: the first `end` areas.
+fn unfill_areas(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>, end: usize) {
+    let mut nth = 0;
+    while let Some(area) = list_entry(&iopt.areas, nth).filter(|_| nth < end) {
         nth += 1;
         if area.pages.load() {
-            iommu_unmap(&hwpt.domain, area.iova);
+            mutex_lock(&area.pages_mutex);
+            iopt_area_unfill_domain(area, hwpt);
+            mutex_unlock(&area.pages_mutex);
         }
     }
 }
@@ -207,14 +489,24 @@ pub fn iopt_table_remove_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
     down_write(&iopt.iova_rwsem);
     let removed = xa_erase(&iopt.domains, u64::from(hwpt.owner().alloc));
     warn_on(!removed.is_some_and(|removed| removed.is(hwpt)));
-    iopt_unfill_domain(iopt, hwpt);
-    // iopt_calculate_iova_alignment()
-    if xa_find(&iopt.domains, 0).is_none() {
-        iopt.iova_alignment.store(1);
-    }
+    unfill_areas(iopt, hwpt, usize::MAX);
+    __iopt_remove_reserved_iova(iopt, hwpt);
+    warn_on(iopt_calculate_iova_alignment(iopt).is_err());
     label("out_unlock");
     up_write(&iopt.iova_rwsem);
     up_write(&iopt.domains_rwsem);
+}
+
+/// Part of `iopt_alloc_pages()`
+///
+/// # Errors
+///
+/// -EINVAL for a length that has no number of pages.
+fn check_length(length: u64) -> Result<(), Errno> {
+    if length == 0 || length > u64::MAX - PAGE_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
 }
 
 /// `iopt_map_user_pages()`: gives the IOVA of the new area out.
@@ -224,11 +516,38 @@ pub fn iopt_table_remove_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
 /// -EINVAL, -EOVERFLOW, -EEXIST and -ENOSPC for a wrong range, -ENOMEM, -EFAULT for memory that
 /// cannot be pinned.
 pub fn iopt_map_user_pages(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Errno> {
-    // iopt_alloc_pages()
-    if map.length == 0 || map.length > u64::MAX - PAGE_SIZE {
-        return Err(Errno::EINVAL);
-    }
+    check_length(map.length)?;
+    iopt_map_common(iopt, map)
+}
 
+/// `iopt_map_file_pages()`: as `iopt_map_user_pages()`, for a file that the caller has looked up
+/// (`fget()`) and whose reference is used up.
+///
+/// # Errors
+///
+/// As `iopt_map_user_pages()`; -EINVAL for a file that is no memfd, once it is pinned.
+pub fn iopt_map_file_pages(
+    iopt: &IoPagetable,
+    filp: Ptr<File>,
+    map: &Mapping,
+) -> Result<u64, Errno> {
+    // iopt_alloc_file_pages()
+    let ret = check_length(map.length).map(|()| refcount_inc(&filp.f_count));
+    fput(filp);
+    ret?;
+    let ret = iopt_map_common(iopt, map);
+    if ret.is_err() {
+        iopt_put_pages(map.memory);
+    }
+    ret
+}
+
+/// `iopt_map_common()` and `iopt_map_pages()`: what cannot be mapped is left to the caller.
+///
+/// # Errors
+///
+/// As `iopt_map_user_pages()`.
+fn iopt_map_common(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Errno> {
     down_read(&iopt.domains_rwsem);
     let area = match iopt_alloc_area_pages(iopt, map) {
         Ok(area) => area,
@@ -237,17 +556,19 @@ pub fn iopt_map_user_pages(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Err
             return Err(e);
         }
     };
-    let iova = area.iova;
+    let iova = area.iova.peek();
 
-    let filled = iopt_area_fill_domains(iopt, area, map.user_va);
-    down_write(&iopt.iova_rwsem);
-    match filled {
-        Ok(()) => area.pages.store(true),
-        Err(_) => iopt_abort_area(iopt, area),
+    let filled = iopt_area_fill_domains(iopt, area);
+    if filled.is_ok() {
+        down_write(&iopt.iova_rwsem);
+        area.pages.store(true);
+        up_write(&iopt.iova_rwsem);
     }
-    up_write(&iopt.iova_rwsem);
     label("out_unlock_domains");
     up_read(&iopt.domains_rwsem);
+    if filled.is_err() {
+        iopt_abort_area(iopt, area);
+    }
     filled.map(|()| iova)
 }
 
@@ -255,65 +576,129 @@ pub fn iopt_map_user_pages(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Err
 ///
 /// # Errors
 ///
-/// -EINVAL for a length that the domains cannot map, -EFAULT.
-fn iopt_area_fill_domains(iopt: &IoPagetable, area: Ptr<Area>, user_va: u64) -> Result<(), Errno> {
+/// -EFAULT
+fn iopt_area_fill_domains(iopt: &IoPagetable, area: Ptr<Area>) -> Result<(), Errno> {
     lockdep_assert_held_rwsem(&iopt.domains_rwsem);
     let mut next = xa_find(&iopt.domains, 0);
     if next.is_none() {
         return Ok(());
     }
-    if area.length % MOCK_IO_PAGE_SIZE != 0 {
-        // iommu_map()
-        return Err(Errno::EINVAL);
+    mutex_lock(&area.pages_mutex);
+    let pinned = pin_memory(area);
+    if pinned.is_ok() {
+        while let Some((index, hwpt)) = next {
+            iopt_area_fill_domain(area, hwpt);
+            next = xa_find(&iopt.domains, index + 1);
+        }
     }
-    pin_user_pages(user_va == 0)?;
-    while let Some((index, hwpt)) = next {
-        iommu_map(&hwpt.domain, area.iova);
-        next = xa_find(&iopt.domains, index + 1);
-    }
-    Ok(())
+    mutex_unlock(&area.pages_mutex);
+    pinned
 }
 
 /// `iopt_area_unfill_domains()`
 fn iopt_area_unfill_domains(iopt: &IoPagetable, area: Ptr<Area>) {
     lockdep_assert_held_rwsem(&iopt.domains_rwsem);
+    mutex_lock(&area.pages_mutex);
     let mut index = 0;
     while let Some((found, hwpt)) = xa_find(&iopt.domains, index) {
         index = found + 1;
-        iommu_unmap(&hwpt.domain, area.iova);
+        iopt_area_unfill_domain(area, hwpt);
     }
+    mutex_unlock(&area.pages_mutex);
 }
 
-/// `iopt_unmap_iova_range()`: unmaps the areas of the range, which must be whole. Gives the
-/// number of bytes out.
+/// What the next area of a range answers to an unmap.
+enum Unmap {
+    /// It can go.
+    Now(Ptr<Area>),
+    /// Accesses have pinned it.
+    Pinned(Ptr<Area>),
+    /// There is none.
+    Nothing,
+}
+
+/// Part of `iopt_unmap_iova_range()`: the next area of the range. The caller holds `iova_rwsem`.
 ///
 /// # Errors
 ///
-/// -ENOENT if there is none or only a part of one, -EBUSY if one is in use.
-fn iopt_unmap_iova_range(iopt: &IoPagetable, first: u64, last: u64) -> Result<u64, Errno> {
+/// -EBUSY, -ENOENT
+fn next_to_unmap(iopt: &IoPagetable, first: u64, last: u64) -> Result<Unmap, Errno> {
+    let Some(area) = iopt_area_iter_first(iopt, first, last) else { return Ok(Unmap::Nothing) };
+    // Being mapped or unmapped by somebody else, or locked by an object that uses it.
+    if !area.pages.load() || area.num_locks.load() != 0 {
+        return Err(Errno::EBUSY);
+    }
+    if area.iova.peek() < first || area.last() > last {
+        return Err(Errno::ENOENT);
+    }
+    Ok(if area.num_accesses.load() != 0 { Unmap::Pinned(area) } else { Unmap::Now(area) })
+}
+
+/// `iopt_unmap_iova_range()`: unmaps the areas of the range, which must be whole. Gives the
+/// number of bytes out. Drivers that have pinned one are asked to let go of it, and it is looked at
+/// again.
+///
+/// # Errors
+///
+/// -ENOENT if there is none or only a part of one, -EBUSY if one is in use, -EDEADLK if a driver
+/// does not let go.
+fn iopt_unmap_iova_range(
+    ictx: Ptr<Ictx>,
+    ioas: Ptr<Ioas>,
+    mut first: u64,
+    last: u64,
+) -> Result<u64, Errno> {
+    let iopt = &ioas.iopt;
     let mut unmapped_bytes: u64 = 0;
+    let mut tries = 0;
 
     down_read(&iopt.domains_rwsem);
     down_write(&iopt.iova_rwsem);
     let ret = loop {
-        let Some(area) = iopt_area_iter_first(iopt, first, last) else {
-            break if unmapped_bytes == 0 { Err(Errno::ENOENT) } else { Ok(()) };
-        };
-        // Being mapped by somebody else, or locked by an object that uses it.
-        if !area.pages.load() || area.num_locks.load() != 0 {
-            break Err(Errno::EBUSY);
+        match next_to_unmap(iopt, first, last) {
+            Err(e) => break Err(e),
+            Ok(Unmap::Nothing) => break Ok(()),
+            Ok(Unmap::Pinned(area)) => {
+                let (area_first, length) = (area.iova.peek(), area.length);
+                if area_first != first {
+                    tries = 0;
+                }
+                first = area_first;
+                area.prevent_access.store(true);
+                up_write(&iopt.iova_rwsem);
+                up_read(&iopt.domains_rwsem);
+
+                (ictx.rev.iommufd_access_notify_unmap)(ictx, ioas, area_first, length);
+
+                tries += 1;
+                if warn_on(tries > TRIES_MAX) {
+                    label("out_unmapped");
+                    return Err(Errno::EDEADLK);
+                }
+                down_read(&iopt.domains_rwsem);
+                down_write(&iopt.iova_rwsem);
+            }
+            Ok(Unmap::Now(area)) => {
+                area.pages.store(false);
+                up_write(&iopt.iova_rwsem);
+
+                let (length, memory) = (area.length, area.memory);
+                iopt_area_unfill_domains(iopt, area);
+                iopt_abort_area(iopt, area);
+                iopt_put_pages(memory);
+                unmapped_bytes = unmapped_bytes.wrapping_add(length);
+
+                down_write(&iopt.iova_rwsem);
+            }
         }
-        if area.iova < first || area.last() > last {
-            break Err(Errno::ENOENT);
-        }
-        unmapped_bytes = unmapped_bytes.wrapping_add(area.length);
-        iopt_area_unfill_domains(iopt, area);
-        iopt_abort_area(iopt, area);
     };
     label("out_unlock_iova");
     up_write(&iopt.iova_rwsem);
     up_read(&iopt.domains_rwsem);
-    ret.map(|()| unmapped_bytes)
+    match ret {
+        Ok(()) if unmapped_bytes == 0 => Err(Errno::ENOENT),
+        ret => ret.map(|()| unmapped_bytes),
+    }
 }
 
 /// `iopt_unmap_iova()`
@@ -321,12 +706,17 @@ fn iopt_unmap_iova_range(iopt: &IoPagetable, first: u64, last: u64) -> Result<u6
 /// # Errors
 ///
 /// -EINVAL for no length, -EOVERFLOW, and as `iopt_unmap_iova_range()`.
-pub fn iopt_unmap_iova(iopt: &IoPagetable, iova: u64, length: u64) -> Result<u64, Errno> {
+pub fn iopt_unmap_iova(
+    ictx: Ptr<Ictx>,
+    ioas: Ptr<Ioas>,
+    iova: u64,
+    length: u64,
+) -> Result<u64, Errno> {
     if length == 0 {
         return Err(Errno::EINVAL);
     }
     let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
-    iopt_unmap_iova_range(iopt, iova, last)
+    iopt_unmap_iova_range(ictx, ioas, iova, last)
 }
 
 /// `iopt_unmap_all()`: an empty table is unmapped, too.
@@ -334,8 +724,8 @@ pub fn iopt_unmap_iova(iopt: &IoPagetable, iova: u64, length: u64) -> Result<u64
 /// # Errors
 ///
 /// -EBUSY
-pub fn iopt_unmap_all(iopt: &IoPagetable) -> Result<u64, Errno> {
-    match iopt_unmap_iova_range(iopt, 0, u64::MAX) {
+pub fn iopt_unmap_all(ictx: Ptr<Ictx>, ioas: Ptr<Ioas>) -> Result<u64, Errno> {
+    match iopt_unmap_iova_range(ictx, ioas, 0, u64::MAX) {
         Err(Errno::ENOENT) => Ok(0),
         other => other,
     }
@@ -345,96 +735,248 @@ pub fn iopt_unmap_all(iopt: &IoPagetable) -> Result<u64, Errno> {
 /// sees the table, so a table without areas costs no step.
 pub fn iopt_destroy_table(iopt: &IoPagetable) {
     for area in iopt.areas.peek() {
-        iopt_abort_area(iopt, area);
+        let memory = area.memory;
+        interval_tree_remove(iopt, area);
+        kfree(area);
+        iopt_put_pages(memory);
     }
+    warn_on(!iopt.reserved.peek().is_empty());
     warn_on(!iopt.domains.peek().is_empty());
+    warn_on(!iopt.access_list.peek().is_empty());
 }
 
-/// `iopt_for_each_contig_area()`: the areas of the range, which is mapped without a hole. The caller
+/// `iopt_area_contig_init()` and `iopt_area_contig_next()`: the area that the IOVA is in. The caller
 /// holds `iova_rwsem`.
-///
-/// # Errors
-///
-/// -ENOENT if a part of the range is not mapped, -EOVERFLOW.
-fn iopt_contig_areas(iopt: &IoPagetable, iova: u64, last: u64) -> Result<Vec<Ptr<Area>>, Errno> {
-    let mut areas = Vec::new();
-    let mut at = iova;
-    loop {
-        let area = iopt_area_iter_first(iopt, at, at).ok_or(Errno::ENOENT)?;
-        if !area.pages.load() {
-            return Err(Errno::ENOENT);
-        }
-        areas.push(area);
-        if area.last() >= last {
-            return Ok(areas);
-        }
-        at = area.last() + 1;
-    }
+fn contig_area(iopt: &IoPagetable, iova: u64) -> Option<Ptr<Area>> {
+    iopt_area_iter_first(iopt, iova, iova).filter(|area| area.pages.load())
 }
 
-/// Part of `iommufd_access_pin_pages()`: every area of the range is mapped and stays so.
+/// `iopt_area_contig_is_aligned()`: whether the part of the area from `iova` to `last` is whole pages
+/// of its memory, where it is not the range's end.
+fn iopt_area_contig_is_aligned(area: Ptr<Area>, iova: u64, last: u64) -> bool {
+    // iopt_area_start_byte(), within a page
+    let byte = |at: u64| (at - area.iova.peek() + area.page_offset) % PAGE_SIZE;
+    byte(iova) == 0 && (area.last() >= last || byte(area.last()) == PAGE_SIZE - 1)
+}
+
+/// `iopt_area_add_access()`: the pages from `first` to `last` are pinned, by the first who asks for
+/// just these unless a domain has pinned them.
 ///
 /// # Errors
 ///
-/// -EOVERFLOW, -ENOENT if a part of the range is not mapped.
-pub fn iopt_lock_areas(iopt: &IoPagetable, iova: u64, length: u64) -> Result<(), Errno> {
-    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
-
-    down_read(&iopt.iova_rwsem);
-    let ret = iopt_contig_areas(iopt, iova, last).map(|areas| {
-        for area in areas {
-            // iopt_area_add_access()
-            mutex_lock(&area.pages_mutex);
-            area.num_locks.store(area.num_locks.load() + 1);
-            mutex_unlock(&area.pages_mutex);
+/// -ENOMEM, -EFAULT
+fn iopt_area_add_access(
+    iopt: &IoPagetable,
+    area: Ptr<Area>,
+    range: (u64, u64),
+    lock_area: bool,
+) -> Result<(), Errno> {
+    mutex_lock(&area.pages_mutex);
+    let ret = match iopt_pages_get_exact_access(area, range) {
+        Some(access) => {
+            access.users.store(access.users.load() + 1);
+            Ok(())
         }
-    });
-    label("err_remove");
+        None => iopt_pages_add_access(iopt, area, range),
+    };
+    if ret.is_ok() {
+        area.num_accesses.store(area.num_accesses.load() + 1);
+        if lock_area {
+            forbid_unmap(area);
+        }
+    }
+    label("err_unlock");
+    mutex_unlock(&area.pages_mutex);
+    ret
+}
+
+/// Part of `iopt_area_add_access()` since 6.17.
+fn forbid_unmap(area: Ptr<Area>) {
+    area.num_locks.store(area.num_locks.load() + 1);
+}
+
+/// Part of `iopt_area_remove_access()` since 6.17.
+fn allow_unmap(area: Ptr<Area>) {
+    area.num_locks.store(area.num_locks.load() - 1);
+}
+
+/// Part of `iopt_area_add_access()`: nobody has pinned just these pages yet. The caller holds
+/// `pages->mutex`.
+fn iopt_pages_add_access(
+    iopt: &IoPagetable,
+    area: Ptr<Area>,
+    range: (u64, u64),
+) -> Result<(), Errno> {
+    let access = kzalloc(|owner| PagesAccess {
+        first: range.0,
+        last: range.1,
+        users: Plain::new(owner.field("users"), 1),
+    })?;
+    // iopt_pages_fill_xarray()
+    let pinned = match xa_find(&iopt.domains, 0) {
+        Some(_) => Ok(()),
+        None => pin_memory(area),
+    };
+    if let Err(e) = pinned {
+        label("err_free");
+        kfree(access);
+        return Err(e);
+    }
+    list_add_tail(access, &area.access_itree);
+    Ok(())
+}
+
+/// `iopt_pages_get_exact_access()`: the caller holds `pages->mutex`.
+fn iopt_pages_get_exact_access(area: Ptr<Area>, range: (u64, u64)) -> Option<Ptr<PagesAccess>> {
+    lockdep_assert_held(&area.pages_mutex);
+    let mut nth = 0;
+    while let Some(access) = list_entry(&area.access_itree, nth) {
+        if (access.first, access.last) == range {
+            return Some(access);
+        }
+        nth += 1;
+    }
+    None
+}
+
+/// `iopt_area_remove_access()`
+fn iopt_area_remove_access(area: Ptr<Area>, range: (u64, u64), unlock_area: bool) {
+    mutex_lock(&area.pages_mutex);
+    match iopt_pages_get_exact_access(area, range) {
+        None => {
+            warn_on(true);
+        }
+        Some(access) => {
+            warn_on(area.num_accesses.load() == 0 || access.users.load() == 0);
+            if unlock_area {
+                allow_unmap(area);
+            }
+            area.num_accesses.store(area.num_accesses.load() - 1);
+            access.users.store(access.users.load() - 1);
+            if access.users.load() == 0 {
+                list_del_init(access, &area.access_itree);
+                kfree(access);
+            }
+        }
+    }
+    label("out_unlock");
+    mutex_unlock(&area.pages_mutex);
+}
+
+/// The pages of an area that a range from `iova` to `last` touches, by their indexes.
+fn indexes(area: Ptr<Area>, iova: u64, last: u64) -> (u64, u64) {
+    let index = |at: u64| (at - area.iova.peek() + area.page_offset) / PAGE_SIZE;
+    (index(iova), index(area.last().min(last)))
+}
+
+/// Part of `iommufd_access_pin_pages()`: every area of the range is mapped and its pages are
+/// pinned. `lock_area`: for an object of iommufd, so that they stay mapped.
+///
+/// # Errors
+///
+/// -ENOENT if a part of the range is not mapped, -EINVAL for parts of pages and for an area that is
+/// being unmapped, -ENOMEM, -EFAULT.
+pub fn iopt_pin_areas(
+    iopt: &IoPagetable,
+    iova: u64,
+    last: u64,
+    lock_area: bool,
+) -> Result<(), Errno> {
+    down_read(&iopt.iova_rwsem);
+    let mut cur_iova = iova;
+    let ret = loop {
+        let Some(area) = contig_area(iopt, cur_iova) else { break Err(Errno::ENOENT) };
+        if area.prevent_access.load() || !iopt_area_contig_is_aligned(area, cur_iova, last) {
+            break Err(Errno::EINVAL);
+        }
+        if let Err(e) = iopt_area_add_access(iopt, area, indexes(area, cur_iova, last), lock_area) {
+            break Err(e);
+        }
+        if area.last() >= last {
+            break Ok(());
+        }
+        cur_iova = area.last() + 1;
+    };
+    if ret.is_err() {
+        label("err_remove");
+        if iova < cur_iova {
+            unpin_areas(iopt, iova, cur_iova - 1, lock_area);
+        }
+    }
     up_read(&iopt.iova_rwsem);
     ret
+}
+
+/// Part of `iommufd_access_unpin_pages()`. The caller holds `iova_rwsem`.
+fn unpin_areas(iopt: &IoPagetable, iova: u64, last: u64, unlock_area: bool) -> bool {
+    let mut cur_iova = iova;
+    while let Some(area) = contig_area(iopt, cur_iova) {
+        iopt_area_remove_access(area, indexes(area, cur_iova, last), unlock_area);
+        if area.last() >= last {
+            return true;
+        }
+        cur_iova = area.last() + 1;
+    }
+    false
+}
+
+/// Part of `iommufd_access_unpin_pages()`: what `iopt_pin_areas()` pinned.
+pub fn iopt_unpin_areas(iopt: &IoPagetable, iova: u64, last: u64, unlock_area: bool) {
+    down_read(&iopt.iova_rwsem);
+    let done = unpin_areas(iopt, iova, last, unlock_area);
+    warn_on(!done);
+    up_read(&iopt.iova_rwsem);
 }
 
 /// Part of `iommufd_access_rw()`: every area of the range is mapped.
 ///
 /// # Errors
 ///
-/// -ENOENT if a part of the range is not mapped.
+/// -ENOENT if a part of the range is not mapped, -EINVAL for an area that is being unmapped.
 pub fn iopt_read_areas(iopt: &IoPagetable, iova: u64, last: u64) -> Result<(), Errno> {
     down_read(&iopt.iova_rwsem);
-    let ret = iopt_contig_areas(iopt, iova, last).map(|_| ());
+    let mut cur_iova = iova;
+    let ret = loop {
+        let Some(area) = contig_area(iopt, cur_iova) else { break Err(Errno::ENOENT) };
+        if area.prevent_access.load() {
+            break Err(Errno::EINVAL);
+        }
+        if area.last() >= last {
+            break Ok(());
+        }
+        cur_iova = area.last() + 1;
+    };
+    label("err_out");
     up_read(&iopt.iova_rwsem);
     ret
 }
 
 /// Part of `iommufd_ioas_iova_ranges()`: how many ranges of IOVAs can be used, and what an IOVA has
-/// to be a multiple of. Each domain reserves what is outside its aperture, which leaves one range. The
-/// caller holds `iova_rwsem`.
+/// to be a multiple of. The caller holds `iova_rwsem`.
 pub fn iopt_usable_ranges(iopt: &IoPagetable) -> (u64, u64) {
-    (1, aperture(iopt).alignment)
+    lockdep_assert_held_rwsem(&iopt.iova_rwsem);
+    let mut reserved = Vec::new();
+    while let Some(range) = list_entry(&iopt.reserved, reserved.len()) {
+        reserved.push(range);
+    }
+    reserved.sort_by_key(|range| range.first);
+    let mut num_iovas = 0;
+    // The first IOVA that is not reserved as far as was looked.
+    let mut free = Some(0);
+    for range in reserved {
+        if free.is_some_and(|free| range.first > free) {
+            num_iovas += 1;
+        }
+        free = free.and_then(|free: u64| range.last.checked_add(1).map(|next| next.max(free)));
+    }
+    num_iovas += u64::from(free.is_some());
+    (num_iovas, iopt.iova_alignment.load())
 }
 
 /// The IOVA of the first area, for the numbers of a fuzzer: `iommufd_test_syz_conv_iova()`.
 pub fn iopt_first_iova(iopt: &IoPagetable) -> Option<u64> {
     down_read(&iopt.iova_rwsem);
-    let first = iopt_area_iter_first(iopt, 0, u64::MAX).map(|area| area.iova);
+    let first = iopt_area_iter_first(iopt, 0, u64::MAX).map(|area| area.iova.peek());
     up_read(&iopt.iova_rwsem);
     first
-}
-
-/// Part of `iommufd_access_unpin_pages()`
-pub fn iopt_unlock_areas(iopt: &IoPagetable, iova: u64, length: u64) {
-    let last = iova.saturating_add(length - 1);
-
-    down_read(&iopt.iova_rwsem);
-    let mut nth = 0;
-    while let Some(area) = list_entry(&iopt.areas, nth) {
-        if area.iova <= last && area.last() >= iova {
-            // iopt_area_remove_access()
-            mutex_lock(&area.pages_mutex);
-            area.num_locks.store(area.num_locks.load() - 1);
-            mutex_unlock(&area.pages_mutex);
-        }
-        nth += 1;
-    }
-    up_read(&iopt.iova_rwsem);
 }

@@ -7,11 +7,11 @@ use uapi::Errno;
 
 use crate::iommufd::invariants::check_all_taken;
 use crate::iommufd::io_pagetable::{
-    iopt_destroy_table, iopt_map_user_pages, iopt_unmap_all, iopt_unmap_iova, iopt_usable_ranges,
-    Mapping,
+    iopt_destroy_table, iopt_map_file_pages, iopt_map_user_pages, iopt_unmap_all, iopt_unmap_iova,
+    iopt_usable_ranges, Mapping, Memory,
 };
 use crate::iommufd::main::_iommufd_object_alloc;
-use crate::iommufd::objects::{obj_of, to, Area, Ictx, IoPagetable, Ioas, Object, Type};
+use crate::iommufd::objects::{obj_of, to, Area, File, Ictx, IoPagetable, Ioas, Object, Type};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::list::{list_entry, ListHead};
 use crate::linux::mutex::Mutex;
@@ -140,7 +140,7 @@ fn iommufd_take_all_iova_rwsem(ictx: Ptr<Ictx>) -> Result<Ptr<IoasList>, Errno> 
 }
 
 /// `iommufd_ioas_change_process()`: IOMMU_IOAS_CHANGE_PROCESS. What is mapped must be memory of
-/// files, which the model does not have.
+/// files; whose process it is counted for is not modelled.
 ///
 /// # Errors
 ///
@@ -183,18 +183,18 @@ fn has_memory_of_no_file(ictx: Ptr<Ictx>, iopt: &IoPagetable) -> bool {
 }
 
 /// Part of `iommufd_ioas_change_process()` up to the fix: looks at the kind of the area's pages,
-/// which an area that is only reserved has not (R-F5). Memory of files is not modelled.
+/// which an area that is only reserved has not (R-F5).
 pub fn area_is_of_no_file(area: Ptr<Area>) -> bool {
     if !area.pages.load() {
         oops_null("area->pages");
     }
-    true
+    matches!(area.memory, Memory::Process(_))
 }
 
 /// Part of `iommufd_ioas_change_process()` since d616de490ec0: an area that is only reserved is
 /// passed over. Only the title of the commit was seen; that it passes over is a guess.
 pub fn area_with_pages_is_of_no_file(area: Ptr<Area>) -> bool {
-    area.pages.load()
+    area.pages.load() && matches!(area.memory, Memory::Process(_))
 }
 
 /// `iommufd_ioas_iova_ranges()`: IOMMU_IOAS_IOVA_RANGES. Gives the number of ranges out, and the
@@ -278,10 +278,66 @@ pub fn iommufd_ioas_map(ucmd: &Ucmd, cmd: &IoasMap) -> Result<u64, Errno> {
     let map = Mapping {
         iova: (cmd.flags & IOAS_MAP_FIXED_IOVA != 0).then_some(cmd.iova),
         length: cmd.length,
-        user_va: cmd.user_va,
+        memory: Memory::Process(cmd.user_va),
     };
     let ret = iopt_map_user_pages(&ioas.iopt, &map)
         .and_then(|iova| iommufd_ucmd_respond(ucmd).map(|()| iova));
+    label("out_put");
+    (rev.iommufd_put_object)(ucmd.ictx, ioas_obj);
+    ret
+}
+
+/// The argument struct of IOMMU_IOAS_MAP_FILE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IoasMapFile {
+    /// IOMMU_IOAS_MAP_* flags.
+    pub flags: u64,
+    /// Address space.
+    pub ioas_id: u64,
+    /// Where in the file.
+    pub start: u64,
+    /// How much of it.
+    pub length: u64,
+    /// Where to, if it is fixed.
+    pub iova: u64,
+}
+
+/// `iommufd_ioas_map_file()`: IOMMU_IOAS_MAP_FILE (6.13+). `fget` looks the file up. Gives the IOVA
+/// out. An answer that cannot be copied out does not undo the mapping.
+///
+/// # Errors
+///
+/// -EOPNOTSUPP for unknown flags, -EOVERFLOW, -EINVAL for memory that nobody may access, -ENOENT,
+/// -EBADF, and as `iopt_map_file_pages()`.
+pub fn iommufd_ioas_map_file(
+    ucmd: &Ucmd,
+    cmd: &IoasMapFile,
+    fget: &dyn Fn() -> Result<Ptr<File>, Errno>,
+) -> Result<u64, Errno> {
+    let rev = ucmd.ictx.rev;
+    let access = IOAS_MAP_WRITEABLE | IOAS_MAP_READABLE;
+
+    if cmd.flags & !(IOAS_MAP_FIXED_IOVA | access) != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if cmd.iova == u64::MAX || cmd.length == u64::MAX {
+        return Err(Errno::EOVERFLOW);
+    }
+    if cmd.flags & access == 0 {
+        return Err(Errno::EINVAL);
+    }
+
+    let ioas_obj = (rev.iommufd_get_object)(ucmd.ictx, cmd.ioas_id, Type::Ioas)?;
+    let ioas = to::<Ioas>(ioas_obj);
+    let ret = fget().and_then(|filp| {
+        let map = Mapping {
+            iova: (cmd.flags & IOAS_MAP_FIXED_IOVA != 0).then_some(cmd.iova),
+            length: cmd.length,
+            memory: Memory::File(filp, cmd.start),
+        };
+        iopt_map_file_pages(&ioas.iopt, filp, &map)
+    });
+    let ret = ret.and_then(|iova| iommufd_ucmd_respond(ucmd).map(|()| iova));
     label("out_put");
     (rev.iommufd_put_object)(ucmd.ictx, ioas_obj);
     ret
@@ -298,11 +354,11 @@ pub fn iommufd_ioas_unmap(ucmd: &Ucmd, ioas_id: u64, iova: u64, length: u64) -> 
     let ioas = to::<Ioas>(ioas_obj);
 
     let unmapped = if iova == 0 && length == u64::MAX {
-        iopt_unmap_all(&ioas.iopt)
+        iopt_unmap_all(ucmd.ictx, ioas)
     } else if iova == u64::MAX || length == u64::MAX {
         Err(Errno::EOVERFLOW)
     } else {
-        iopt_unmap_iova(&ioas.iopt, iova, length)
+        iopt_unmap_iova(ucmd.ictx, ioas, iova, length)
     };
     let ret = unmapped.and_then(|bytes| iommufd_ucmd_respond(ucmd).map(|()| bytes));
     label("out_put");

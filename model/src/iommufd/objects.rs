@@ -31,6 +31,7 @@
 use uapi::trace::Val;
 
 use crate::iommufd::invariants::{check_published, check_table};
+use crate::iommufd::io_pagetable::Memory;
 use crate::iommufd::revision::Revision;
 use crate::linux::device::Device as StructDevice;
 use crate::linux::iommu_domain::IommuDomain;
@@ -134,6 +135,8 @@ pub struct File {
     pub eventq: Plain<Option<Ptr<Object>>>,
     /// `file->private_data` of a mock access's file.
     pub staccess: Plain<Option<Ptr<SelftestAccess>>>,
+    /// Whether it is a file of memfd_create(). Constant.
+    pub is_memfd: bool,
 }
 
 impl File {
@@ -144,7 +147,13 @@ impl File {
             ictx: Plain::new(owner.field("private_data"), None),
             eventq: Plain::new(owner.field("private_data"), None),
             staccess: Plain::new(owner.field("private_data"), None),
+            is_memfd: false,
         }
+    }
+
+    /// A file of memfd_create(), which has memory and nothing else.
+    pub fn memfd(owner: Owner) -> File {
+        File { is_memfd: true, ..File::new(owner) }
     }
 }
 
@@ -191,27 +200,65 @@ impl Ictx {
 
 /// struct iopt_area: a range of IOVAs that is mapped.
 pub struct Area {
-    /// First IOVA. Constant.
-    pub iova: u64,
+    /// First IOVA. Constant from the moment that others can find it.
+    pub iova: Plain<u64>,
     /// Bytes, at least 1. Constant; the last byte is no IOVA beyond 64 bits.
     pub length: u64,
+    /// Where its memory begins within a page, in bytes. Constant.
+    pub page_offset: u64,
+    /// What it maps. Constant.
+    pub memory: Memory,
     /// Whether `area->pages` is set: before, the range is only reserved.
     pub pages: Plain<bool>,
-    /// `pages->mutex`: protects `num_locks`.
+    /// `pages->mutex`: protects `num_locks`, `num_accesses` and `pages->access_itree`.
     pub pages_mutex: Mutex,
     /// How many objects forbid to unmap it. Only texts since 6.17 raise it.
     pub num_locks: Plain<u32>,
+    /// How many pins there are; who holds `iova_rwsem` for writing needs no other lock to read it.
+    pub num_accesses: Plain<u32>,
+    /// Whether it is being unmapped, so that nobody may pin it.
+    pub prevent_access: Plain<bool>,
+    /// What is pinned of it.
+    pub access_itree: ListHead<PagesAccess>,
 }
 
 impl Area {
     /// `iopt_area_last_iova()`
     pub fn last(&self) -> u64 {
-        self.iova + (self.length - 1)
+        self.iova.peek() + (self.length - 1)
     }
 }
 
 impl Struct for Area {
     const NAME: &'static str = "iopt_area";
+}
+
+/// struct iopt_pages_access: pages that are pinned, by the indexes of the first and the last one.
+pub struct PagesAccess {
+    /// Constant.
+    pub first: u64,
+    /// Constant.
+    pub last: u64,
+    /// How many pins of just these pages there are. Under `pages->mutex`.
+    pub users: Plain<u32>,
+}
+
+impl Struct for PagesAccess {
+    const NAME: &'static str = "iopt_pages_access";
+}
+
+/// struct iopt_reserved: IOVAs at which nothing can be mapped.
+pub struct Reserved {
+    /// Whose they are. Constant.
+    pub owner: Ptr<HwptPaging>,
+    /// Constant.
+    pub first: u64,
+    /// Constant.
+    pub last: u64,
+}
+
+impl Struct for Reserved {
+    const NAME: &'static str = "iopt_reserved";
 }
 
 /// struct io_pagetable, as a list of areas.
@@ -222,10 +269,15 @@ pub struct IoPagetable {
     pub iova_rwsem: Rwsem,
     /// The domains that it fills; the index means nothing.
     pub domains: XArray<HwptPaging>,
-    /// What the domains ask of an IOVA. Under `iova_rwsem`.
+    /// The accesses that are attached to it, by `iopt_access_list_id`. Changed under both
+    /// semaphores.
+    pub access_list: XArray<Access>,
+    /// What the domains and the accesses ask of an IOVA. Under `iova_rwsem`.
     pub iova_alignment: Plain<u64>,
     /// What is mapped.
     pub areas: ListHead<Area>,
+    /// What cannot be mapped.
+    pub reserved: ListHead<Reserved>,
 }
 
 impl IoPagetable {
@@ -235,8 +287,10 @@ impl IoPagetable {
             domains_rwsem: Rwsem::new(owner.field("iopt.domains_rwsem")),
             iova_rwsem: Rwsem::with_check(owner.field("iopt.iova_rwsem"), check_table),
             domains: XArray::new(owner.field("iopt.domains"), XaFlags::Plain),
+            access_list: XArray::new(owner.field("iopt.access_list"), XaFlags::Alloc),
             iova_alignment: Plain::new(owner.field("iopt.iova_alignment"), 1),
             areas: ListHead::new(owner.field("iopt.area_itree")),
+            reserved: ListHead::new(owner.field("iopt.reserved_itree")),
         }
     }
 }
@@ -263,6 +317,8 @@ pub struct HwptPaging {
     pub auto_domain: Plain<bool>,
     /// IOMMU_HWPT_ALLOC_NEST_PARENT. Constant.
     pub nest_parent: bool,
+    /// `common.pasid_compat`: IOMMU_HWPT_ALLOC_PASID. Constant.
+    pub pasid_compat: bool,
     /// Its fault queue; holds its users.
     pub fault: Plain<Option<Ptr<Fault>>>,
     /// `common.domain`: what its page table maps.
@@ -277,6 +333,8 @@ pub struct HwptNested {
     pub parent: Plain<Option<Ptr<HwptPaging>>>,
     /// The vIOMMU, if it was made on one; holds its users.
     pub viommu: Plain<Option<Ptr<Viommu>>>,
+    /// `common.pasid_compat`: IOMMU_HWPT_ALLOC_PASID. Constant.
+    pub pasid_compat: bool,
     /// Its fault queue; holds its users.
     pub fault: Plain<Option<Ptr<Fault>>>,
     /// The mock domain's IOTLB entries (struct mock_iommu_domain_nested).
@@ -297,10 +355,29 @@ pub struct Group {
     pub hwpt: Plain<Option<Ptr<Object>>>,
     /// Devices of the group that are attached.
     pub device_list: ListHead<Device>,
+    /// Instead of both, since 6.15: what the devices of the group are attached to, by PASID.
+    pub pasid_attach: XArray<Attach>,
 }
 
 impl Struct for Group {
     const NAME: &'static str = "igroup";
+}
+
+/// ioasid_t of an address space that a device has without a PASID.
+pub const IOMMU_NO_PASID: u64 = 0;
+
+/// struct iommufd_attach: what devices of a group are attached to (6.15+).
+pub struct Attach {
+    /// Holds its users once for each device.
+    pub hwpt: Plain<Option<Ptr<Object>>>,
+    /// The devices, by their ids.
+    pub device_array: XArray<Device>,
+    /// What the PASID is attached by; that of the devices themselves is in their group.
+    pub handle: Plain<Option<Ptr<AttachHandle>>>,
+}
+
+impl Struct for Attach {
+    const NAME: &'static str = "iommufd_attach";
 }
 
 /// struct iommufd_device
@@ -509,6 +586,10 @@ pub struct Access {
     pub ioas_unpin: Plain<Option<Ptr<Ioas>>>,
     /// Protects both.
     pub ioas_lock: Mutex,
+    /// Its id in the list of the IOAS.
+    pub iopt_access_list_id: Plain<u32>,
+    /// What it asks of an IOVA: whole pages if it can pin them. Constant.
+    pub iova_alignment: u64,
     /// The driver's part, `access->data`. None for an access of iommufd itself.
     pub data: Plain<Option<Ptr<SelftestAccess>>>,
 }
@@ -519,8 +600,28 @@ pub struct SelftestAccess {
     pub access: Plain<Option<Ptr<Access>>>,
     /// Its file.
     pub file: Plain<Option<Ptr<File>>>,
-    /// Protects the list of pinned pages, which is always empty in the model.
-    pub lock: Spinlock,
+    /// Protects what it has pinned.
+    pub lock: Mutex,
+    /// What it has pinned.
+    pub items: ListHead<AccessItem>,
+    /// The id of the next one.
+    pub next_id: Plain<u64>,
+    /// `access->ops == &selftest_access_ops_pin`. Constant.
+    pub pins: bool,
+}
+
+/// struct selftest_access_item: a range that the mock driver has pinned.
+pub struct AccessItem {
+    /// Constant.
+    pub iova: u64,
+    /// Bytes. Constant.
+    pub length: u64,
+    /// How user space calls it. Constant.
+    pub id: u64,
+}
+
+impl Struct for AccessItem {
+    const NAME: &'static str = "selftest_access_item";
 }
 
 impl Struct for SelftestAccess {

@@ -9,13 +9,14 @@ use crate::iommufd::device::{Change, Changed};
 use crate::iommufd::eventq::{NewEventq, ReadOut, VeventqAlloc};
 use crate::iommufd::hw_pagetable::{HwptInvalidate, UserData};
 use crate::iommufd::hw_queue::HwQueueAlloc;
-use crate::iommufd::ioas::ForgetIoas;
+use crate::iommufd::ioas::{ForgetIoas, IoasMapFile};
 use crate::iommufd::main::linux_6_17::VmArea;
 use crate::iommufd::main::Remove;
 use crate::iommufd::objects::{
-    Access, Area, AttachHandle, Device, Fault, File, Group, HwQueue, Ictx, Ioas, IopfGroup, Object,
-    SelftestAccess, Type, Vdevice, Viommu,
+    Access, Area, AttachHandle, Device, Fault, File, Group, HwQueue, Ictx, IoPagetable, Ioas,
+    IopfGroup, Object, SelftestAccess, Type, Vdevice, Viommu,
 };
+use crate::iommufd::selftest::pasid::PasidOp;
 use crate::iommufd::ucmd::Ucmd;
 use crate::iommufd::viommu::viommu_v1::ViommuVdevId;
 use crate::iommufd::viommu::{VdeviceAlloc, ViommuAlloc};
@@ -33,7 +34,11 @@ pub type ObjectRemove = fn(Ptr<Ictx>, Option<Ptr<Object>>, u64, Remove) -> Resul
 /// `iommufd_viommu_find_dev()`
 pub type FindDev = fn(Ptr<Viommu>, u64) -> Option<Ptr<StructDevice>>;
 /// `iommufd_device_auto_get_domain()`
-pub type AutoGetDomain = fn(Ptr<Ictx>, Ptr<Device>, Ptr<Ioas>, Change) -> Result<Changed, Errno>;
+pub type AutoGetDomain =
+    fn(Ptr<Ictx>, Ptr<Device>, u64, Ptr<Ioas>, Change) -> Result<Changed, Errno>;
+/// A change of what a PASID of a mock device is attached to: the mock device's id, the PASID and
+/// the page table's id.
+pub type TestPasid = fn(&Ucmd, PasidOp, u64, u64, u64) -> Result<Option<u32>, Errno>;
 /// `iommufd_get_group()`
 pub type GetGroup = fn(Ptr<Ictx>, Ptr<StructDevice>) -> Result<Ptr<Group>, Errno>;
 /// The handler of an ioctl that gives nothing out.
@@ -41,8 +46,11 @@ pub type IoctlNoId<T> = fn(&Ucmd, &T) -> Result<(), Errno>;
 /// The handler of an ioctl that gives an id out, with its argument struct.
 pub type Ioctl<T> = fn(&Ucmd, &T) -> Result<u32, Errno>;
 
+/// IOMMU_IOAS_MAP_FILE, with what looks its file up.
+pub type IoasMapFileIoctl =
+    fn(&Ucmd, &IoasMapFile, &dyn Fn() -> Result<Ptr<File>, Errno>) -> Result<u64, Errno>;
 /// `iommufd_device_do_replace()`: gives out what the caller has to put.
-pub type DoReplace = fn(Ptr<Device>, Ptr<Object>) -> Result<Option<Ptr<Object>>, Errno>;
+pub type DoReplace = fn(Ptr<Device>, u64, Ptr<Object>) -> Result<Option<Ptr<Object>>, Errno>;
 /// IOMMU_HWPT_INVALIDATE: the answer, and `entry_num` as written back.
 pub type HwptInvalidateIoctl = fn(&Ucmd, &HwptInvalidate) -> (Result<(), Errno>, Option<u32>);
 /// The mock driver's IOMMU_TEST_OP_DEV_CHECK_CACHE.
@@ -117,6 +125,8 @@ pub struct Revision {
     pub destroy_wait_ms: u64,
     /// Makes an IOAS visible.
     pub iommufd_ioas_finalize: fn(Ptr<Ictx>, Ptr<Object>),
+    /// IOMMU_IOAS_MAP_FILE, if there is one.
+    pub iommufd_ioas_map_file: Option<IoasMapFileIoctl>,
     /// IOMMU_IOAS_CHANGE_PROCESS, if there is such an ioctl.
     pub iommufd_ioas_change_process: Option<ChangeProcess>,
     /// What `iommufd_take_all_iova_rwsem()` does with the IOAS that it could not note.
@@ -124,7 +134,11 @@ pub struct Revision {
     /// Whether `iommufd_ioas_change_process()` takes the area for memory of no file.
     pub area_is_of_no_file: fn(Ptr<Area>) -> bool,
     /// Detaches a device; gives out what the caller has to put.
-    pub iommufd_hw_pagetable_detach: fn(Ptr<Device>) -> Option<Ptr<Object>>,
+    pub iommufd_hw_pagetable_detach: fn(Ptr<Device>, u64) -> Option<Ptr<Object>>,
+    /// Attaches a device, or a PASID of it, to a HWPT.
+    pub iommufd_hw_pagetable_attach: fn(Ptr<Object>, Ptr<Device>, u64) -> Result<(), Errno>,
+    /// IOMMU_TEST_OP_PASID_ATTACH, _REPLACE and _DETACH, if the mock driver has them.
+    pub iommufd_test_pasid: Option<TestPasid>,
     /// Attaches a group that is attached to something else.
     pub iommufd_device_do_replace: DoReplace,
     /// IOMMU_HWPT_INVALIDATE
@@ -174,6 +188,14 @@ pub struct Revision {
     pub iommufd_test_access_replace_ioas: Option<AccessReplaceIoas>,
     /// Attaches the access of a driver to an IOAS.
     pub iommufd_access_attach: fn(Ptr<Access>, u64) -> Result<(), Errno>,
+    /// An access joins a table of IOVAs.
+    pub iopt_add_access: fn(&IoPagetable, Ptr<Access>) -> Result<(), Errno>,
+    /// Asks the drivers of the accesses of an IOAS to let go of a range.
+    pub iommufd_access_notify_unmap: fn(Ptr<Ictx>, Ptr<Ioas>, u64, u64),
+    /// A driver pins a range through its access.
+    pub iommufd_access_pin_pages: fn(Ptr<Access>, u64, u64) -> Result<(), Errno>,
+    /// A driver lets go of a range that it has pinned.
+    pub iommufd_access_unpin_pages: fn(Ptr<Access>, u64, u64),
     /// A driver reads or writes through its access.
     pub iommufd_access_rw: fn(Ptr<Access>, u64, u64) -> Result<(), Errno>,
     /// `iommufd_object_ops[IOMMUFD_OBJ_ACCESS].destroy`

@@ -11,6 +11,7 @@ pub mod irq_stays_hooked;
 pub mod linux_6_15;
 pub mod linux_6_17;
 pub mod linux_7_3;
+pub mod pasid;
 pub mod viommu_v1;
 pub mod viommu_v2;
 pub mod without_cf7c278;
@@ -32,6 +33,7 @@ use crate::iommufd::invariants::{check_hw_queues, check_owned, check_veventqs};
 use crate::iommufd::main::_iommufd_object_alloc;
 use crate::iommufd::objects::{
     obj_of, to, Device, HwptNested, Ictx, Object, Selftest, Type, Viommu, HW_QUEUE_MAX,
+    IOMMU_NO_PASID,
 };
 use crate::iommufd::revision::Revision;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
@@ -410,7 +412,7 @@ pub fn iommufd_test_mock_domain(
     };
     sobj.idev.store(Some(idev));
 
-    let attached = iommufd_device_attach(idev, pt_id);
+    let attached = iommufd_device_attach(idev, IOMMU_NO_PASID, pt_id);
     let hwpt_id = match attached {
         Ok(hwpt_id) => hwpt_id,
         Err(e) => {
@@ -425,7 +427,7 @@ pub fn iommufd_test_mock_domain(
     let sobj_id = sobj.obj.id.load();
     if let Err(e) = iommufd_ucmd_respond(ucmd) {
         label("out_detach");
-        iommufd_device_detach(idev);
+        iommufd_device_detach(idev, IOMMU_NO_PASID);
         iommufd_device_unbind(idev);
         put_device(mock_dev);
         (ictx.rev.iommufd_object_abort)(ictx, obj_of(sobj));
@@ -452,7 +454,7 @@ pub fn iommufd_test_mock_domain_replace(
     let sobj = to::<Selftest>(dev_obj);
 
     let ret = match sobj.idev.load() {
-        Some(idev) => iommufd_device_replace(idev, pt_id)
+        Some(idev) => iommufd_device_replace(idev, IOMMU_NO_PASID, pt_id)
             .and_then(|id| iommufd_ucmd_respond(ucmd).map(|()| id)),
         None => Err(Errno::EINVAL),
     };
@@ -466,7 +468,7 @@ pub fn iommufd_selftest_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
     let sobj = to::<Selftest>(obj);
 
     if let Some(idev) = sobj.idev.load() {
-        iommufd_device_detach(idev);
+        iommufd_device_detach(idev, IOMMU_NO_PASID);
         iommufd_device_unbind(idev);
     }
     if let Some(mock_dev) = sobj.mock_dev.load() {

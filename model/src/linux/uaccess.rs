@@ -112,6 +112,19 @@ pub fn copy_to_user_page(page: &UserPage) -> Result<(), Errno> {
     copy("copy_to_user", at, matches!(page, UserPage::Bad))
 }
 
+/// memfd_pin_folios(): pins memory of a file, which has some only if it `is_memfd`.
+///
+/// # Errors
+///
+/// -EINVAL, -EFAULT
+#[track_caller]
+pub fn memfd_pin_folios(is_memfd: bool) -> Result<(), Errno> {
+    if !is_memfd {
+        return Err(Errno::EINVAL);
+    }
+    copy("memfd_pin_folios", sync::site(Location::caller()), false)
+}
+
 /// pin_user_pages(). `bad`: there is no memory at the address.
 ///
 /// # Errors

@@ -693,7 +693,11 @@ pub fn xa_release<T: ?Sized>(xa: &XArray<T>, index: u64) {
     match sync::change_at(at) {
         Some(Change::Omit) => {}
         Some(_) => _ = erase("xa_release", at, xa, index, |_| true),
-        None => _ = erase("xa_release", at, xa, index, |old| matches!(old, Slot::Zero)),
+        None => {
+            if erase("xa_release", at, xa, index, |old| matches!(old, Slot::Zero)).is_some() {
+                sync::apart(at, Change::AsErase);
+            }
+        }
     }
 }
 

@@ -48,7 +48,7 @@ fn struct_size(rev: &Revision, call: Call) -> u32 {
             24
         }
         Call::HwptInvalidate | Call::VeventqAlloc | Call::IoasIovaRanges => 32,
-        Call::IoasMap | Call::GetHwInfo | Call::HwQueueAlloc => 40,
+        Call::IoasMap | Call::IoasMapFile | Call::GetHwInfo | Call::HwQueueAlloc => 40,
         Call::HwptAlloc => 48,
         Call::ViommuAlloc => rev.viommu_alloc_size,
         // The mock driver's struct, and calls that have none.
@@ -78,6 +78,11 @@ const FIELDS: &[(Call, &[Field])] = &[
     (
         Call::IoasMap,
         &[u32_at(4, 4), u32_at(0, 8), u32_at(5, 12), u64_at(3, 16), u64_at(1, 24), u64_at(2, 32)],
+    ),
+    // flags, ioas_id, fd, start, length, iova
+    (
+        Call::IoasMapFile,
+        &[u32_at(5, 4), u32_at(0, 8), u32_at(1, 12), u64_at(4, 16), u64_at(2, 24), u64_at(3, 32)],
     ),
     // ioas_id, iova, length
     (Call::IoasUnmap, &[u32_at(0, 4), u64_at(1, 8), u64_at(2, 16)]),

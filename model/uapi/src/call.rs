@@ -117,6 +117,10 @@ pub const IOAS_MAP_WRITEABLE: u64 = 1 << 1;
 /// `IOMMU_IOAS_MAP_READABLE`
 pub const IOAS_MAP_READABLE: u64 = 1 << 2;
 
+/// `MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES`
+pub const ACCESS_CREATE_NEEDS_PIN_PAGES: u64 = 1 << 0;
+/// `MOCK_FLAGS_ACCESS_WRITE`
+pub const ACCESS_WRITE: u64 = 1 << 0;
 /// `MOCK_ACCESS_RW_WRITE`
 pub const ACCESS_RW_WRITE: u64 = 1 << 0;
 /// `MOCK_FLAGS_ACCESS_SYZ`, `MOCK_ACCESS_RW_SYZ`: `iova` is a number that a fuzzer finds easily.
@@ -133,6 +137,7 @@ pub const FLAG_NAMES: &[(&str, &str, u64)] = &[
     ("flags", "READABLE", IOAS_MAP_READABLE),
     ("flags", "WRITE", ACCESS_RW_WRITE),
     ("flags", "SYZ", ACCESS_SYZ),
+    ("flags", "NEEDS_PIN_PAGES", ACCESS_CREATE_NEEDS_PIN_PAGES),
     ("type", "SELFTEST", VIOMMU_TYPE_SELFTEST),
     ("type", "VEVENTQ_SELFTEST", VEVENTQ_TYPE_SELFTEST),
     ("type", "DEFAULT", 0),
@@ -154,6 +159,10 @@ pub enum Call {
     IoasAlloc,
     /// `IOMMU_IOAS_MAP`
     IoasMap,
+    /// memfd_create(2)
+    MemfdCreate,
+    /// `IOMMU_IOAS_MAP_FILE`
+    IoasMapFile,
     /// `IOMMU_IOAS_UNMAP`
     IoasUnmap,
     /// `IOMMU_IOAS_IOVA_RANGES`
@@ -212,6 +221,12 @@ pub enum Call {
     MockDomain,
     /// `IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE`
     MockDomainReplace,
+    /// `IOMMU_TEST_OP_PASID_ATTACH`
+    PasidAttach,
+    /// `IOMMU_TEST_OP_PASID_REPLACE`
+    PasidReplace,
+    /// `IOMMU_TEST_OP_PASID_DETACH`
+    PasidDetach,
     /// `IOMMU_TEST_OP_DEV_CHECK_CACHE`
     CheckCache,
     /// `IOMMU_TEST_OP_TRIGGER_VEVENT`
@@ -226,6 +241,10 @@ pub enum Call {
     AccessReplaceIoas,
     /// `IOMMU_TEST_OP_ACCESS_RW`
     AccessRw,
+    /// `IOMMU_TEST_OP_ACCESS_PAGES`
+    AccessPages,
+    /// `IOMMU_TEST_OP_DESTROY_ACCESS_PAGES`
+    DestroyAccessPages,
 }
 
 use ArgKind::{Device, Entries, File, Flags, Id, Mapping, Num, Pdev};
@@ -278,6 +297,29 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[out("iova", Num)],
         entry_num: false,
         doc: "Maps memory of the process, at `iova` or (without FIXED_IOVA) where there is room.",
+    },
+    Signature {
+        call: Call::MemfdCreate,
+        name: "memfd_create",
+        args: &[],
+        outs: &[out("memfd", File)],
+        entry_num: false,
+        doc: "Makes a file of anonymous memory.",
+    },
+    Signature {
+        call: Call::IoasMapFile,
+        name: "IOMMU_IOAS_MAP_FILE",
+        args: &[
+            req("ioas_id", Id),
+            req("fd", File),
+            req("length", Num),
+            opt("iova", Num, 0),
+            opt("start", Num, 0),
+            opt("flags", Flags, IOAS_MAP_FIXED_IOVA | IOAS_MAP_WRITEABLE | IOAS_MAP_READABLE),
+        ],
+        outs: &[out("iova", Num)],
+        entry_num: false,
+        doc: "Maps memory of a file of memfd_create (6.13+).",
     },
     Signature {
         call: Call::IoasUnmap,
@@ -577,6 +619,30 @@ pub const SIGNATURES: &[Signature] = &[
         doc: "The mock driver's IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE: attaches the mock device to something else.",
     },
     Signature {
+        call: Call::PasidAttach,
+        name: "pasid_attach",
+        args: &[req("stdev_id", Id), req("pasid", Num), req("pt_id", Id)],
+        outs: &[out("pt_id", Id)],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_PASID_ATTACH: attaches a PASID of the mock device (6.15+).",
+    },
+    Signature {
+        call: Call::PasidReplace,
+        name: "pasid_replace",
+        args: &[req("stdev_id", Id), req("pasid", Num), req("pt_id", Id)],
+        outs: &[out("pt_id", Id)],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_PASID_REPLACE: attaches a PASID to something else (6.15+).",
+    },
+    Signature {
+        call: Call::PasidDetach,
+        name: "pasid_detach",
+        args: &[req("stdev_id", Id), req("pasid", Num)],
+        outs: &[],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_PASID_DETACH: detaches a PASID that is attached (6.15+).",
+    },
+    Signature {
         call: Call::CheckCache,
         name: "check_cache",
         args: &[req("id", Id), req("cache_id", Num), req("value", Num)],
@@ -636,6 +702,27 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[],
         entry_num: false,
         doc: "The mock driver's IOMMU_TEST_OP_ACCESS_RW: reads what is mapped there; with SYZ, `iova` counts from the first area.",
+    },
+    Signature {
+        call: Call::AccessPages,
+        name: "access_pages",
+        args: &[
+            req("access", File),
+            req("iova", Num),
+            req("length", Num),
+            opt("flags", Flags, 0),
+        ],
+        outs: &[out("out_access_pages_id", Id)],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_ACCESS_PAGES: pins what is mapped there, through an access that was made with NEEDS_PIN_PAGES.",
+    },
+    Signature {
+        call: Call::DestroyAccessPages,
+        name: "destroy_access_pages",
+        args: &[req("access", File), req("access_pages_id", Id)],
+        outs: &[],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_DESTROY_ACCESS_PAGES: unpins what access_pages pinned.",
     },
 ];
 

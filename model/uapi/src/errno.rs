@@ -50,6 +50,7 @@ errnos! {
     EBADFD = 77, "File descriptor in bad state.";
     EMSGSIZE = 90, "There is more than fits.";
     EOPNOTSUPP = 95, "Operation not supported.";
+    EADDRINUSE = 98, "Something is mapped that is in the way.";
     ETIMEDOUT = 110, "Timed out.";
 }
 

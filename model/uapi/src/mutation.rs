@@ -160,11 +160,14 @@ impl CallSite {
 /// * [`Change::AsStore`] of `xas_store()`: in such an array, if nothing in it is reserved, both
 ///   store the same and give the same old entry.
 ///
+/// * [`Change::AsErase`] of `xa_release()`: what it finds reserved it frees, as `xa_erase()` does.
+///
 /// None depends on what other CPUs do. A call site that one execution saw otherwise is changed.
 pub fn may_be_the_same(op: &str, change: Change) -> bool {
     match change {
         Change::Defer => true,
         Change::AsStore => matches!(op, "xa_erase" | "xas_store"),
+        Change::AsErase => op == "xa_release",
         _ => false,
     }
 }

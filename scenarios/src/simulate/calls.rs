@@ -7,8 +7,9 @@ use crate::step::default_operand;
 use races::seed::Draws;
 use std::collections::BTreeSet;
 use uapi::call::{
-    signature, Arg, ArgKind, Call, ACCESS_RW_WRITE, ACCESS_SYZ, AUTO, HWPT_ALLOC_DIRTY_TRACKING,
-    HWPT_ALLOC_NEST_PARENT, HWPT_FAULT_ID_VALID, IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE,
+    signature, Arg, ArgKind, Call, ACCESS_CREATE_NEEDS_PIN_PAGES, ACCESS_RW_WRITE, ACCESS_SYZ,
+    AUTO, HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_FAULT_ID_VALID,
+    IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE,
 };
 use uapi::program::{Entry, Operand, Pdev, Step, Sym};
 
@@ -364,7 +365,9 @@ impl<'a> Maker<'a> {
         let is_device = |k: Kind| matches!(k, Kind::Device(_) | Kind::MockDevice);
         match step.call {
             Call::Destroy => {
-                let is_id = |k: Kind| !is_file(k) && !matches!(k, Kind::Mapping | Kind::MockDevice);
+                let is_id = |k: Kind| {
+                    !is_file(k) && !matches!(k, Kind::Mapping | Kind::MockDevice | Kind::Pin)
+                };
                 let mut object = self.one(is_id)?;
                 // What others need answers -EBUSY: less often than by chance.
                 if self.needed.contains(&object.sym) && !self.draws.one_in(3) {
@@ -434,7 +437,31 @@ impl<'a> Maker<'a> {
             Call::CreateAccess => {
                 let ioas = self.one(|k| k == Kind::Ioas)?;
                 let step = self.with_id(step, 0, &ioas);
-                Some(self.bound(step, &["access"]))
+                let flags = if self.draws.one_in(2) { ACCESS_CREATE_NEEDS_PIN_PAGES } else { 0 };
+                Some(self.bound(with(step, 1, Operand::Num(flags)), &["access"]))
+            }
+            Call::AccessPages => {
+                let access = self.one(|k| k == Kind::AccessFile)?;
+                let step = with(step, 0, Operand::Sym(access.sym));
+                let flags = if self.draws.one_in(2) { ACCESS_SYZ } else { 0 };
+                // From the first area on, or where the areas are.
+                let iova = if flags != 0 { 0 } else { 0x1000 };
+                let step = with(with(step, 1, Operand::Num(iova)), 2, Operand::Num(0x1000));
+                let step = Step { file: access.file, ..with(step, 3, Operand::Num(flags)) };
+                Some(self.bound(step, &["pin"]))
+            }
+            Call::DestroyAccessPages => {
+                let access = self.one(|k| k == Kind::AccessFile)?;
+                let pin = self.one(|k| k == Kind::Pin)?;
+                let step = with(step, 0, Operand::Sym(access.sym));
+                Some(Step { file: access.file, ..with(step, 1, Operand::Sym(pin.sym)) })
+            }
+            Call::MemfdCreate => Some(self.bound(step, &["memfd"])),
+            Call::IoasMapFile => {
+                let ioas = self.one(|k| k == Kind::Ioas)?;
+                let memfd = self.one(|k| k == Kind::Memfd)?;
+                let step = with(self.with_id(step, 0, &ioas), 1, Operand::Sym(memfd.sym));
+                Some(with(with(step, 2, Operand::Num(0x1000)), 3, Operand::Num(0x1000)))
             }
             Call::AccessReplaceIoas => {
                 let access = self.one(|k| k == Kind::AccessFile)?;
@@ -528,9 +555,11 @@ impl<'a> Maker<'a> {
     /// A file is closed once: a second close would meet whatever got its number.
     fn close(&mut self, step: Step) -> Option<Step> {
         let mut files: Vec<Operand> = Vec::new();
-        for (feature, kind) in
-            [(Feature::Events, Kind::QueueFile), (Feature::Accesses, Kind::AccessFile)]
-        {
+        for (feature, kind) in [
+            (Feature::Events, Kind::QueueFile),
+            (Feature::Accesses, Kind::AccessFile),
+            (Feature::Process, Kind::Memfd),
+        ] {
             if self.on(feature) {
                 let named = self.names.live(self.cpu, |k| k == kind);
                 files.extend(named.iter().map(|name| Operand::Sym(name.sym)));
@@ -661,7 +690,7 @@ impl<'a> Maker<'a> {
 
     /// An id that was freed, one of another type, or the next one.
     fn wrong_id(&mut self) -> Operand {
-        let is_id = |k: Kind| !is_file(k) && k != Kind::Mapping;
+        let is_id = |k: Kind| !is_file(k) && !matches!(k, Kind::Mapping | Kind::Pin);
         self.guesses |= self.cpu.is_some();
         let gone: Vec<Sym> = self
             .names
@@ -745,7 +774,7 @@ fn named(step: &Step) -> impl Iterator<Item = Sym> + '_ {
 }
 
 fn is_file(kind: Kind) -> bool {
-    matches!(kind, Kind::File | Kind::QueueFile | Kind::AccessFile)
+    matches!(kind, Kind::File | Kind::QueueFile | Kind::AccessFile | Kind::Memfd)
 }
 
 /// The step with one argument.

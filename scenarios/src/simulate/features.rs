@@ -212,6 +212,8 @@ impl Feature {
                 (4, 1, Call::CreateAccess),
                 (1, 3, Call::AccessReplaceIoas),
                 (0, 3, Call::AccessRw),
+                (1, 3, Call::AccessPages),
+                (0, 1, Call::DestroyAccessPages),
                 (1, 2, Call::IoasMap),
                 (0, 2, Call::IoasUnmap),
                 (1, 1, Call::IoasAlloc),
@@ -225,7 +227,11 @@ impl Feature {
                 (0, 1, Call::CheckIotlb),
                 (0, 1, Call::CheckCache),
             ],
-            Feature::Process => &[(0, 2, Call::IoasChangeProcess)],
+            Feature::Process => &[
+                (1, 1, Call::MemfdCreate),
+                (1, 2, Call::IoasMapFile),
+                (0, 2, Call::IoasChangeProcess),
+            ],
             Feature::Exit => &[(0, 3, Call::Close)],
             Feature::TwoFiles => &[(0, 1, Call::Open), (1, 1, Call::IoasAlloc)],
             Feature::Teardown => &[

@@ -27,6 +27,10 @@ pub(super) enum Kind {
     File,
     /// The file of an event queue.
     QueueFile,
+    /// A file of memfd_create().
+    Memfd,
+    /// What an access has pinned.
+    Pin,
     /// The file of an access.
     AccessFile,
     Mapping,
@@ -204,6 +208,8 @@ fn kinds(step: &Step) -> &'static [Kind] {
         Call::VeventqAlloc => &[Kind::Vevents, Kind::QueueFile],
         Call::HwQueueAlloc => &[Kind::HwQueue],
         Call::CreateAccess => &[Kind::AccessFile],
+        Call::MemfdCreate => &[Kind::Memfd],
+        Call::AccessPages => &[Kind::Pin],
         Call::Mmap => &[Kind::Mapping],
         Call::Bind => DEVICES.get(num(0) as usize).map_or(&[], |kind| kind.as_slice()),
         Call::MockDomain => &[Kind::Mock, Kind::Paging, Kind::MockDevice],

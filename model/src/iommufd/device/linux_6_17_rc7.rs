@@ -8,8 +8,8 @@ use crate::iommufd::objects::{Device, Object};
 use crate::linux::slab::Ptr;
 
 /// `iommufd_hw_pagetable_detach()`: nothing is left for the caller to put.
-pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>) -> Option<Ptr<Object>> {
-    let hwpt = super::linux_6_15::iommufd_hw_pagetable_detach(idev);
+pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>, pasid: u64) -> Option<Ptr<Object>> {
+    let hwpt = super::linux_6_15::iommufd_hw_pagetable_detach(idev, pasid);
 
     if let (Some(hwpt), Some(ictx)) = (hwpt, idev.ictx.load()) {
         iommufd_hw_pagetable_put(ictx, hwpt);

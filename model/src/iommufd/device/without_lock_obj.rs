@@ -20,6 +20,7 @@ use crate::linux::warn::label;
 pub fn iommufd_device_auto_get_domain(
     ictx: Ptr<Ictx>,
     idev: Ptr<Device>,
+    pasid: u64,
     ioas: Ptr<Ioas>,
     how: Change,
 ) -> Result<Changed, Errno> {
@@ -31,7 +32,7 @@ pub fn iommufd_device_auto_get_domain(
             continue;
         }
         let id = hwpt.obj.id.load();
-        match do_attach(ictx, how, idev, obj_of(hwpt)) {
+        match do_attach(ictx, how, idev, pasid, obj_of(hwpt)) {
             // This domain does not fit the group: try the next one.
             Err(Errno::EINVAL) => {}
             other => {
@@ -40,7 +41,7 @@ pub fn iommufd_device_auto_get_domain(
             }
         }
     }
-    let ret = auto_domain_alloc(ictx, idev, ioas, how);
+    let ret = auto_domain_alloc(ictx, idev, pasid, ioas, how);
     label("out_unlock");
     mutex_unlock(&ioas.mutex);
     ret

@@ -3,10 +3,11 @@
 //!
 //! Source: reference/iommufd.md 2.3, 2.9.5, 5.1; commits d659d89fecb7, f0be7a250aba.
 
-use uapi::call::VEVENTQ_TYPE_SELFTEST;
+use uapi::call::{HWPT_ALLOC_PASID, VEVENTQ_TYPE_SELFTEST};
 use uapi::Errno;
 
 use crate::iommufd::driver::iommufd_viommu_get_vdev_id;
+use crate::iommufd::hw_pagetable::UserData;
 use crate::iommufd::objects::{to, Device, HwptNested, Object, Type, Viommu};
 use crate::iommufd::revision::Revision;
 use crate::iommufd::ucmd::Ucmd;
@@ -14,6 +15,18 @@ use crate::linux::device::Device as StructDevice;
 use crate::linux::rwsem::{down_read, down_write, up_read, up_write};
 use crate::linux::slab::{by_ordinal, Ptr};
 use crate::linux::warn::label;
+
+/// `mock_domain_alloc_paging_flags()`: a paging domain may be one for PASIDs. It takes no data.
+///
+/// # Errors
+///
+/// -EOPNOTSUPP
+pub fn mock_domain_alloc_paging_flags(
+    flags: u64,
+    user_data: Option<UserData>,
+) -> Result<(), Errno> {
+    super::mock_domain_alloc_paging_flags(flags & !HWPT_ALLOC_PASID, user_data)
+}
 
 /// `mock_domain_nop_attach()`: `None` is the blocked domain of a detach.
 ///
