@@ -252,9 +252,12 @@ fn notify_each(
     loop {
         xa_lock(list);
         let mut locked = None;
-        while let Some((found, access)) = xa_find(list, index).filter(|_| locked.is_none()) {
+        while let Some((found, access)) = xa_find(list, index) {
             index = found + 1;
-            locked = Some(access).filter(|access| can_lock(*access));
+            if can_lock(access) {
+                locked = Some(access);
+                break;
+            }
         }
         xa_unlock(list);
         let Some(access) = locked else { break };
