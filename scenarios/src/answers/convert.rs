@@ -168,6 +168,10 @@ impl Converter {
                     None if ops::number(op.name, key, word) == Some(0) => {}
                     None => missing = Some(*field),
                 },
+                To::Buffer(field) => {
+                    let there = number(op, key, word)? != 0;
+                    given.insert(field, Operand::Num(if there { AUTO } else { 0 }));
+                }
                 To::Data(first) => {
                     let word = word.split([':', ';']).next().unwrap_or("");
                     let value = number(op, key, word)?;

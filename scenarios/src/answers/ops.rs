@@ -16,6 +16,8 @@ use uapi::call::{
 pub(super) enum To {
     /// An object id or a number, for the field of this name.
     Field(&'static str),
+    /// Whether memory of the recorder's own is passed, for the field of this name: 0 is NULL.
+    Buffer(&'static str),
     /// A name of a file.
     File,
     /// Words of driver data, at a good address; the first word is for the field of this name.
@@ -40,7 +42,7 @@ pub(super) struct Op {
     pub zero: &'static [&'static str],
 }
 
-use To::{Aside, Data, Entries, Field, File};
+use To::{Aside, Buffer, Data, Entries, Field, File};
 
 /// Options that every ioctl takes.
 pub(super) const OPTIONS: &[&str] =
@@ -60,7 +62,7 @@ pub(super) const OPS: &[Op] = &[
         args: &[
             ("ioas_id", Field("ioas_id")),
             ("flags", Field("flags")),
-            ("va", Field("user_va")),
+            ("va", Buffer("user_va")),
             ("user_va", Field("user_va")),
             ("length", Field("length")),
             ("iova", Field("iova")),

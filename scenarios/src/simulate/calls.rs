@@ -507,7 +507,11 @@ impl<'a> Maker<'a> {
         };
         let (iova, length) = *self.draws.pick(areas)?;
         if step.call == Call::IoasMap {
-            let step = with(with(step, 1, Operand::Num(length)), 2, Operand::Num(iova));
+            let mut step = with(with(step, 1, Operand::Num(length)), 2, Operand::Num(iova));
+            // NULL: without a domain it is whoever pins it that finds nothing there.
+            if self.on(Feature::BadMemory) && self.draws.one_in(3) {
+                step = with(step, 3, Operand::Num(0));
+            }
             let anywhere = !self.on(Feature::HwQueues) && self.draws.one_in(4);
             let flags = IOAS_MAP_WRITEABLE | IOAS_MAP_READABLE;
             return Some(if anywhere {
