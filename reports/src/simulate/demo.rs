@@ -176,11 +176,11 @@ Programs are drawn from scratch, on a row with a bug, until one shows it: the me
 seeds, and how many of the seeds found nothing in {most} programs. The other columns are shuttle
 0.9.9's random scheduler on the same programs with the same number of executions of each. A bug
 counts when it is the first splat of an execution, or the first behind a data race. In {beaten} of
-{} cases shuttle misses it from more seeds than the simulator. In {late} the middle seed finds nothing:
-they want calls on one object that few programs make, within a few steps that few schedules meet.
-Generated: `UPDATE=1 cargo test -p iommufd-testbed --test simulate` rewrites this page (a test makes a
-part of it again), `iommufd-testbed simulate demo --seconds` prints the table with the time that all
-seeds took on your machine.
+{} cases shuttle misses it from more seeds than the simulator. In {late} the middle seed finds
+nothing: they want calls on one object that few programs make, within a few steps that few
+schedules meet. Generated: `UPDATE=1 cargo test -p iommufd-testbed --test simulate` rewrites this
+page (a test makes a part of it again), `iommufd-testbed simulate demo --seconds` prints the table
+with the time that all seeds took on your machine.
 
 {}",
         answers.len(),
