@@ -276,6 +276,18 @@ fn ops_unmap(ictx: Ptr<Ictx>, access: Ptr<Access>, iova: u64, length: u64) {
     }
 }
 
+/// The last IOVA of a range that is pinned, read or written.
+///
+/// # Errors
+///
+/// -EINVAL for no bytes, -EOVERFLOW.
+fn last_iova(iova: u64, length: u64) -> Result<u64, Errno> {
+    if length == 0 {
+        return Err(Errno::EINVAL);
+    }
+    iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)
+}
+
 /// `iommufd_access_pin_pages()`: the areas of the range are pinned, those for an access of iommufd
 /// itself stay mapped until they are unpinned.
 ///
@@ -284,10 +296,7 @@ fn ops_unmap(ictx: Ptr<Ictx>, access: Ptr<Access>, iova: u64, length: u64) {
 /// -EINVAL for no bytes, -EOVERFLOW, -ENOENT if it is not attached or a part of the range is not
 /// mapped, and as `iopt_pin_areas()`.
 pub fn iommufd_access_pin_pages(access: Ptr<Access>, iova: u64, length: u64) -> Result<(), Errno> {
-    if length == 0 {
-        return Err(Errno::EINVAL);
-    }
-    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+    let last = last_iova(iova, length)?;
 
     mutex_lock(&access.ioas_lock);
     let ret = match access.ioas.load() {
@@ -322,10 +331,7 @@ pub fn iommufd_access_unpin_pages(access: Ptr<Access>, iova: u64, length: u64) {
 /// -EINVAL for no bytes and for an area that is being unmapped, -EOVERFLOW, -ENOENT if a part of the
 /// range is not mapped.
 pub fn iommufd_access_rw(access: Ptr<Access>, iova: u64, length: u64) -> Result<(), Errno> {
-    if length == 0 {
-        return Err(Errno::EINVAL);
-    }
-    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+    let last = last_iova(iova, length)?;
 
     mutex_lock(&access.ioas_lock);
     let ret = match access.ioas.load() {

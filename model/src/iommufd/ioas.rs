@@ -252,6 +252,27 @@ pub struct IoasMap {
     pub iova: u64,
 }
 
+/// Part of `iommufd_ioas_map()` and `iommufd_ioas_map_file()`: what they refuse before they look for
+/// the IOAS.
+///
+/// # Errors
+///
+/// -EOPNOTSUPP for unknown flags, -EOVERFLOW, -EINVAL for memory that nobody may access.
+fn check_map(flags: u64, reserved: u64, iova: u64, length: u64) -> Result<(), Errno> {
+    let access = IOAS_MAP_WRITEABLE | IOAS_MAP_READABLE;
+
+    if flags & !(IOAS_MAP_FIXED_IOVA | access) != 0 || reserved != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if iova == u64::MAX || length == u64::MAX {
+        return Err(Errno::EOVERFLOW);
+    }
+    if flags & access == 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
+}
+
 /// `iommufd_ioas_map()`: IOMMU_IOAS_MAP. Gives the IOVA out. An answer that cannot be copied out
 /// does not undo the mapping.
 ///
@@ -261,18 +282,8 @@ pub struct IoasMap {
 /// and as `iopt_map_user_pages()`.
 pub fn iommufd_ioas_map(ucmd: &Ucmd, cmd: &IoasMap) -> Result<u64, Errno> {
     let rev = ucmd.ictx.rev;
-    let access = IOAS_MAP_WRITEABLE | IOAS_MAP_READABLE;
 
-    if cmd.flags & !(IOAS_MAP_FIXED_IOVA | access) != 0 || cmd.reserved != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    if cmd.iova == u64::MAX || cmd.length == u64::MAX {
-        return Err(Errno::EOVERFLOW);
-    }
-    if cmd.flags & access == 0 {
-        return Err(Errno::EINVAL);
-    }
-
+    check_map(cmd.flags, cmd.reserved, cmd.iova, cmd.length)?;
     let ioas_obj = (rev.iommufd_get_object)(ucmd.ictx, cmd.ioas_id, Type::Ioas)?;
     let ioas = to::<Ioas>(ioas_obj);
     let map = Mapping {
@@ -315,18 +326,8 @@ pub fn iommufd_ioas_map_file(
     fget: &dyn Fn() -> Result<Ptr<File>, Errno>,
 ) -> Result<u64, Errno> {
     let rev = ucmd.ictx.rev;
-    let access = IOAS_MAP_WRITEABLE | IOAS_MAP_READABLE;
 
-    if cmd.flags & !(IOAS_MAP_FIXED_IOVA | access) != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    if cmd.iova == u64::MAX || cmd.length == u64::MAX {
-        return Err(Errno::EOVERFLOW);
-    }
-    if cmd.flags & access == 0 {
-        return Err(Errno::EINVAL);
-    }
-
+    check_map(cmd.flags, 0, cmd.iova, cmd.length)?;
     let ioas_obj = (rev.iommufd_get_object)(ucmd.ictx, cmd.ioas_id, Type::Ioas)?;
     let ioas = to::<Ioas>(ioas_obj);
     let ret = fget().and_then(|filp| {

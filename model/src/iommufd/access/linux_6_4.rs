@@ -8,6 +8,7 @@
 
 use uapi::Errno;
 
+use crate::iommufd::access::last_iova;
 use crate::iommufd::io_pagetable::{
     iopt_pin_areas, iopt_read_areas, iopt_remove_access, iopt_unpin_areas,
 };
@@ -60,10 +61,7 @@ pub fn iommufd_access_destroy_object(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
 ///
 /// As since 6.6.
 pub fn iommufd_access_pin_pages(access: Ptr<Access>, iova: u64, length: u64) -> Result<(), Errno> {
-    if length == 0 {
-        return Err(Errno::EINVAL);
-    }
-    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+    let last = last_iova(iova, length)?;
 
     match access.ioas.load() {
         None => Err(Errno::ENOENT),
@@ -87,10 +85,7 @@ pub fn iommufd_access_unpin_pages(access: Ptr<Access>, iova: u64, length: u64) {
 ///
 /// As since 6.6.
 pub fn iommufd_access_rw(access: Ptr<Access>, iova: u64, length: u64) -> Result<(), Errno> {
-    if length == 0 {
-        return Err(Errno::EINVAL);
-    }
-    let last = iova.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?;
+    let last = last_iova(iova, length)?;
 
     match access.ioas.load() {
         None => Err(Errno::ENOENT),
