@@ -87,7 +87,7 @@ impl Cmdq {
         number: u32,
         completion: Completion,
     ) -> Cmdq {
-        let shape = Shape { max_n_shift: program.log2size, word: u32::from(program.word) };
+        let shape = Shape::new(program.log2size, program.word.into());
         let at = u64::from(shape.pos(program.start));
         let word = |name, value| Atomic::new(name, u32::MAX, value).of(number);
         let all = |name, n: u32, value: &dyn Fn(u32) -> u64| {
@@ -155,7 +155,18 @@ pub fn sync_with_msi(address: u64, data: u32) -> [u64; 2] {
 ///
 /// -ETIMEDOUT; or what the text refuses.
 pub fn arm_smmu_cmdq_issue_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno> {
-    let start = insert_cmdlist(q, cmds, sync)?;
+    issue_cmdlist_of(q.rev, q, cmds, sync)
+}
+
+/// `arm_smmu_cmdq_issue_cmdlist()` of the queue's row. Where the row is a constant, its functions
+/// are called directly.
+///
+/// # Errors
+///
+/// -ETIMEDOUT; or what the text refuses.
+#[inline(always)]
+pub fn issue_cmdlist_of(rev: &Revision, q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno> {
+    let start = insert_cmdlist_of(rev, q, cmds, sync)?;
 
     // 5. If we are inserting a CMD_SYNC, we must wait for it to complete
     match sync {
@@ -170,10 +181,15 @@ pub fn arm_smmu_cmdq_issue_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<
 ///
 /// What the text refuses.
 pub fn insert_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<u32, Errno> {
+    insert_cmdlist_of(q.rev, q, cmds, sync)
+}
+
+#[inline(always)]
+fn insert_cmdlist_of(rev: &Revision, q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<u32, Errno> {
     let n = cmds.len() as u32;
 
     // 1. Allocate some space in the queue
-    let old = (q.rev.allocate)(q, cmds, sync)?;
+    let old = (rev.allocate)(q, cmds, sync)?;
     let owner = old.prod & CMDQ_PROD_OWNED_FLAG == 0;
     let start = q.shape.pos(old.prod);
 
@@ -181,11 +197,11 @@ pub fn insert_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<u32, Errno> {
     arm_smmu_cmdq_write_entries(q, start, cmds, sync);
 
     // 3. Mark our slots as valid, ensuring commands are visible first
-    (q.rev.make_valid)(q, start, n, sync);
+    (rev.make_valid)(q, start, n, sync);
 
     // 4. If we are the owner, take control of the SMMU hardware
     if owner {
-        (q.rev.hand_over)(q, start);
+        (rev.hand_over)(q, start);
     }
     Ok(start)
 }
@@ -195,6 +211,7 @@ pub fn insert_cmdlist(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<u32, Errno> {
 /// # Errors
 ///
 /// None.
+#[inline(always)]
 pub fn allocate(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<Llq, Errno> {
     let k = cmds.len() as u32 + u32::from(sync);
     let mut llq = Llq::of(read_once(&q.llq, Order::Relaxed));
@@ -210,6 +227,7 @@ pub fn allocate(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<Llq, Errno> {
 }
 
 /// Part of `arm_smmu_cmdq_issue_cmdlist()`: the CAS. What was found instead of the snapshot.
+#[inline(always)]
 pub fn try_allocate(q: &Cmdq, llq: Llq, cmds: &Cmds, sync: bool) -> Result<(), Llq> {
     let n = cmds.len() as u32;
     let prod = q.shape.inc_prod_n(llq.prod, n + u32::from(sync)) | CMDQ_PROD_OWNED_FLAG;
@@ -223,6 +241,7 @@ pub fn try_allocate(q: &Cmdq, llq: Llq, cmds: &Cmds, sync: bool) -> Result<(), L
 }
 
 /// `arm_smmu_cmdq_write_entries()`
+#[inline(always)]
 pub fn arm_smmu_cmdq_write_entries(q: &Cmdq, start: u32, cmds: &Cmds, sync: bool) {
     // Those that fit before the ring's end, and those that go to its beginning.
     let (wrapped, slots) = q.ring.split_at(q.shape.idx(start) as usize);
@@ -244,6 +263,7 @@ pub fn arm_smmu_cmdq_write_entries(q: &Cmdq, start: u32, cmds: &Cmds, sync: bool
 
 /// Part of `arm_smmu_cmdq_issue_cmdlist()`: the lock of a SYNC is taken before anybody can publish
 /// it, then the entries become valid.
+#[inline(always)]
 pub fn make_valid(q: &Cmdq, start: u32, n: u32, sync: bool) {
     let k = n + u32::from(sync);
     if sync {
@@ -256,9 +276,10 @@ pub fn make_valid(q: &Cmdq, start: u32, n: u32, sync: bool) {
 }
 
 /// Part of `arm_smmu_cmdq_issue_cmdlist()`: what the owner does.
+#[inline(always)]
 pub fn hand_over(q: &Cmdq, start: u32) {
     // a. Wait for previous owner to finish
-    atomic_cond_read(&q.owner_prod, q.rev.orders.owner_prod_read, &|v| v == u64::from(start));
+    atomic_cond_read(&q.owner_prod, q.rev.orders.owner_prod_read, move |v| v == u64::from(start));
 
     // b. Stop gathering work by clearing the owned mask
     let end = stop_gathering(q);
@@ -272,6 +293,7 @@ pub fn hand_over(q: &Cmdq, start: u32) {
 }
 
 /// Part of `arm_smmu_cmdq_issue_cmdlist()`: no one joins the group any more. Its end.
+#[inline(always)]
 pub fn stop_gathering(q: &Cmdq) -> u32 {
     let flag = Rmw::And(!u64::from(CMDQ_PROD_OWNED_FLAG));
     let old = atomic_fetch(&q.llq, Order::Relaxed, flag, |_| q.becomes_owner(here()));
@@ -279,31 +301,31 @@ pub fn stop_gathering(q: &Cmdq) -> u32 {
 }
 
 /// Part of `arm_smmu_cmdq_issue_cmdlist()`: PROD, then the next owner.
+#[inline(always)]
 pub fn publish(q: &Cmdq, end: u32) {
     writel(&q.prod_reg, q.rev.orders.prod_write, end.into(), || q.prod_written(here(), end));
     atomic_set(&q.owner_prod, q.rev.orders.owner_prod_set, end.into(), || q.owner_done());
 }
 
-/// `__arm_smmu_cmdq_poll_set_valid_map()`: calls `f` with the word, the mask in it, and the value
-/// of a valid bit in this lap, for every part of [sprod, eprod).
+/// `__arm_smmu_cmdq_poll_set_valid_map()`: calls `f` with the word, the mask in it, and whether its
+/// slots are in a lap with wrap 1, for every part of [sprod, eprod).
+#[inline(always)]
 fn each_part(q: &Cmdq, sprod: u32, eprod: u32, mut f: impl FnMut(&Atomic, u64, bool)) {
+    let (shape, words) = (q.shape, &q.valid_map[..]);
+    // Each part makes it less.
+    let mut left = shape.pos(eprod.wrapping_sub(sprod));
     let mut at = sprod;
-    // At most every word once, and the first one twice.
-    for _ in 0..=q.valid_map.len() {
-        let left = q.shape.pos(eprod.wrapping_sub(at));
-        if left == 0 {
-            return;
-        }
-        let (word, first) = q.shape.bit(at);
-        let bits = left.min(q.shape.word - first);
+    while left > 0 {
+        let (word, first) = shape.bit(at);
+        let bits = left.min(shape.word - first);
         let mask = (u64::MAX >> (64 - bits)) << first;
-        let valid = (q.rev.valid)(q.shape.wrp(at) != 0);
-        f(&q.valid_map[word], mask, valid);
-        at = q.shape.inc_prod_n(at, bits);
+        f(&words[word], mask, shape.wrp(at) != 0);
+        (at, left) = (shape.inc_prod_n(at, bits), left - bits);
     }
 }
 
 /// `arm_smmu_cmdq_set_valid_map()`: toggles, so that no bit ever has to be cleared.
+#[inline(always)]
 pub fn arm_smmu_cmdq_set_valid_map(q: &Cmdq, start: u32, k: u32) {
     let end = q.shape.inc_prod_n(start, k);
     let mut done = 0;
@@ -315,14 +337,14 @@ pub fn arm_smmu_cmdq_set_valid_map(q: &Cmdq, start: u32, k: u32) {
 }
 
 /// `arm_smmu_cmdq_poll_valid_map()`
+#[inline(always)]
 pub fn arm_smmu_cmdq_poll_valid_map(q: &Cmdq, sprod: u32, eprod: u32) {
-    each_part(q, sprod, eprod, |word, mask, valid| {
-        let want = if valid { mask } else { 0 };
-        atomic_cond_read(word, q.rev.orders.valid_map_read, &|v| v & mask == want);
+    let (order, valid) = (q.rev.orders.valid_map_read, q.rev.valid);
+    each_part(q, sprod, eprod, |word, mask, wrap| {
+        let want = if valid[usize::from(wrap)] { mask } else { 0 };
+        atomic_cond_read(word, order, move |v| v & mask == want);
     });
 }
 
 /// Which bit means valid: the map is zero at first, so in a lap with wrap 0 it is 1.
-pub fn valid(wrap: bool) -> bool {
-    !wrap
-}
+pub const VALID: [bool; 2] = [true, false];

@@ -105,7 +105,7 @@ pub fn quiet_list_done(q: &Cmdq, end: u32) {
 /// lock can be lapped, and then takes what is published for what is not.
 pub fn poll_until_published(q: &Cmdq, end: u32) {
     let passed = |prod: u64| q.shape.pos((prod as u32).wrapping_sub(end)) < q.shape.entries();
-    atomic_cond_read(&q.owner_prod, Order::Relaxed, &passed);
+    atomic_cond_read(&q.owner_prod, Order::Relaxed, passed);
 }
 
 /// Waits until the SMMU has freed the slots up to `end`.
@@ -146,7 +146,7 @@ fn arm_smmu_cmdq_shared_lock(q: &Cmdq, count: u64) {
     if old as i64 >= 0 {
         return;
     }
-    atomic_cond_read(&q.lock, Order::Relaxed, &|v| v as i64 > 0);
+    atomic_cond_read(&q.lock, Order::Relaxed, |v| v as i64 > 0);
     q.has_shared(count);
 }
 
@@ -158,7 +158,7 @@ pub fn hand_over(q: &Cmdq, start: u32) {
 /// `holders`: for how many of the group the lock is taken.
 fn hand_over_with(q: &Cmdq, start: u32, counts: Counts, holders: fn(Counts, u64) -> u64) {
     // a. Wait for previous owner to finish
-    atomic_cond_read(&q.owner_prod, q.rev.orders.owner_prod_read, &|v| v == u64::from(start));
+    atomic_cond_read(&q.owner_prod, q.rev.orders.owner_prod_read, |v| v == u64::from(start));
 
     // b. Stop gathering work: both numbers become 0, and prod an index with its wrap again
     let indexes = Rmw::And(u64::from(2 * q.shape.entries() - 1));

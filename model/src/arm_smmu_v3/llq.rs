@@ -11,6 +11,8 @@ pub const CMDQ_PROD_OWNED_FLAG: u32 = 1 << 31;
 pub struct Shape {
     /// `max_n_shift`: the ring has 2^n entries.
     pub max_n_shift: u8,
+    /// Entries less one, so that no step shifts for it.
+    idx_mask: u32,
     /// Bits in a word of the valid map, and entries in a batch: BITS_PER_LONG.
     pub word: u32,
 }
@@ -37,14 +39,19 @@ impl Llq {
 }
 
 impl Shape {
+    /// A ring of 2^n entries; `word` is a power of two.
+    pub fn new(max_n_shift: u8, word: u32) -> Shape {
+        Shape { max_n_shift, idx_mask: (1 << max_n_shift) - 1, word }
+    }
+
     /// Number of entries.
     pub fn entries(self) -> u32 {
-        1 << self.max_n_shift
+        self.idx_mask + 1
     }
 
     /// Q_IDX()
     pub fn idx(self, p: u32) -> u32 {
-        p & (self.entries() - 1)
+        p & self.idx_mask
     }
 
     /// Q_WRP()

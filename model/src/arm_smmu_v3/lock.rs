@@ -24,7 +24,7 @@ pub fn arm_smmu_cmdq_shared_lock(q: &Cmdq) {
     if old as i64 >= 0 {
         return;
     }
-    atomic_cond_read(&q.lock, Order::Relaxed, &|v| v as i64 > 0);
+    atomic_cond_read(&q.lock, Order::Relaxed, |v| v as i64 > 0);
     q.has_shared(1);
 }
 
@@ -69,7 +69,7 @@ pub mod v5_4 {
             return;
         }
         loop {
-            let val = atomic_cond_read(&q.lock, Order::Relaxed, &|v| v as i64 >= 0);
+            let val = atomic_cond_read(&q.lock, Order::Relaxed, |v| v as i64 >= 0);
             if cmpxchg(&q.lock, Order::Relaxed, (val, val + 1), || q.has_shared(1)).is_ok() {
                 return;
             }

@@ -110,7 +110,7 @@ fn drain(q: &Cmdq, prod: u32) -> Result<(), Errno> {
 /// Takes the lock exclusively: nobody waits for a CMD_SYNC, and nobody reads CONS.
 fn lock(q: &Cmdq) {
     loop {
-        atomic_cond_read(&q.lock, Order::Relaxed, &|v| v == 0);
+        atomic_cond_read(&q.lock, Order::Relaxed, |v| v == 0);
         if arm_smmu_cmdq_exclusive_trylock(q) {
             return;
         }

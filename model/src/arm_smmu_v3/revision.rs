@@ -7,7 +7,7 @@ use uapi::queue::{Completion, Invalidate, Queue};
 use uapi::Errno;
 
 use crate::arm_smmu_v3::batch::Batch;
-use crate::arm_smmu_v3::cmdq::Cmdq;
+use crate::arm_smmu_v3::cmdq::{self, Cmdq};
 use crate::arm_smmu_v3::llq::{Llq, Shape};
 use crate::arm_smmu_v3::smmu::ArmSmmuDevice;
 use crate::arm_smmu_v3::vsmmu::ArmVsmmu;
@@ -119,8 +119,8 @@ pub struct Revision {
     pub hand_over: fn(&Cmdq, u32),
     /// What follows a list without a CMD_SYNC; its end.
     pub quiet_list_done: fn(&Cmdq, u32),
-    /// Which value of the valid bit means valid in a lap with this wrap.
-    pub valid: fn(bool) -> bool,
+    /// Which value of the valid bit means valid, in a lap with wrap 0 and with wrap 1.
+    pub valid: [bool; 2],
     /// How the word of `llq` is at first.
     pub llq_word: fn(Llq) -> u64,
     /// READ_ONCE(cmdq->q.llq.cons)
@@ -137,4 +137,20 @@ pub struct Revision {
     pub iommufd_hwpt_invalidate: HwptInvalidate,
     /// The orders.
     pub orders: Orders,
+}
+
+/// A row as a type, for [`compiled`].
+pub trait Row {
+    /// The row.
+    const ROW: Revision;
+}
+
+/// The row with an insertion in which its functions are called directly, as in a kernel, which has
+/// no other text. What inherits from a row inherits from the one without it.
+pub const fn compiled<R: Row>() -> Revision {
+    assert!(R::ROW.insert_cmdlist.is_some(), "this row has an insertion of its own");
+    Revision {
+        issue_cmdlist: |q, cmds, sync| cmdq::issue_cmdlist_of(const { &R::ROW }, q, cmds, sync),
+        ..R::ROW
+    }
 }

@@ -6,7 +6,7 @@
 use uapi::pick::RevisionInfo;
 
 use crate::arm_smmu_v3::llq::Llq;
-use crate::arm_smmu_v3::revision::{Orders, Pm, Revision};
+use crate::arm_smmu_v3::revision::{self, Orders, Pm, Revision, Row};
 use crate::arm_smmu_v3::smmu::{self, main_queue};
 use crate::arm_smmu_v3::{
     batch, cmdq, fetch_add, linux_5_3, llq, lock, prod_stop, repeat, slock, twins, vsmmu, wait,
@@ -66,7 +66,7 @@ const DF180B1A4CC5: Revision = Revision {
     make_valid: cmdq::make_valid,
     hand_over: cmdq::hand_over,
     quiet_list_done: |_, _| {},
-    valid: cmdq::valid,
+    valid: cmdq::VALID,
     llq_word: Llq::val,
     llq_cons: wait::llq_cons,
     write_llq_cons: wait::write_llq_cons,
@@ -247,18 +247,29 @@ const fn twin_by_windows(name: &'static str, doc: &'static str) -> RevisionInfo 
     RevisionInfo { name, aliases: &[], twin_of: Some(BY_WINDOWS), doc, source }
 }
 
+/// [`revision::compiled`] of a constant.
+macro_rules! compiled {
+    ($row:ident) => {{
+        struct Compiled;
+        impl Row for Compiled {
+            const ROW: Revision = $row;
+        }
+        revision::compiled::<Compiled>()
+    }};
+}
+
 /// Every row, the texts first.
 pub static ROWS: &[Revision] = &[
-    DF180B1A4CC5,
-    V587E6C10A7CE,
-    V2D4F03F6610D,
-    SPINLOCK_FALLBACK,
+    compiled!(DF180B1A4CC5),
+    compiled!(V587E6C10A7CE),
+    compiled!(V2D4F03F6610D),
+    compiled!(SPINLOCK_FALLBACK),
     FETCH_ADD,
     LINUX_5_3,
-    ECMDQ,
-    TEGRA241,
+    compiled!(ECMDQ),
+    compiled!(TEGRA241),
     V06B15DDCFBC0,
-    PROD_STOP,
+    compiled!(PROD_STOP),
     // Twins that only a weak memory shows.
     Revision {
         info: twin("cmdq_without_dma_wmb", "entries are not ordered before their valid bits"),
@@ -348,7 +359,7 @@ pub static ROWS: &[Revision] = &[
     },
     Revision {
         info: twin("cmdq_valid_in_every_lap", "the valid map's polarity is not inverted"),
-        valid: twins::valid_in_every_lap,
+        valid: twins::VALID_IN_EVERY_LAP,
         ..DF180B1A4CC5
     },
     Revision {

@@ -13,7 +13,7 @@ use crate::linux::atomic::{atomic_cond_read, atomic_set, cmpxchg, read_once, Ord
 /// spin_lock(&cmdq->lock)
 pub fn spin_lock(q: &Cmdq) {
     loop {
-        atomic_cond_read(&q.spinlock, Order::Relaxed, &|v| v == 0);
+        atomic_cond_read(&q.spinlock, Order::Relaxed, |v| v == 0);
         if cmpxchg(&q.spinlock, q.rev.orders.spin_lock, (0, 1), || {}).is_ok() {
             return;
         }

@@ -86,7 +86,7 @@ fn raw_smp_processor_id(smmu: &ArmSmmuDevice) -> u32 {
 pub fn migrate(smmu: &ArmSmmuDevice, task: u8, to: u8) {
     let Some(task) = smmu.tasks.get(usize::from(task)) else { return };
     loop {
-        let at = atomic_cond_read(task, Order::Relaxed, &|v| v < PREEMPT_OFFSET);
+        let at = atomic_cond_read(task, Order::Relaxed, |v| v < PREEMPT_OFFSET);
         if cmpxchg(task, Order::Relaxed, (at, to.into()), || {}).is_ok() {
             return;
         }

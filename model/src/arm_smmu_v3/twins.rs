@@ -86,14 +86,14 @@ pub fn first_word_late(q: &Cmdq, start: u32, n: u32, sync: bool) {
 /// The next group gets an owner while the previous one may still be publishing.
 pub fn owned_cleared_first(q: &Cmdq, start: u32) {
     let end = stop_gathering(q);
-    atomic_cond_read(&q.owner_prod, q.rev.orders.owner_prod_read, &|v| v == u64::from(start));
+    atomic_cond_read(&q.owner_prod, q.rev.orders.owner_prod_read, |v| v == u64::from(start));
     arm_smmu_cmdq_poll_valid_map(q, start, end);
     publish(q, end);
 }
 
 /// PROD may cover slots that are not written.
 pub fn owner_skips_followers(q: &Cmdq, start: u32) {
-    atomic_cond_read(&q.owner_prod, q.rev.orders.owner_prod_read, &|v| v == u64::from(start));
+    atomic_cond_read(&q.owner_prod, q.rev.orders.owner_prod_read, |v| v == u64::from(start));
     let end = stop_gathering(q);
     publish(q, end);
 }
@@ -134,9 +134,7 @@ pub fn tryunlock(q: &Cmdq) -> bool {
 pub fn no_unlock(_q: &Cmdq) {}
 
 /// A slot of the previous lap counts as valid.
-pub fn valid_in_every_lap(_wrap: bool) -> bool {
-    true
-}
+pub const VALID_IN_EVERY_LAP: [bool; 2] = [true; 2];
 
 /// There is no owner: every producer writes PROD for its own list.
 pub fn prod_per_producer(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno> {

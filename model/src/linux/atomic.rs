@@ -91,13 +91,11 @@ pub fn atomic_fetch(word: &Atomic, order: Order, rmw: Rmw, then: impl FnOnce(u64
 }
 
 /// atomic_cond_read_relaxed(), smp_cond_load_relaxed(), with an order.
-#[inline]
+#[inline(always)]
 #[track_caller]
-pub fn atomic_cond_read(word: &Atomic, order: Order, until: &dyn Fn(u64) -> bool) -> u64 {
-    let wait = Wait { until, or_change_of: None, or_gate: None, timeout_ms: None };
-    // Without a time-out the wait ends only with a value.
+pub fn atomic_cond_read(word: &Atomic, order: Order, until: impl Fn(u64) -> bool) -> u64 {
     let at = sync::site(Location::caller());
-    word.wait("atomic_cond_read", at, order, &wait).unwrap_or_default()
+    word.cond_read("atomic_cond_read", at, order, until)
 }
 
 /// A loop that reads a word and backs off: queue_poll(), WFE, cpu_relax(). `None`: time is up.

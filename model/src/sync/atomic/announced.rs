@@ -175,6 +175,21 @@ impl Atomic {
     }
 }
 
+impl Atomic {
+    /// Reads until the value is as wanted, without a limit.
+    pub fn cond_read(
+        &self,
+        op: &'static str,
+        at: Site,
+        order: Order,
+        until: impl Fn(u64) -> bool,
+    ) -> u64 {
+        let wait = Wait { until: &until, or_change_of: None, or_gate: None, timeout_ms: None };
+        // Without a time-out the wait ends only with a value.
+        self.wait(op, at, order, &wait).unwrap_or_default()
+    }
+}
+
 #[cfg(not(feature = "backend-loom"))]
 impl Atomic {
     /// Reads.

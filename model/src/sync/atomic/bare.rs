@@ -209,6 +209,24 @@ impl Atomic {
         let _old = self.word.fetch_update(ordering(order), Ordering::Relaxed, |old| Some(f(old)));
     }
 
+    /// Reads until the value is as wanted, without a limit.
+    #[inline(always)]
+    pub fn cond_read(
+        &self,
+        _op: &'static str,
+        _at: Site,
+        order: Order,
+        until: impl Fn(u64) -> bool,
+    ) -> u64 {
+        let value = self.word.load(ordering(order));
+        // What a wait holds is put into memory only if one look is not enough.
+        if until(value) {
+            return value;
+        }
+        let wait = Wait { until: &until, or_change_of: None, or_gate: None, timeout_ms: None };
+        self.look_again(ordering(order), &wait).unwrap_or_default()
+    }
+
     /// Reads until the value is as wanted. `None`: the time was up. A wait without a limit has
     /// none, as in the kernel.
     #[inline(always)]
