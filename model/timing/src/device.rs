@@ -104,6 +104,11 @@ impl List {
     }
 }
 
+/// The line of the ring that has this position. Their number is a power of two.
+pub(crate) fn line_of(ring: &[Agent], position: u64) -> usize {
+    (position / COMMANDS_PER_LINE) as usize & (ring.len() - 1)
+}
+
 /// One command queue's front end.
 #[derive(Clone, Debug)]
 pub struct FrontEnd {
@@ -151,23 +156,22 @@ impl FrontEnd {
             None => now,
         };
         self.warm_since = Some(asked);
-        let lines = ring.len() as u64;
         let tlbis_end = list.start + u64::from(list.tlbis);
         let commands_end = tlbis_end + u64::from(list.atcs);
-        let (mut arrived, mut started, mut line) = (0, now, 0);
+        let (mut arrived, mut started) = (0, now);
+        // Lines fetched so far, and the place in the window of the next one.
+        let (mut fetched, mut line) = (0, 0);
         for position in list.start..list.end() {
             if position == list.start || position % COMMANDS_PER_LINE == 0 {
-                let at = ((position / COMMANDS_PER_LINE) % lines) as usize;
+                let at = line_of(ring, position);
                 // The line comes from the cache of whoever wrote it last.
                 let way = distances.surcharge(ring[at], SMMU);
-                let room = match line >= costs.fetch_ahead {
-                    true => self.window[line % costs.fetch_ahead],
-                    false => 0,
-                };
+                let room = if fetched >= costs.fetch_ahead { self.window[line] } else { 0 };
                 arrived = asked.max(room) + costs.fetch + way;
                 ring[at] = SMMU;
-                self.window[line % costs.fetch_ahead] = started;
-                line += 1;
+                self.window[line] = started;
+                fetched += 1;
+                line = if line + 1 == costs.fetch_ahead { 0 } else { line + 1 };
             }
             self.decoded = self.decoded.max(arrived).max(now) + costs.decode;
             if position >= commands_end {
@@ -186,7 +190,7 @@ impl FrontEnd {
         match self.completion {
             Completion::Msi => {
                 // The word that the MSI goes to is in the cache of the CPU that polls it.
-                let at = (((list.end() - 1) / COMMANDS_PER_LINE) % lines) as usize;
+                let at = line_of(ring, list.end() - 1);
                 ring[at] = list.cpu;
                 gate + costs.msi_write + distances.surcharge(list.cpu, SMMU)
             }

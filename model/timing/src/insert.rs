@@ -6,7 +6,8 @@
 //!
 //! Source: commit 587e6c10a7ce, drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c.
 
-use crate::device::{List, COMMANDS_PER_LINE};
+use crate::agenda::Row;
+use crate::device::{line_of, List, COMMANDS_PER_LINE};
 use crate::line::{Agent, SMMU};
 use crate::machine::Machine;
 use crate::workload::{Completion, Insertion, LockForm};
@@ -77,6 +78,34 @@ pub(crate) enum Phase {
     PutOne,
 }
 
+/// What came of a try to get a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tried {
+    /// It failed, and the CPU has asked for the line again.
+    Again,
+    /// It goes on with something else.
+    Else,
+}
+
+impl Phase {
+    /// Where an event of this phase is kept.
+    #[inline]
+    pub(crate) const fn row(self) -> Row {
+        match self {
+            Phase::Begin | Phase::PteAsk | Phase::Insert => Row::Far,
+            Phase::Allocate
+            | Phase::Gather
+            | Phase::StoreCons
+            | Phase::ConsKnown
+            | Phase::SpinTry
+            | Phase::SpinTryAgain
+            | Phase::SpinTail
+            | Phase::SpinRelease => Row::Contended,
+            _ => Row::Near,
+        }
+    }
+}
+
 impl Machine<'_> {
     /// The CPU's event.
     pub(crate) fn step(&mut self, cpu: usize, now: Ps) {
@@ -107,7 +136,7 @@ impl Machine<'_> {
                 }
             }
             Phase::Insert => self.insert(cpu, queue, now),
-            Phase::Allocate => self.allocate(cpu, queue, now),
+            Phase::Allocate => self.allocates(cpu, now),
             Phase::Written => {
                 // fetch_add: the owner takes the lock for everybody that it gathers.
                 if self.cpus[cpu].sync && self.workload.insertion != Insertion::FetchAdd {
@@ -227,19 +256,36 @@ impl Machine<'_> {
         q.prod + self.needs(cpu) <= q.cons + u64::from(self.workload.entries)
     }
 
+    /// Step 2 of this CPU, and of those behind it as long as nothing else happens: where many try,
+    /// most events are tries that fail.
+    fn allocates(&mut self, mut cpu: usize, mut now: Ps) {
+        while self.allocate(cpu, self.queue_of(cpu), now) == Tried::Again {
+            let next = self.agenda.next_contended();
+            let Some(next) = next.filter(|next| self.cpus[next.1].phase == Phase::Allocate) else {
+                return;
+            };
+            (now, cpu) = next;
+            self.agenda.take(Row::Contended, cpu);
+            self.out.events += 1;
+        }
+    }
+
     /// Step 2, with the line of the llq word here.
     ///
     /// Whatever changed the word since the snapshot makes the cmpxchg fail: another list, OWNED
     /// cleared, CONS stored. The value that it returns is the next snapshot. The next attempt
     /// follows at once: it finds the line still here if nobody waits for it, and otherwise only
     /// with the chance of `retry_wins_permille`.
-    fn allocate(&mut self, cpu: usize, queue: usize, now: Ps) {
+    #[inline(always)]
+    fn allocate(&mut self, cpu: usize, queue: usize, now: Ps) -> Tried {
         let version = self.queues[queue].version;
         if self.workload.insertion == Insertion::FetchAdd {
             if !self.has_room(cpu, queue) {
-                return self.no_room(cpu, queue, now);
+                self.no_room(cpu, queue, now);
+                return Tried::Else;
             }
-            return self.allocated(cpu, queue, now);
+            self.allocated(cpu, queue, now);
+            return Tried::Else;
         }
         let seen = self.cpus[cpu].snapshot.replace(version);
         if seen.is_some() {
@@ -247,27 +293,32 @@ impl Machine<'_> {
         }
         if seen == Some(version) {
             self.out.cas_won += 1;
-            return self.allocated(cpu, queue, now);
+            self.allocated(cpu, queue, now);
+            return Tried::Else;
         }
         if !self.has_room(cpu, queue) {
-            return self.no_room(cpu, queue, now);
+            self.no_room(cpu, queue, now);
+            return Tried::Else;
         }
         let left_alone = self.queues[queue].llq.is_left_alone(now);
         let falls_back = self.workload.insertion == Insertion::SpinFallback
             && seen.is_some()
             && !self.cpus[cpu].spinning;
         if falls_back {
-            return self.spin_ask(cpu, queue, now);
+            self.spin_ask(cpu, queue, now);
+            return Tried::Else;
         }
         if left_alone || self.seed.chance(self.costs.retry_wins) {
             self.out.cas += 1;
             self.out.cas_won += 1;
             let at = now + self.costs.hit;
             self.queues[queue].llq.keep_until(at);
-            return self.allocated(cpu, queue, at);
+            self.allocated(cpu, queue, at);
+            return Tried::Else;
         }
         let at = self.queues[queue].llq.take(now, cpu as Agent, &self.distances);
         self.at(cpu, Phase::Allocate, at);
+        Tried::Again
     }
 
     /// Steps 3 and 4: the places are ours from `now` on.
@@ -302,10 +353,11 @@ impl Machine<'_> {
         let agent = cpu as Agent;
         let q = &mut self.queues[queue];
         let c = &self.cpus[cpu];
-        let lines = q.front.ring.len() as u64;
+        let ring = &mut q.front.ring;
         let mut slowest = 0;
         for line in c.start / COMMANDS_PER_LINE..=(c.end - 1) / COMMANDS_PER_LINE {
-            let holder = &mut q.front.ring[(line % lines) as usize];
+            let at = line_of(ring, line * COMMANDS_PER_LINE);
+            let holder = &mut ring[at];
             slowest = slowest.max(self.distances.transfer(*holder, agent));
             *holder = agent;
         }
@@ -635,8 +687,8 @@ impl Machine<'_> {
         let start = q.prod;
         q.prod += 1;
         q.ends_in_sync = sync;
-        let lines = q.front.ring.len() as u64;
-        let holder = &mut q.front.ring[((start / COMMANDS_PER_LINE) % lines) as usize];
+        let at = line_of(&q.front.ring, start);
+        let holder = &mut q.front.ring[at];
         let way = self.distances.transfer(*holder, agent);
         *holder = agent;
         let tlbis = u32::from(c.put < c.tlbis);

@@ -1,6 +1,6 @@
 //! The CPUs, the queues, and the loop that lets time pass.
 
-use crate::agenda::Agenda;
+use crate::agenda::{Agenda, Row};
 use crate::device::{BackEnd, FrontEnd, List};
 use crate::insert::Phase;
 use crate::line::{Distances, Line};
@@ -8,7 +8,7 @@ use crate::profile::Profile;
 use crate::seed::Seed;
 use crate::stats::Outcome;
 use crate::workload::{Completion, Insertion, Lists, Path, Workload};
-use crate::{Ps, NEVER};
+use crate::Ps;
 use std::collections::VecDeque;
 
 /// A CPU in the middle of something.
@@ -187,7 +187,7 @@ pub(crate) struct Machine<'a> {
     /// Lines of the page table.
     pub(crate) ptes: Vec<Line>,
     back: BackEnd,
-    agenda: Agenda,
+    pub(crate) agenda: Agenda,
     pub(crate) seed: Seed,
     pub(crate) out: Outcome,
     /// Invalidations that ended so far.
@@ -227,8 +227,10 @@ pub fn run(profile: &Profile, workload: &Workload) -> Result<Outcome, String> {
             return Err(format!("no end after {events_max} events; take fewer CPUs"));
         }
         if agent < machine.cpus.len() {
+            machine.agenda.take(machine.cpus[agent].phase.row(), agent);
             machine.step(agent, now);
         } else {
+            machine.agenda.take(Row::Near, agent);
             machine.device(agent - machine.cpus.len(), now);
         }
         machine.out.end = now;
@@ -252,7 +254,7 @@ impl<'a> Machine<'a> {
         };
         let mut agenda = Agenda::new(cpus + queues);
         for cpu in 0..cpus {
-            agenda.set(cpu, seed.exponential(workload.work));
+            agenda.set(Phase::Begin.row(), cpu, seed.exponential(workload.work));
         }
         let cpu = Cpu {
             phase: Phase::Begin,
@@ -321,21 +323,21 @@ impl<'a> Machine<'a> {
     }
 
     /// The CPU goes on then, with that.
+    #[inline]
     pub(crate) fn at(&mut self, cpu: usize, phase: Phase, at: Ps) {
         self.cpus[cpu].phase = phase;
-        self.agenda.set(cpu, at);
+        self.agenda.set(phase.row(), cpu, at);
     }
 
     /// The CPU waits until somebody calls [`Machine::wake`].
     pub(crate) fn wait(&mut self, cpu: usize, phase: Phase, now: Ps) {
         self.cpus[cpu].phase = phase;
         self.cpus[cpu].waits_since = now;
-        self.agenda.set(cpu, NEVER);
     }
 
     /// A CPU that waits goes on then.
     pub(crate) fn wake(&mut self, cpu: usize, at: Ps) {
-        self.agenda.set(cpu, at);
+        self.agenda.set(self.cpus[cpu].phase.row(), cpu, at);
     }
 
     /// An invalidation begins.
@@ -418,7 +420,7 @@ impl<'a> Machine<'a> {
         let q = &mut self.queues[queue];
         q.writes.push_back((at, prod));
         if !q.running && q.writes.len() == 1 {
-            self.agenda.set(self.cpus.len() + queue, at);
+            self.agenda.set(Row::Near, self.cpus.len() + queue, at);
         }
     }
 
@@ -439,9 +441,12 @@ impl<'a> Machine<'a> {
                 let (back, way) = (&mut self.back, &self.distances);
                 q.front.run(now, q.seen.0, list, back, way)
             }
-            _ => q.writes.front().map_or(NEVER, |w| w.0),
+            _ => match q.writes.front() {
+                Some(write) => write.0,
+                None => return,
+            },
         };
-        self.agenda.set(agent, at);
+        self.agenda.set(Row::Near, agent, at);
     }
 
     /// CONS has moved past the first list of the queue.
