@@ -275,7 +275,7 @@ mod tests {
     fn a_base_and_three_numbers_make_a_profile() {
         let text = format!("{HEAD}[line]\ndie_ns = 50\n[smmu]\nsync_ns = 60\n");
         let mine = parse_profile("p.toml", &text).expect("it is good");
-        assert_eq!((mine.line.die_ns, mine.smmu.sync_ns, mine.line.remote_ns), (50, 60, 260));
+        assert_eq!((mine.line.die_ns, mine.smmu.sync_ns, mine.line.remote_ns), (50, 60, 305));
         assert_eq!((mine.name.as_str(), mine.cpu.entry_ns), ("mine", 8));
     }
 

@@ -115,16 +115,13 @@ impl Machine<'_> {
             Phase::Begin => self.begin(cpu, now),
             Phase::PteAsk => {
                 let line = cpu / self.workload.pte_sharers as usize;
-                let at = self.ptes[line].take(now, agent, &self.distances);
+                let at = self.ptes[line].read(now, agent, &self.distances);
                 self.at(cpu, Phase::PteRead, at);
             }
             Phase::PteRead => {
                 // Others may take the line away between the read and the write.
                 let line = &mut self.ptes[cpu / self.workload.pte_sharers as usize];
-                let at = match line.is_left_alone(now) {
-                    true => now + self.costs.hit,
-                    false => line.take(now, agent, &self.distances),
-                };
+                let at = line.take(now, agent, &self.distances);
                 self.at(cpu, Phase::PteWrite, at);
             }
             Phase::PteWrite => {
@@ -167,14 +164,14 @@ impl Machine<'_> {
                 let q = &mut self.queues[queue];
                 q.owner_prod = self.cpus[cpu].end;
                 if let Some(next) = q.next_owner.take() {
-                    let at = q.lock.take(now, next as Agent, &self.distances);
+                    let at = q.lock.read(now, next as Agent, &self.distances);
                     self.wake(next, at);
                 }
                 self.wait_for_sync(cpu, queue, now);
             }
             Phase::Synced if !self.combines() => self.end_list(cpu, now),
             Phase::Synced => {
-                let at = self.take_lock(cpu, queue, now);
+                let at = self.read_lock(cpu, queue, now);
                 self.at(cpu, Phase::TryUnlock, at);
             }
             Phase::TryUnlock => self.try_unlock(cpu, queue, now),
@@ -205,10 +202,7 @@ impl Machine<'_> {
             Phase::SpinTail => self.spin_tail(cpu, queue, now),
             Phase::SpinClaim => {
                 let q = &mut self.queues[queue];
-                let at = match q.spin.is_left_alone(now) {
-                    true => now + self.costs.hit,
-                    false => q.spin.take(now, agent, &self.distances),
-                };
+                let at = q.spin.take(now, agent, &self.distances);
                 self.at(cpu, Phase::SpinHeld, at);
             }
             Phase::SpinHeld => self.spin_held(cpu, queue, now),
@@ -216,7 +210,7 @@ impl Machine<'_> {
             Phase::PutOne => {
                 let q = &mut self.queues[queue];
                 let prod = q.prod;
-                let at = q.spin.take(now, agent, &self.distances);
+                let at = self.take_spin(cpu, queue, now);
                 self.write_prod(queue, prod, now);
                 self.at(cpu, Phase::SpinRelease, at);
             }
@@ -229,7 +223,7 @@ impl Machine<'_> {
             self.cpus[cpu].put = 0;
             return self.spin_ask(cpu, queue, now);
         }
-        let at = self.queues[queue].llq.take(now, cpu as Agent, &self.distances);
+        let at = self.queues[queue].llq.read(now, cpu as Agent, &self.distances);
         self.at(cpu, Phase::Allocate, at);
     }
 
@@ -240,9 +234,14 @@ impl Machine<'_> {
         let q = &mut self.queues[queue];
         let at = q.lock.take(now, cpu as Agent, &self.distances);
         if let Some(spins) = q.next_owner.filter(|s| *s != cpu && q.respun <= now) {
-            q.respun = q.lock.take(now, spins as Agent, &self.distances);
+            q.respun = q.lock.read(now, spins as Agent, &self.distances);
         }
         at
+    }
+
+    /// Asks for it to read.
+    fn read_lock(&mut self, cpu: usize, queue: usize, now: Ps) -> Ps {
+        self.queues[queue].lock.read(now, cpu as Agent, &self.distances)
     }
 
     /// Entries that the current list needs.
@@ -275,7 +274,8 @@ impl Machine<'_> {
     /// Whatever changed the word since the snapshot makes the cmpxchg fail: another list, OWNED
     /// cleared, CONS stored. The value that it returns is the next snapshot. The next attempt
     /// follows at once: it finds the line still here if nobody waits for it, and otherwise only
-    /// with the chance of `retry_wins_permille`.
+    /// with the chance of `retry_wins_permille`. The first attempt follows a READ_ONCE(), which
+    /// leaves copies of the line elsewhere, so it has to ask again.
     #[inline(always)]
     fn allocate(&mut self, cpu: usize, queue: usize, now: Ps) -> Tried {
         let version = self.queues[queue].version;
@@ -308,10 +308,13 @@ impl Machine<'_> {
             self.spin_ask(cpu, queue, now);
             return Tried::Else;
         }
-        if left_alone || self.seed.chance(self.costs.retry_wins) {
+        if left_alone || (seen.is_some() && self.seed.chance(self.costs.retry_wins)) {
             self.out.cas += 1;
             self.out.cas_won += 1;
-            let at = now + self.costs.hit;
+            let at = match left_alone {
+                true => self.queues[queue].llq.take(now, cpu as Agent, &self.distances),
+                false => now + self.costs.hit,
+            };
             self.queues[queue].llq.keep_until(at);
             self.allocated(cpu, queue, at);
             return Tried::Else;
@@ -339,7 +342,7 @@ impl Machine<'_> {
         let written = self.write_entries(cpu, queue, now);
         if std::mem::take(&mut self.cpus[cpu].spinning) {
             // The spinlock is given back first; the entries are written after that.
-            let at = self.queues[queue].spin.take(now, cpu as Agent, &self.distances);
+            let at = self.take_spin(cpu, queue, now);
             self.cpus[cpu].writing = written - now;
             return self.at(cpu, Phase::SpinRelease, at);
         }
@@ -403,14 +406,14 @@ impl Machine<'_> {
             let waits = |w: &usize| self.cpus[*w].group == group;
             if let Some(owner) = q.valid_waiter.filter(waits) {
                 q.valid_waiter = None;
-                let at = q.valid.take(now, owner as Agent, &self.distances);
+                let at = q.valid.read(now, owner as Agent, &self.distances);
                 self.wake(owner, at + self.costs.mmio_write);
             }
         }
         if !self.cpus[cpu].owner {
             return self.wait_for_sync(cpu, queue, now);
         }
-        let at = self.take_lock(cpu, queue, now);
+        let at = self.read_lock(cpu, queue, now);
         let q = &mut self.queues[queue];
         if q.owner_prod == self.cpus[cpu].start {
             return self.at(cpu, Phase::Turn, at);
@@ -459,7 +462,7 @@ impl Machine<'_> {
             q.groups.pop_front();
             q.groups_from += 1;
         }
-        let at = q.valid.take(now, cpu as Agent, &self.distances);
+        let at = q.valid.read(now, cpu as Agent, &self.distances);
         self.at(cpu, Phase::Published, at + self.costs.mmio_write);
     }
 
@@ -518,10 +521,7 @@ impl Machine<'_> {
 
     fn give_lock_back(&mut self, cpu: usize, queue: usize, now: Ps) {
         let q = &mut self.queues[queue];
-        let at = match q.lock.is_left_alone(now) {
-            true => now + self.costs.hit,
-            false => q.lock.take(now, cpu as Agent, &self.distances),
-        };
+        let at = q.lock.take(now, cpu as Agent, &self.distances);
         self.at(cpu, Phase::Unlock, at);
     }
 
@@ -532,7 +532,7 @@ impl Machine<'_> {
         q.cons = q.cons.max(cons);
         for cpu in std::mem::take(&mut q.room_waiters) {
             self.cpus[cpu].snapshot = None;
-            let at = self.queues[queue].llq.take(now, cpu as Agent, &self.distances);
+            let at = self.queues[queue].llq.read(now, cpu as Agent, &self.distances);
             self.wake(cpu, at);
         }
     }
@@ -564,7 +564,7 @@ impl Machine<'_> {
         q.exclusive = false;
         for waiter in std::mem::take(&mut q.lock_waiters) {
             let q = &mut self.queues[queue];
-            let mut at = q.lock.take(now, waiter as Agent, &self.distances);
+            let mut at = q.lock.read(now, waiter as Agent, &self.distances);
             let gathers = self.cpus[waiter].phase == Phase::GatherLock;
             if self.workload.lock == LockForm::StoreZero || gathers {
                 // Its increment is gone: what it read is followed by a cmpxchg, and the exclusive
@@ -585,7 +585,7 @@ impl Machine<'_> {
 
     /// Asks for the spinlock.
     fn spin_ask(&mut self, cpu: usize, queue: usize, now: Ps) {
-        let at = self.queues[queue].spin.take(now, cpu as Agent, &self.distances);
+        let at = self.take_spin(cpu, queue, now);
         self.at(cpu, Phase::SpinTry, at);
     }
 
@@ -596,8 +596,24 @@ impl Machine<'_> {
             q.spin_holder = Some(cpu);
             return self.spin_held(cpu, queue, now);
         }
-        let at = q.spin.take(now, cpu as Agent, &self.distances);
+        let at = match or_else {
+            // queued_spin_trylock() reads before it tries.
+            Phase::SpinTryAgain => q.spin.read(now, cpu as Agent, &self.distances),
+            _ => self.take_spin(cpu, queue, now),
+        };
         self.at(cpu, or_else, at);
+    }
+
+    /// Asks for the line of the spinlock. The first in its queue spins on it and fetches it back, as
+    /// the next owner does.
+    fn take_spin(&mut self, cpu: usize, queue: usize, now: Ps) -> Ps {
+        let q = &mut self.queues[queue];
+        let at = q.spin.take(now, cpu as Agent, &self.distances);
+        let first = q.spin_queue.front().copied();
+        if let Some(spins) = first.filter(|s| *s != cpu && q.spin_respun <= now) {
+            q.spin_respun = q.spin.read(now, spins as Agent, &self.distances);
+        }
+        at
     }
 
     /// Is in the queue now; the first of it spins on the word.
@@ -616,7 +632,8 @@ impl Machine<'_> {
     fn spin_held(&mut self, cpu: usize, queue: usize, now: Ps) {
         if self.workload.insertion == Insertion::SpinFallback {
             self.cpus[cpu].spinning = true;
-            let at = self.queues[queue].llq.take(now, cpu as Agent, &self.distances);
+            self.cpus[cpu].snapshot = None;
+            let at = self.queues[queue].llq.read(now, cpu as Agent, &self.distances);
             return self.at(cpu, Phase::Allocate, at);
         }
         self.put_one(cpu, queue, now);
@@ -627,7 +644,7 @@ impl Machine<'_> {
         let q = &mut self.queues[queue];
         q.spin_holder = q.spin_queue.pop_front();
         if let Some(next) = q.spin_holder {
-            let at = q.spin.take(now, next as Agent, &self.distances);
+            let at = q.spin.read(now, next as Agent, &self.distances);
             self.wake(next, at);
         }
         if self.workload.insertion == Insertion::SpinFallback {
@@ -675,7 +692,7 @@ impl Machine<'_> {
                 Some(list) => list.also.push(agent),
                 None => c.synced = Some(now),
             }
-            let at = q.spin.take(now, agent, &self.distances);
+            let at = self.take_spin(cpu, queue, now);
             return self.at(cpu, Phase::SpinRelease, at);
         }
         if q.prod + 1 > q.cons + u64::from(self.workload.entries) {

@@ -48,6 +48,7 @@ impl Distances {
     }
 
     /// Time for `to` to get a line that is at `from`.
+    #[inline]
     pub fn transfer(&self, from: Agent, to: Agent) -> Ps {
         if from == to || from == NOBODY {
             return self.hit;
@@ -69,19 +70,35 @@ pub struct Line {
     free: Ps,
     /// Who has it then.
     holder: Agent,
+    /// Who has a copy of it then: from whom the holder got it to read.
+    copy: Agent,
 }
 
 impl Line {
     /// A line that nobody has.
     pub const fn new() -> Line {
-        Line { free: 0, holder: NOBODY }
+        Line { free: 0, holder: NOBODY, copy: NOBODY }
     }
 
-    /// Asks for the line; answers when the agent will have it.
+    /// Asks for the line to write it; answers when the agent will have it, and nobody else.
+    ///
+    /// Who has only read it has to ask again, since there is a copy.
+    #[inline]
     pub fn take(&mut self, now: Ps, agent: Agent, distances: &Distances) -> Ps {
-        let begin = self.free.max(now);
-        self.free = begin + distances.transfer(self.holder, agent);
-        self.holder = agent;
+        // Without a copy that is nobody, and a hit.
+        let from = if self.holder == agent { self.copy } else { self.holder };
+        self.free = self.free.max(now) + distances.transfer(from, agent);
+        (self.holder, self.copy) = (agent, NOBODY);
+        self.free
+    }
+
+    /// Asks for the line to read it; who had it keeps a copy.
+    #[inline]
+    pub fn read(&mut self, now: Ps, agent: Agent, distances: &Distances) -> Ps {
+        self.free = self.free.max(now) + distances.transfer(self.holder, agent);
+        if self.holder != agent {
+            (self.holder, self.copy) = (agent, self.holder);
+        }
         self.free
     }
 
@@ -120,6 +137,11 @@ mod tests {
         let all = base + NS * (line.die_ns + line.socket_ns + line.remote_ns);
         assert_eq!(l.take(0, 48, &distances), all);
         assert!(!l.is_left_alone(all - 1) && l.is_left_alone(all));
+        // CPU 47 reads what CPU 48 has, which keeps a copy: to write, 47 has to ask 48 again, once.
+        let read = all + NS * line.remote_ns;
+        assert_eq!(l.read(0, 47, &distances), read);
+        assert_eq!(l.take(0, 47, &distances), read + NS * line.remote_ns);
+        assert_eq!(l.take(0, 47, &distances), read + NS * (line.remote_ns + line.hit_ns));
         assert_eq!(distances.surcharge(SMMU, 3), 0);
         assert_eq!(distances.surcharge(SMMU, 95), NS * (line.remote_ns - line.die_ns));
     }

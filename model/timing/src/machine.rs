@@ -84,6 +84,8 @@ pub(crate) struct Queue {
     pub(crate) room_waiters: Vec<usize>,
     /// The spinlock of two variants: who has it, who waits in which order.
     pub(crate) spin: Line,
+    /// Until when the first that waits fetches its line back.
+    pub(crate) spin_respun: Ps,
     pub(crate) spin_holder: Option<usize>,
     pub(crate) spin_queue: VecDeque<usize>,
     /// Lists that the SMMU has not finished.
@@ -119,6 +121,7 @@ impl Queue {
             valid_waiter: None,
             room_waiters: Vec::new(),
             spin: Line::new(),
+            spin_respun: 0,
             spin_holder: None,
             spin_queue: VecDeque::new(),
             lists: VecDeque::new(),

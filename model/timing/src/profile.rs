@@ -187,17 +187,17 @@ impl Profile {
             topology: Topology { cpus_per_die: 24, dies_per_socket: 2, sockets: 2, smmu_die: 0 },
             line: LineCosts {
                 hit_ns: 5,
-                die_ns: 60,
-                socket_ns: 116,
-                remote_ns: 260,
-                retry_wins_permille: 81,
+                die_ns: 68,
+                socket_ns: 159,
+                remote_ns: 305,
+                retry_wins_permille: 120,
             },
             cpu: CpuCosts {
                 entry_ns: 8,
                 wmb_ns: 20,
                 mmio_write_ns: 100,
                 mmio_read_ns: 70,
-                work_ns: 1_200,
+                work_ns: 1_068,
             },
             smmu: SmmuCosts {
                 prod_visible_ns: 30,

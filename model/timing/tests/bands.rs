@@ -97,8 +97,8 @@ fn with_real_work_between_invalidations_the_batch_hardly_matters() {
 
 #[test]
 fn about_a_third_of_the_syncs_can_be_left_out_before_5_4() {
-    // Published: 33.6 % under a load of unknown width.
-    for (cpus, from, to) in [(4, 250, 333), (8, 333, 450), (16, 333, 500)] {
+    // Published: 33.6 % under a load of unknown width; here between 4 and 5 CPUs.
+    for (cpus, from, to) in [(4, 250, 336), (5, 336, 400), (8, 400, 500), (16, 400, 500)] {
         let change = |coalesce| {
             of(|w| (w.cpus, w.insertion, w.coalesce) = (cpus, Insertion::Spinlock, coalesce))
         };
@@ -121,9 +121,10 @@ fn a_guest_with_its_own_vcmdq_saves_70_to_90_percent() {
 }
 
 #[test]
-fn strict_costs_what_was_published_between_4_and_8_cpus_of_the_text_of_2018() {
-    // Zhen Lei 2018: 3.6 to 3.9 times the IOPS without strict mode, on a load of unknown width. A
-    // lazy unmap is flushed with 255 others, by one command and its SYNC (IOVA_FQ_SIZE).
+fn strict_costs_what_was_published_between_4_and_5_cpus_of_the_text_of_2018() {
+    // Zhen Lei 2018: 3.6 to 3.9 times the IOPS without strict mode, on a load of unknown width, where
+    // the same author's share of SYNCs left out is met, too. A lazy unmap is flushed with 255
+    // others, by one command and its SYNC (IOVA_FQ_SIZE).
     const QUEUED: u64 = 256;
     let gain = |cpus| {
         let text = |w: &mut Workload| {
@@ -136,9 +137,9 @@ fn strict_costs_what_was_published_between_4_and_8_cpus_of_the_text_of_2018() {
         });
         lazy.per_second() * QUEUED * 1_000 / strict.per_second()
     };
-    let gains = [4, 6, 8].map(gain);
-    assert!(gains[0] < 3_600 && gains[2] > 3_900, "{gains:?}");
-    assert!((3_400..=4_100).contains(&gains[1]), "{gains:?}");
+    let gains = [4, 5].map(gain);
+    assert!((3_000..3_600).contains(&gains[0]), "{gains:?}");
+    assert!((3_900..4_600).contains(&gains[1]), "{gains:?}");
 }
 
 #[test]
