@@ -802,6 +802,7 @@ pub fn with_maker<R>(
     let maker = GuestMaker {
         cpus: program.threads.len(),
         timers: program.timers,
+        orders: program.orders,
         mutation: None,
         watched: program.check_races,
         make: &make,

@@ -246,8 +246,14 @@ pub fn with_maker<R>(
         Some(mutant) => Some(resolved(mutant)?),
         None => None,
     };
-    let (cpus, timers) = (program.cpus.len(), program.timers);
-    Ok(f(&GuestMaker { cpus, timers, mutation, watched: true, make: &make }))
+    Ok(f(&GuestMaker {
+        cpus: program.cpus.len(),
+        timers: program.timers,
+        orders: program.orders,
+        mutation,
+        watched: true,
+        make: &make,
+    }))
 }
 
 /// The call site that a program names.
@@ -1112,6 +1118,7 @@ impl World {
             let dev = immortal(|owner| {
                 let mut dev = StructDevice::new(owner, i as u32, pdev.group, pdev.iommu);
                 dev.vdevice_size = pdev.vdevice_size;
+                dev.reserved = pdev.reserved;
                 dev
             });
             dev.iommu_group.set(Some(group));

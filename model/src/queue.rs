@@ -5,7 +5,7 @@ use std::rc::Rc;
 use uapi::errno::Ret;
 use uapi::outcome::{Outcome, Place, StepResult};
 use uapi::pick::ModelError;
-use uapi::program::Timers;
+use uapi::program::{Orders, Timers};
 use uapi::queue::{Invalidate, Queue, Request};
 use uapi::step::Cpu;
 use uapi::Errno;
@@ -214,6 +214,13 @@ pub fn with_maker<R>(
     };
     let queues = 1 + program.secondary.map_or(0, |s| usize::from(s.queues));
     let (cpus, timers) = (program.cpus.len() + queues, Timers::Idle);
-    let maker = GuestMaker { cpus, timers, mutation: None, watched: false, make: &make };
+    let maker = GuestMaker {
+        cpus,
+        timers,
+        orders: Orders::Lkmm,
+        mutation: None,
+        watched: false,
+        make: &make,
+    };
     Ok(f(&maker))
 }

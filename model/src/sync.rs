@@ -22,7 +22,7 @@ use uapi::outcome::{Ending, Outcome};
 use uapi::pick::ModelError;
 #[cfg(not(feature = "backend-loom"))]
 use uapi::pick::{Explore, Pick};
-use uapi::program::{Dependence, Limits, Timers};
+use uapi::program::{Dependence, Limits, Orders, Timers};
 use uapi::splat::{Kind, Splat};
 use uapi::step::{
     sleeper_of, timer_of, Access, Accesses, Counter, Cpu, Done, Mode, Pending, Site, CPUS_MAX,
@@ -125,6 +125,8 @@ pub struct GuestMaker<'a> {
     pub cpus: usize,
     /// When timers fire.
     pub timers: Timers,
+    /// What counters order, for [`unordered`].
+    pub orders: Orders,
     /// The step that the program does otherwise. That of the limits goes before it.
     pub mutation: Option<Mutation>,
     /// Whether [`moment`] is asked: KCSAN watches the fields of the kernel model.
@@ -213,6 +215,8 @@ struct Exec {
     changes: Changes,
     /// Whether the steps are written into `clocks`.
     watched: bool,
+    /// What counters order.
+    orders: Orders,
     /// What the steps so far were, to tell what they ordered.
     clocks: UnsafeCell<Clocks>,
     guest: RefCell<Option<Rc<dyn Guest>>>,
@@ -279,6 +283,7 @@ impl Exec {
             alone: StdCell::new(0),
             changes: Changes::new(limits.mutation.or(maker.mutation), limits.reach),
             watched: maker.watched,
+            orders: maker.orders,
             clocks: UnsafeCell::new(Clocks::default()),
             guest: RefCell::new(None),
             locals: UnsafeCell::new([const { None }; LOCALS_MAX]),
@@ -675,7 +680,7 @@ fn blocking_step<R>(
     let result = body(&mut effect);
     if exec.concurrent() {
         if exec.watched {
-            exec.clocks().step(me, effect.orders, effect.accesses);
+            exec.clocks().step(me, effect.orders, effect.accesses, effect.counter);
         }
         exec.done.set(Some(Done { cpu: me, counter: effect.counter }));
     }
@@ -768,6 +773,11 @@ pub fn moment() -> Option<Moment> {
     (exec.watched && exec.concurrent()).then(|| exec.clocks().now(exec.current.get()))
 }
 
+/// What counters order in this execution.
+pub fn orders() -> Orders {
+    exec().orders
+}
+
 /// How many other CPUs are about to touch one of the objects with these numbers: a check that looks
 /// between two of their steps can tell.
 pub fn others_about_to(objects: &[u32]) -> usize {
@@ -785,7 +795,8 @@ pub fn others_about_to(objects: &[u32]) -> usize {
 
 /// Which of these pairs of moments, the earlier first, nothing orders.
 pub fn unordered(pairs: &[(Moment, Moment)]) -> Vec<bool> {
-    exec().clocks().unordered(pairs)
+    let exec = exec();
+    exec.clocks().unordered(pairs, exec.orders)
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ use uapi::call::{signature, Call, HWPT_ALLOC_NEST_PARENT};
 use uapi::litmus::{Count, Insn, Litmus, Src, XaFlags};
 use uapi::outcome::{Ending, Outcome};
 use uapi::pick::{Explore, LoomBounds, ModelError, Pick, Sampler, Subject};
-use uapi::program::{Limits, Operand, Pdev, Program, Step, Timers};
+use uapi::program::{Limits, Operand, Orders, Pdev, Program, Step, Timers};
 use uapi::step::{Cpu, Done, Pending, CPUS_MAX};
 
 // ---------------------------------------------------------------------------------------------
@@ -158,8 +158,9 @@ fn vdevices() -> Program {
         ],
         finally: vec![call(Call::Destroy, &[Sym(5)], &[])],
         syms: (0..6).map(|i| format!("name{i}")).collect(),
-        pdevs: vec![Pdev { group: 0, iommu: 0, vdevice_size: 0 }],
+        pdevs: vec![Pdev { group: 0, iommu: 0, vdevice_size: 0, reserved: None }],
         timers: Timers::Idle,
+        orders: Orders::Lkmm,
         given: Vec::new(),
         mutant: None,
     }

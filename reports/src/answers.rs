@@ -252,6 +252,7 @@ fn splat_kind(splat: &Splat) -> Option<Printed> {
         // kmemleak and KCSAN are other kernels; the rest is the testbed's own.
         Kind::Leak
         | Kind::DataRace
+        | Kind::FreeRace
         | Kind::Invariant
         | Kind::UnexpectedAnswer
         | Kind::Assertion => None,

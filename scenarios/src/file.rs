@@ -16,7 +16,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use toml::Spanned;
 use uapi::mutation::{Change, Mutant};
 use uapi::pick::RevisionInfo;
-use uapi::program::{Pdev, Program, Timers};
+use uapi::program::{Orders, Pdev, Program, Timers};
 use uapi::step::CPUS_MAX;
 use uapi::verdict::Expected;
 
@@ -30,6 +30,7 @@ pub(crate) const KEYS: &[&str] = &[
     "notes",
     "canary",
     "timers",
+    "orders",
     "given",
     "mutant",
     "revisions",
@@ -51,7 +52,7 @@ pub(crate) const MUTANT_KEYS: &[&str] = &["site", "change"];
 /// Keys of `[findings]`.
 pub(crate) const FINDINGS_KEYS: &[&str] = &["late_wakeup", "unexplained"];
 /// Keys of one entry of `[devices]`.
-pub(crate) const DEVICE_KEYS: &[&str] = &["group", "iommu", "vdevice_size"];
+pub(crate) const DEVICE_KEYS: &[&str] = &["group", "iommu", "vdevice_size", "reserved"];
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
@@ -161,6 +162,7 @@ impl Reader<'_, '_> {
             .map(|notes| notes.trim().to_string());
         let canary = table.get("canary").and_then(|v| self.boolean(v, "canary")).unwrap_or(false);
         let timers = self.timers(table);
+        let orders = self.orders(table);
         let bounds = self.bounds(table);
         let (revisions, expected) = self.verdicts(table);
         let findings = self.findings(table, &revisions);
@@ -172,6 +174,7 @@ impl Reader<'_, '_> {
         let mut scope = Scope::new(self.rows);
         let (mut program, answers) = self.program(&lists, cpus, &revisions, &mut scope);
         program.timers = timers;
+        program.orders = orders;
         program.given = self.given(table);
         program.mutant = self.mutant(table);
         program.syms = std::mem::take(&mut scope.syms);
@@ -351,6 +354,24 @@ impl Reader<'_, '_> {
         }
     }
 
+    fn orders(&mut self, table: &DeTable<'_>) -> Orders {
+        let Some(value) = table.get("orders") else { return Orders::Lkmm };
+        match self.string(value, "orders").as_deref() {
+            Some("lkmm") | None => Orders::Lkmm,
+            Some("strict") => Orders::Strict,
+            Some(other) => {
+                self.report(Problem::at(
+                    value.span(),
+                    "unknown",
+                    format!("`orders` cannot be \"{other}\""),
+                    "\"lkmm\": whoever meets what a decrement left behind is ordered after it; \
+                     \"strict\": refcount_t orders what its functions say and no more",
+                ));
+                Orders::Lkmm
+            }
+        }
+    }
+
     /// Splats that the question starts behind.
     fn given(&mut self, table: &DeTable<'_>) -> Vec<String> {
         let Some(value) = table.get("given") else { return Vec::new() };
@@ -387,6 +408,7 @@ impl Reader<'_, '_> {
             };
             let Some(fields) = self.table(value, key.get_ref()) else { continue };
             self.unknown_keys(fields, DEVICE_KEYS, "a device");
+            let reserved = fields.get("reserved").and_then(|v| self.reserved(v));
             let mut field = |name: &str, default: u32| match fields.get(name) {
                 None => default,
                 Some(v) => {
@@ -395,6 +417,7 @@ impl Reader<'_, '_> {
                 }
             };
             let pdev = Pdev {
+                reserved,
                 group: field("group", n as u32),
                 iommu: field("iommu", 0),
                 vdevice_size: field("vdevice_size", 0),
@@ -402,6 +425,27 @@ impl Reader<'_, '_> {
             devices.insert(n, pdev);
         }
         devices
+    }
+
+    /// The first and the last IOVA that are reserved for a device.
+    fn reserved(&mut self, value: &Value<'_>) -> Option<(u64, u64)> {
+        let ends: Vec<u64> = self
+            .array(value, "reserved")?
+            .iter()
+            .filter_map(|end| self.integer(end, "reserved", 0, u64::MAX))
+            .collect();
+        match ends[..] {
+            [first, last] if first <= last => Some((first, last)),
+            _ => {
+                self.report(Problem::at(
+                    value.span(),
+                    "not a range",
+                    "`reserved` is not a range of IOVAs",
+                    "write the first and the last one: reserved = [0x8000000, 0x80fffff]",
+                ));
+                None
+            }
+        }
     }
 
     fn mutant(&mut self, table: &DeTable<'_>) -> Option<Mutant> {
@@ -896,7 +940,7 @@ fn pdevs(scope: &Scope<'_>, devices: &BTreeMap<u64, Pdev>) -> Vec<Pdev> {
     (0..needed.min(step::PDEVS_MAX))
         .map(|n| {
             let described = devices.get(&n).copied();
-            described.unwrap_or(Pdev { group: n as u32, iommu: 0, vdevice_size: 0 })
+            described.unwrap_or(Pdev { group: n as u32, iommu: 0, vdevice_size: 0, reserved: None })
         })
         .collect()
 }

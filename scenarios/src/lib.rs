@@ -53,7 +53,7 @@ use std::path::{Path, PathBuf};
 use uapi::errno::Ret;
 use uapi::mutation::Mutant;
 use uapi::pick::RevisionInfo;
-use uapi::program::{Program, Timers};
+use uapi::program::{Orders, Program, Timers};
 use uapi::verdict::Expected;
 
 /// One question: a program with the verdict that is recorded for it.
@@ -253,6 +253,11 @@ impl Scenario {
         };
         let file = self.path.as_ref().map_or(self.name.clone(), |p| p.display().to_string());
         ScenarioError::new(&file, Some(&self.text), vec![problem])
+    }
+
+    /// What counters order.
+    pub fn orders(&self) -> Orders {
+        self.program.orders
     }
 
     /// When timers fire.

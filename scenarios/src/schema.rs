@@ -31,6 +31,8 @@ pub(crate) struct File {
     pub canary: bool,
     /// When timers fire: only when no CPU can run, or at any moment (every expiry is a branch).
     pub timers: Option<Timers>,
+    /// What the operations on a `refcount_t` order.
+    pub orders: Option<Orders>,
     /// Splats that the question starts behind: they do not count. Only those after which the
     /// kernel goes on, such as `WARNING: at iommufd_device_unbind`.
     pub given: Option<Vec<String>>,
@@ -110,6 +112,9 @@ pub(crate) struct Device {
     /// Bytes of a vDEVICE that the driver of that IOMMU asks for; without it, 0: the driver has
     /// none of its own.
     pub vdevice_size: Option<u32>,
+    /// The first and the last IOVA that its IOMMU reserves for it; without it, none.
+    #[schemars(length(equal = 2))]
+    pub reserved: Option<Vec<u64>>,
 }
 
 /// One CPU.
@@ -131,6 +136,16 @@ pub(crate) enum Timers {
     Idle,
     /// At any moment.
     Any,
+}
+
+/// What the operations on a `refcount_t` order.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Orders {
+    /// Whoever meets what a decrement left behind is ordered after it.
+    Lkmm,
+    /// What its functions say and no more.
+    Strict,
 }
 
 /// What is recorded for a revision.

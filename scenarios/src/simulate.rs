@@ -137,7 +137,7 @@ fn answers(subject: &Subject) -> Result<Vec<Option<Ret>>, ModelError> {
 }
 
 fn pdev(n: usize) -> Pdev {
-    Pdev { group: n as u32, iommu: 0, vdevice_size: 0 }
+    Pdev { group: n as u32, iommu: 0, vdevice_size: 0, reserved: None }
 }
 
 /// Draws one run.

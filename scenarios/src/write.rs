@@ -4,7 +4,7 @@ use crate::step::{default_operand, long_kind};
 use crate::{Bounds, Findings, Heap};
 use std::fmt::Write;
 use uapi::call::{self, Arg, ArgKind, SIGNATURES};
-use uapi::program::{Entry, FailNth, Operand, Pdev, Program, Step, Timers};
+use uapi::program::{Entry, FailNth, Operand, Orders, Pdev, Program, Step, Timers};
 use uapi::verdict::Expected;
 
 /// A program as the text of a scenario file. `verdicts`: (row, verdict), in the order in which
@@ -24,6 +24,9 @@ pub fn write(
     if program.timers == Timers::Any {
         let _ = writeln!(out, "timers   = \"any\"");
     }
+    if program.orders == Orders::Strict {
+        let _ = writeln!(out, "orders   = \"strict\"");
+    }
     if !program.given.is_empty() {
         let given: Vec<String> = program.given.iter().map(|g| quoted(g)).collect();
         let _ = writeln!(out, "given    = [{}]", given.join(", "));
@@ -38,12 +41,16 @@ pub fn write(
     if !described.is_empty() {
         let _ = writeln!(out, "\n[devices]");
         for (n, pdev) in described {
-            let Pdev { group, iommu, vdevice_size } = pdev;
+            let Pdev { group, iommu, vdevice_size, reserved } = pdev;
             let size = match vdevice_size {
                 0 => String::new(),
                 n => format!(", vdevice_size = {n}"),
             };
-            let _ = writeln!(out, "pdev{n} = {{ group = {group}, iommu = {iommu}{size} }}");
+            let reserved = reserved.map_or(String::new(), |(first, last)| {
+                format!(", reserved = [{first:#x}, {last:#x}]")
+            });
+            let _ =
+                writeln!(out, "pdev{n} = {{ group = {group}, iommu = {iommu}{size}{reserved} }}");
         }
     }
     for cpu in &program.cpus {

@@ -77,6 +77,9 @@ mistakes! {
     cpu_with_one_bracket: tail = "[cpu]\nsteps = []\n\n[verdict]\np2_v6 = \"Never\"";
     duplicate_key: head = "question = \"a\"\nquestion = \"b\"\nsource = \"R-C11\"";
     unknown_timers: head = "question = \"a\"\nsource = \"b\"\ntimers = \"always\"";
+    reserved_that_is_no_range:
+        tail = "[devices]\npdev0 = { reserved = [0x2000, 0x1000] }\n[verdict]\np2_v6 = \"Never\"";
+    unknown_orders: head = "question = \"a\"\nsource = \"b\"\norders = \"weak\"";
     canary_that_never_fails: head = "question = \"a\"\nsource = \"b\"\ncanary = true";
 
     unknown_call: cpu0 = "\"IOMMU_DESTORY(ioas0) -> 0\"";

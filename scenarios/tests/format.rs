@@ -7,7 +7,7 @@ use rows::ROWS;
 use scenarios::{step_text, write, Explorer, Heap, Kind, Scenario};
 use uapi::call::{self, ArgKind, Call, SIGNATURES};
 use uapi::errno::{Errno, Ret};
-use uapi::program::{Entry, FailNth, Operand, Pdev, Program, Step, Timers};
+use uapi::program::{Entry, FailNth, Operand, Orders, Pdev, Program, Step, Timers};
 use uapi::verdict::Expected;
 
 /// Every key and every form of a step.
@@ -17,6 +17,7 @@ source    = "scenarios/tests/format.rs"
 notes     = "Not a question that anybody asked."
 canary    = true
 timers    = "any"
+orders    = "strict"
 revisions = ["linux_6_13_without_xa_cmpxchg", "p2_v6"]
 
 setup = [
@@ -76,6 +77,7 @@ fn every_key_is_read() {
     assert_eq!(s.notes.as_deref(), Some("Not a question that anybody asked."));
     assert!(s.canary);
     assert_eq!(s.timers(), Timers::Any);
+    assert_eq!(s.orders(), Orders::Strict);
     assert_eq!(s.revisions, ["linux_6_13_without_xa_cmpxchg", "linux_6_13"]);
     assert_eq!(s.expected("p2_v6"), Some(&Expected::Never));
     assert_eq!(s.expected("linux_6_13"), Some(&Expected::Never));
@@ -105,8 +107,8 @@ fn every_form_of_a_step_is_read() {
     assert_eq!(
         p.pdevs,
         [
-            Pdev { group: 0, iommu: 0, vdevice_size: 0 },
-            Pdev { group: 5, iommu: 1, vdevice_size: 0 }
+            Pdev { group: 0, iommu: 0, vdevice_size: 0, reserved: None },
+            Pdev { group: 5, iommu: 1, vdevice_size: 0, reserved: None }
         ]
     );
     let mock = &p.setup[1];
@@ -233,7 +235,14 @@ fn programs() -> impl Strategy<Value = Program> {
         let mut program = Program {
             cpus: vec![Vec::new()],
             // As many as any device name of the steps can need.
-            pdevs: (0..8).map(|n| Pdev { group: n, iommu: n % 2, vdevice_size: n % 3 }).collect(),
+            pdevs: (0..8)
+                .map(|n| Pdev {
+                    group: n,
+                    iommu: n % 2,
+                    vdevice_size: n % 3,
+                    reserved: (n % 2 == 0).then_some((u64::from(n), 0xfff)),
+                })
+                .collect(),
             timers: if any { Timers::Any } else { Timers::Idle },
             ..Program::default()
         };

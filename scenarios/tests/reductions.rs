@@ -28,7 +28,7 @@ fn seen(outcome: Outcome) -> Seen {
     }
     // Under plain dependence sections of one lock on different keys order each other, which hides
     // a data race from KCSAN: keys show more of them, not less.
-    let splats = outcome.splats.into_iter().filter(|s| s.kind != SplatKind::DataRace);
+    let splats = outcome.splats.into_iter().filter(|s| !s.kind.is_race());
     let splats = splats.map(|s| (s.kind, s.function)).collect();
     (outcome.ending, results, splats)
 }

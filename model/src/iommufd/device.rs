@@ -5,7 +5,8 @@
 //! ownership of its iommu group and, unless the mock driver bound it, the iommufd file. Attaching
 //! adds one `users` of the device and one of the HWPT.
 //!
-//! Source: reference/iommufd.md 2.5 (D613).
+//! Source: reference/iommufd.md 2.5 (D613), R-D6; what is reserved for devices is from memory beyond
+//! these, and as in 6.12 for the rows before it, too.
 
 pub mod group_canary;
 pub mod group_twins;
@@ -21,16 +22,21 @@ use crate::iommufd::fault::{
 };
 use crate::iommufd::hw_pagetable::{iommufd_hw_pagetable_put, iommufd_hwpt_paging_alloc};
 use crate::iommufd::invariants::check_group;
+use crate::iommufd::io_pagetable::{
+    iopt_remove_reserved_iova, iopt_table_enforce_dev_resv_regions,
+};
 use crate::iommufd::main::{
     _iommufd_object_alloc, iommufd_ctx_get, iommufd_ctx_put, iommufd_object_destroy_user,
 };
-use crate::iommufd::objects::{obj_of, to, Device, Group, Ictx, Ioas, Object, Type};
+use crate::iommufd::objects::{
+    obj_of, to, Device, Group, HwptNested, HwptPaging, Ictx, Ioas, Object, Type,
+};
 use crate::iommufd::selftest::mock_domain_hw_info;
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::device::Device as StructDevice;
 use crate::linux::iommu::{iommu_device_claim_dma_owner, iommu_device_release_dma_owner};
 use crate::linux::list::{list_add_tail, list_del_init, list_entry, ListHead};
-use crate::linux::mutex::{mutex_lock, mutex_unlock, Mutex};
+use crate::linux::mutex::{lockdep_assert_held, mutex_lock, mutex_unlock, Mutex};
 use crate::linux::refcount::{
     refcount_add, refcount_dec, refcount_dec_and_test, refcount_inc, refcount_inc_not_zero,
     refcount_sub_and_test, Refcount,
@@ -227,6 +233,114 @@ pub fn iommu_attach(idev: Ptr<Device>, hwpt: Option<Ptr<Object>>) -> Result<(), 
     }
 }
 
+/// `find_hwpt_paging()`: the HWPT_PAGING that the HWPT is, or that it is nested in.
+pub fn find_hwpt_paging(hwpt: Ptr<Object>) -> Option<Ptr<HwptPaging>> {
+    match hwpt.ty {
+        Type::HwptPaging => Some(to::<HwptPaging>(hwpt)),
+        Type::HwptNested => {
+            let nested = to::<HwptNested>(hwpt);
+            nested.parent.load().or_else(|| nested.viommu.load()?.hwpt.load())
+        }
+        _ => None,
+    }
+}
+
+/// `iommufd_device_attach_reserved_iova()`: what the device's IOMMU reserves is kept free in the
+/// page tables that the HWPT belongs to. MSI doorbells that are mapped by software are not
+/// modelled.
+///
+/// # Errors
+///
+/// -EADDRINUSE if something is mapped there, -ENOMEM, and -EINVAL if a fault is injected.
+pub fn iommufd_device_attach_reserved_iova(
+    idev: Ptr<Device>,
+    igroup: Ptr<Group>,
+    hwpt_paging: Option<Ptr<HwptPaging>>,
+) -> Result<(), Errno> {
+    lockdep_assert_held(&igroup.lock);
+    match (hwpt_paging.and_then(|paging| paging.ioas.load()), idev.dev.load()) {
+        (Some(ioas), Some(dev)) => iopt_table_enforce_dev_resv_regions(&ioas.iopt, dev),
+        _ => Ok(()),
+    }
+}
+
+/// Part of `iommufd_hw_pagetable_attach()`, `iommufd_hw_pagetable_detach()` and
+/// `iommufd_group_remove_reserved_iova()`: what is reserved for the device in the page tables that the
+/// HWPT belongs to.
+pub fn remove_reserved_iova(idev: Ptr<Device>, hwpt_paging: Option<Ptr<HwptPaging>>) {
+    let ioas = hwpt_paging.and_then(|paging| paging.ioas.load());
+    if let (Some(ioas), Some(dev)) = (ioas, idev.dev.load()) {
+        iopt_remove_reserved_iova(&ioas.iopt, dev);
+    }
+}
+
+/// The devices of a group that move together.
+pub type Attached<'a> = &'a dyn Fn(usize) -> Option<Ptr<Device>>;
+
+/// `iommufd_group_remove_reserved_iova()`: what is reserved for the devices of the group.
+pub fn iommufd_group_remove_reserved_iova(
+    igroup: Ptr<Group>,
+    hwpt_paging: Option<Ptr<HwptPaging>>,
+    devices: Attached<'_>,
+) {
+    lockdep_assert_held(&igroup.lock);
+    let mut nth = 0;
+    while let Some(cur) = devices(nth) {
+        remove_reserved_iova(cur, hwpt_paging);
+        nth += 1;
+    }
+}
+
+/// Whether two HWPTs belong to the page tables of one IOAS.
+fn same_ioas(hwpt_paging: Ptr<HwptPaging>, old: Option<Ptr<HwptPaging>>) -> bool {
+    match (hwpt_paging.ioas.load(), old.and_then(|old| old.ioas.load())) {
+        (Some(ioas), Some(old)) => ioas.is(old),
+        _ => false,
+    }
+}
+
+/// `iommufd_group_do_replace_reserved_iova()`: what the IOMMU reserves for the devices of the group
+/// is kept free in the page tables that they move to.
+///
+/// # Errors
+///
+/// As `iommufd_device_attach_reserved_iova()`.
+pub fn iommufd_group_do_replace_reserved_iova(
+    igroup: Ptr<Group>,
+    hwpt_paging: Option<Ptr<HwptPaging>>,
+    old: Option<Ptr<HwptPaging>>,
+    devices: Attached<'_>,
+) -> Result<(), Errno> {
+    lockdep_assert_held(&igroup.lock);
+    if hwpt_paging.is_none_or(|paging| same_ioas(paging, old)) {
+        return Ok(());
+    }
+    let mut nth = 0;
+    while let Some(cur) = devices(nth) {
+        let reserved = iommufd_device_attach_reserved_iova(cur, igroup, hwpt_paging);
+        if let Err(e) = reserved {
+            label("err_unresv");
+            iommufd_group_remove_reserved_iova(igroup, hwpt_paging, devices);
+            return Err(e);
+        }
+        nth += 1;
+    }
+    Ok(())
+}
+
+/// Part of `iommufd_device_do_replace()`: the devices have moved, and nothing is reserved for them
+/// any more where they were.
+pub fn leave_reserved_iova(
+    igroup: Ptr<Group>,
+    hwpt_paging: Option<Ptr<HwptPaging>>,
+    old: Option<Ptr<HwptPaging>>,
+    devices: Attached<'_>,
+) {
+    if old.is_some() && hwpt_paging.is_none_or(|paging| !same_ioas(paging, old)) {
+        iommufd_group_remove_reserved_iova(igroup, old, devices);
+    }
+}
+
 /// Which of the two changes `iommufd_device_change_pt()` makes: `attach_fn` in the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
@@ -253,7 +367,8 @@ fn do_attach(
 
 /// `iommufd_device_do_replace()` of 6.13: the whole group moves to the new HWPT. What it was
 /// attached to is given out, with the reference of one device, for the caller to put without
-/// locks. The reserved IOVA ranges that move along are page tables, which are not modelled.
+/// locks. If it fails, what was reserved in the new page tables stays reserved, and what the
+/// devices still need in the old ones is given up (R-D6).
 ///
 /// # Errors
 ///
@@ -288,8 +403,18 @@ fn replace_locked(
         return Ok(None);
     }
 
-    label("err_unresv");
-    iommufd_hwpt_replace_device(idev, hwpt, old_hwpt)?;
+    let (hwpt_paging, old_hwpt_paging) = (find_hwpt_paging(hwpt), find_hwpt_paging(old_hwpt));
+    let devices = |nth| list_entry(&igroup.device_list, nth);
+    iommufd_group_do_replace_reserved_iova(igroup, hwpt_paging, old_hwpt_paging, &devices)?;
+
+    if let Err(e) = iommufd_hwpt_replace_device(idev, hwpt, old_hwpt) {
+        label("err_unresv");
+        if hwpt_paging.is_some() {
+            iommufd_group_remove_reserved_iova(igroup, old_hwpt_paging, &devices);
+        }
+        return Err(e);
+    }
+    leave_reserved_iova(igroup, hwpt_paging, old_hwpt_paging, &devices);
     igroup.hwpt.store(Some(hwpt));
 
     // iommufd_group_device_num()
@@ -315,7 +440,8 @@ pub fn igroup_hwpt(idev: Ptr<Device>) -> Option<Ptr<Object>> {
 ///
 /// # Errors
 ///
-/// -EINVAL if the group is attached to something else.
+/// -EINVAL if the group is attached to something else, -EADDRINUSE if something is mapped where the
+/// device's IOMMU has something else, -ENOMEM.
 pub fn iommufd_hw_pagetable_attach(
     hwpt: Ptr<Object>,
     idev: Ptr<Device>,
@@ -328,10 +454,18 @@ pub fn iommufd_hw_pagetable_attach(
         mutex_unlock(&igroup.lock);
         return Err(Errno::EINVAL);
     }
+    let hwpt_paging = find_hwpt_paging(hwpt);
+    if let Err(e) = iommufd_device_attach_reserved_iova(idev, igroup, hwpt_paging) {
+        label("err_unlock");
+        mutex_unlock(&igroup.lock);
+        return Err(e);
+    }
     // The first device of the group attaches it.
     if list_entry(&igroup.device_list, 0).is_none() {
         if let Err(e) = iommufd_hwpt_attach_device(hwpt, idev) {
             label("err_unresv");
+            remove_reserved_iova(idev, hwpt_paging);
+            label("err_unlock");
             mutex_unlock(&igroup.lock);
             return Err(e);
         }
@@ -355,6 +489,7 @@ pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>, _pasid: u64) -> Option<Ptr
         iommufd_hwpt_detach_device(hwpt, idev);
         igroup.hwpt.store(None);
     }
+    remove_reserved_iova(idev, hwpt.and_then(find_hwpt_paging));
     mutex_unlock(&igroup.lock);
     hwpt
 }

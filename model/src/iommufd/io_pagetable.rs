@@ -18,6 +18,8 @@ use crate::iommufd::main::fput;
 use crate::iommufd::objects::{
     Access, Area, File, HwptPaging, Ictx, IoPagetable, Ioas, PagesAccess, Reserved,
 };
+use crate::linux::device::Device as StructDevice;
+use crate::linux::fault::should_fail;
 use crate::linux::iommu_domain::{iommu_map, iommu_unmap};
 use crate::linux::list::{list_add_tail, list_del_init, list_entry, ListHead};
 use crate::linux::mutex::{lockdep_assert_held, mutex_lock, mutex_unlock, Mutex};
@@ -25,7 +27,7 @@ use crate::linux::refcount::refcount_inc;
 use crate::linux::rwsem::{
     down_read, down_write, lockdep_assert_held_rwsem, lockdep_assert_held_write, up_read, up_write,
 };
-use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
+use crate::linux::slab::{kfree, kzalloc, Owner, Plain, Ptr};
 use crate::linux::uaccess::{memfd_pin_folios, pin_user_pages};
 use crate::linux::warn::{label, warn_on};
 use crate::linux::xarray::{xa_alloc, xa_erase, xa_find, xa_release, xa_reserve, xa_store, Slot};
@@ -262,12 +264,8 @@ fn iopt_area_unfill_domain(area: Ptr<Area>, hwpt: Ptr<HwptPaging>) {
 /// # Errors
 ///
 /// -EADDRINUSE if something is, -ENOMEM.
-fn iopt_reserve_iova(
-    iopt: &IoPagetable,
-    first: u64,
-    last: u64,
-    owner: Ptr<HwptPaging>,
-) -> Result<(), Errno> {
+fn iopt_reserve_iova(iopt: &IoPagetable, first: u64, last: u64, owner: Owner) -> Result<(), Errno> {
+    lockdep_assert_held_write(&iopt.iova_rwsem);
     if iopt_area_iter_first(iopt, first, last).is_some() {
         return Err(Errno::EADDRINUSE);
     }
@@ -277,16 +275,50 @@ fn iopt_reserve_iova(
 }
 
 /// `__iopt_remove_reserved_iova()`: what this owner reserved. The caller holds `iova_rwsem`.
-fn __iopt_remove_reserved_iova(iopt: &IoPagetable, owner: Ptr<HwptPaging>) {
+fn __iopt_remove_reserved_iova(iopt: &IoPagetable, owner: Owner) {
+    lockdep_assert_held_write(&iopt.iova_rwsem);
     let mut nth = 0;
     while let Some(reserved) = list_entry(&iopt.reserved, nth) {
-        if reserved.owner.is(owner) {
+        if reserved.owner.alloc == owner.alloc {
             list_del_init(reserved, &iopt.reserved);
             kfree(reserved);
         } else {
             nth += 1;
         }
     }
+}
+
+/// `iopt_remove_reserved_iova()`: what was reserved for the device.
+pub fn iopt_remove_reserved_iova(iopt: &IoPagetable, dev: Ptr<StructDevice>) {
+    down_write(&iopt.iova_rwsem);
+    __iopt_remove_reserved_iova(iopt, dev.owner());
+    up_write(&iopt.iova_rwsem);
+}
+
+/// `iopt_table_enforce_dev_resv_regions()`: nothing is mapped where the device's IOMMU has something
+/// else.
+///
+/// # Errors
+///
+/// -EADDRINUSE if something is, -ENOMEM; -EINVAL if a fault is injected.
+pub fn iopt_table_enforce_dev_resv_regions(
+    iopt: &IoPagetable,
+    dev: Ptr<StructDevice>,
+) -> Result<(), Errno> {
+    // iommufd_should_fail()
+    if should_fail() {
+        return Err(Errno::EINVAL);
+    }
+
+    down_write(&iopt.iova_rwsem);
+    let reserve = |(first, last)| iopt_reserve_iova(iopt, first, last, dev.owner());
+    let ret = dev.reserved.map_or(Ok(()), reserve);
+    if ret.is_err() {
+        label("out_reserved");
+        __iopt_remove_reserved_iova(iopt, dev.owner());
+    }
+    up_write(&iopt.iova_rwsem);
+    ret
 }
 
 /// `iopt_check_iova_alignment()`: whether what is mapped already is aligned so.
@@ -421,13 +453,13 @@ fn table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>, index: u64) -> Re
     }
 
     // Nothing is mapped outside of its aperture.
-    let reserved = iopt_reserve_iova(iopt, 0, MOCK_APERTURE_START - 1, hwpt)
-        .and_then(|()| iopt_reserve_iova(iopt, MOCK_APERTURE_LAST + 1, u64::MAX, hwpt))
+    let reserved = iopt_reserve_iova(iopt, 0, MOCK_APERTURE_START - 1, hwpt.owner())
+        .and_then(|()| iopt_reserve_iova(iopt, MOCK_APERTURE_LAST + 1, u64::MAX, hwpt.owner()))
         // Whatever else can run out of memory does so before anything changed.
         .and_then(|()| xa_reserve(&iopt.domains, index));
     if let Err(e) = reserved {
         label("out_reserved");
-        __iopt_remove_reserved_iova(iopt, hwpt);
+        __iopt_remove_reserved_iova(iopt, hwpt.owner());
         return Err(e);
     }
 
@@ -435,7 +467,7 @@ fn table_add_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>, index: u64) -> Re
         label("out_release");
         xa_release(&iopt.domains, index);
         label("out_reserved");
-        __iopt_remove_reserved_iova(iopt, hwpt);
+        __iopt_remove_reserved_iova(iopt, hwpt.owner());
         return Err(e);
     }
     iopt.iova_alignment.store(alignment);
@@ -490,7 +522,7 @@ pub fn iopt_table_remove_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
     let removed = xa_erase(&iopt.domains, u64::from(hwpt.owner().alloc));
     warn_on(!removed.is_some_and(|removed| removed.is(hwpt)));
     unfill_areas(iopt, hwpt, usize::MAX);
-    __iopt_remove_reserved_iova(iopt, hwpt);
+    __iopt_remove_reserved_iova(iopt, hwpt.owner());
     warn_on(iopt_calculate_iova_alignment(iopt).is_err());
     label("out_unlock");
     up_write(&iopt.iova_rwsem);

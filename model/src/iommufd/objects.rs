@@ -249,8 +249,8 @@ impl Struct for PagesAccess {
 
 /// struct iopt_reserved: IOVAs at which nothing can be mapped.
 pub struct Reserved {
-    /// Whose they are. Constant.
-    pub owner: Ptr<HwptPaging>,
+    /// Whose they are: a domain that reaches no further, or a device. Constant.
+    pub owner: Owner,
     /// Constant.
     pub first: u64,
     /// Constant.

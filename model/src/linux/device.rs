@@ -30,6 +30,8 @@ pub struct Device {
     pub iommu: u32,
     /// Bytes of a vDEVICE that the driver of that IOMMU asks for; 0: it has none of its own.
     pub vdevice_size: u32,
+    /// First and last IOVA that its IOMMU reserves for it: `iommu_get_resv_regions()`.
+    pub reserved: Option<(u64, u64)>,
     /// Its IOMMU group.
     pub iommu_group: Cell<Option<Ptr<IommuGroup>>>,
     /// Whether the mock driver made it (struct mock_dev is around it).
@@ -58,6 +60,7 @@ impl Device {
             group,
             iommu,
             vdevice_size: 0,
+            reserved: None,
             iommu_group: Cell::new(None),
             is_mock: false,
             cache: CACHES.map(|path| Plain::new(owner.field(path), CACHE_DEFAULT)),

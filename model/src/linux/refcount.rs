@@ -1,8 +1,8 @@
 //! refcount_t.
 //!
 //! Source: include/linux/refcount.h and lib/refcount.c (top comments and WARN texts);
-//! reference/iommufd.md 6.1. The memory orders of the original are for the loom backend of the
-//! command queue; the lifetime model is sequentially consistent.
+//! reference/iommufd.md 6.1. The values are those of sequential consistency; what the operations order
+//! by the letter of the original is in `sync/clocks.rs`, for `Orders::Strict`.
 
 use std::panic::Location;
 

@@ -15,6 +15,7 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::ptr::NonNull;
 
+use uapi::program::Orders;
 use uapi::splat::Kind;
 use uapi::step::{Access, Accesses, Cpu, Mode, Site, CPUS_MAX};
 use uapi::trace::Val;
@@ -372,6 +373,9 @@ fn free<T: ?Sized>(at: Site, ptr: Ptr<T>) {
         accesses.push(Access::all(heap().with(|h| h.slab(ptr.owner.ty)), Mode::Write));
     }
     sync::step("kfree", at, accesses, |effect| {
+        if sync::orders() == Orders::Strict {
+            effect.orders_nothing();
+        }
         effect.log(|| (vec![ptr.val()], Val::Void));
         let detail = || format!("{}#{}", ptr.owner.ty, ptr.owner.alloc);
         // debug_check_no_locks_freed() looks at the locks of the current task. A lock that another
@@ -399,6 +403,7 @@ fn free<T: ?Sized>(at: Site, ptr: Ptr<T>) {
             h.free.entry(ty).or_default().push(addr);
         });
     });
+    kcsan::freed(ptr.owner, at);
 }
 
 /// The current CPU took a lock inside the allocation (+1) or gave it back (-1).

@@ -3,7 +3,10 @@
 //! KCSAN (`linux/kcsan.rs`) asks them whether something ordered two plain accesses. It rarely has
 //! two to ask about, so steps are only written down here, and the clocks are reckoned when it asks.
 
-use uapi::step::{Access, Cpu, Mode, CPUS_MAX};
+use std::collections::BTreeSet;
+
+use uapi::program::Orders;
+use uapi::step::{Access, Counter, Cpu, Mode, CPUS_MAX};
 
 /// How many steps of each CPU a CPU has in its past, itself included.
 type Clock = [u32; CPUS_MAX];
@@ -28,6 +31,8 @@ enum Entry {
         cpu: Cpu,
         /// How many of the accesses are its own. None for a plain access.
         accesses: usize,
+        /// What it did to a counter, if it did something.
+        counter: Option<Counter>,
     },
     Unlocked {
         cpu: Cpu,
@@ -46,10 +51,16 @@ pub(super) struct Clocks {
 impl Clocks {
     /// `cpu` has made a step. `orders` is false for a plain access: two of them that only each
     /// other orders race.
-    pub(super) fn step(&mut self, cpu: Cpu, orders: bool, accesses: &[Access]) {
+    pub(super) fn step(
+        &mut self,
+        cpu: Cpu,
+        orders: bool,
+        accesses: &[Access],
+        counter: Option<Counter>,
+    ) {
         let accesses = if orders { accesses } else { &[] };
         self.accesses.extend_from_slice(accesses);
-        self.log.push(Entry::Step { cpu, accesses: accesses.len() });
+        self.log.push(Entry::Step { cpu, accesses: accesses.len(), counter });
     }
 
     /// `cpu` gives back a lock that it took with this key.
@@ -63,11 +74,11 @@ impl Clocks {
     }
 
     /// Which of these pairs of moments, the earlier first, nothing orders.
-    pub(super) fn unordered(&self, pairs: &[(Moment, Moment)]) -> Vec<bool> {
+    pub(super) fn unordered(&self, pairs: &[(Moment, Moment)], orders: Orders) -> Vec<bool> {
         let mut ends: Vec<usize> = pairs.iter().flat_map(|(a, b)| [a.end, b.end]).collect();
         ends.sort_unstable();
         ends.dedup();
-        let pasts = self.pasts(&ends);
+        let pasts = self.pasts(&ends, orders);
         let past = |m: &Moment| ends.binary_search(&m.end).ok().and_then(|i| pasts.get(i));
         let is_unordered = |a: &Moment, b: &Moment| match (past(a), past(b)) {
             (Some(then), Some(now)) => {
@@ -80,8 +91,15 @@ impl Clocks {
     }
 
     /// The clocks of all CPUs after each of these numbers of entries, which ascend.
-    fn pasts(&self, ends: &[usize]) -> Vec<[Clock; CPUS_MAX]> {
+    fn pasts(&self, ends: &[usize], orders: Orders) -> Vec<[Clock; CPUS_MAX]> {
         let mut replay = Replay::default();
+        if orders == Orders::Strict {
+            let counter = |entry: &Entry| match *entry {
+                Entry::Step { counter: Some(Counter { obj, .. }), .. } => Some(obj),
+                _ => None,
+            };
+            replay.as_written = self.log.iter().filter_map(counter).collect();
+        }
         let mut pasts = Vec::new();
         let mut accesses = self.accesses.as_slice();
         for (i, entry) in self.log.iter().enumerate() {
@@ -89,10 +107,10 @@ impl Clocks {
                 pasts.push(replay.cpus);
             }
             match *entry {
-                Entry::Step { cpu, accesses: n } => {
+                Entry::Step { cpu, accesses: n, counter } => {
                     let (own, rest) = accesses.split_at(n);
                     accesses = rest;
-                    replay.step(cpu, own);
+                    replay.step(cpu, own, counter);
                 }
                 Entry::Unlocked { cpu, obj, key } => replay.unlocked(cpu, obj, key),
             }
@@ -118,6 +136,30 @@ struct Replay {
     cpus: [Clock; CPUS_MAX],
     /// By object: its keys, `None` for all of them.
     objects: Vec<Vec<(Option<u64>, Passed)>>,
+    /// The counters whose operations order what they say and no more ([`Orders::Strict`]).
+    as_written: BTreeSet<u32>,
+}
+
+/// What an operation on a counter orders, as written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum AsWritten {
+    Relaxed,
+    Release,
+    AcquireRelease,
+}
+
+impl AsWritten {
+    /// reference/iommufd.md 6.1: "Memory order".
+    fn of(access: &Access, counter: Option<Counter>) -> AsWritten {
+        let change = counter.filter(|c| c.obj == access.obj).map(|c| (c.before, c.after));
+        match (access.mode, change) {
+            (Mode::AddTest(n), Some((_, 0))) if n < 0 => AsWritten::AcquireRelease,
+            (Mode::Add(n) | Mode::AddTest(n), _) if n < 0 => AsWritten::Release,
+            // refcount_dec_if_one() that says true; refcount_set() is a plain store.
+            (Mode::Write, Some((1, 0))) => AsWritten::Release,
+            _ => AsWritten::Relaxed,
+        }
+    }
 }
 
 impl Replay {
@@ -137,11 +179,22 @@ impl Replay {
         &mut keys[at].1
     }
 
-    fn step(&mut self, me: Cpu, accesses: &[Access]) {
+    fn ordered(&self, access: &Access, counter: Option<Counter>) -> AsWritten {
+        if self.as_written.contains(&access.obj) {
+            AsWritten::of(access, counter)
+        } else {
+            AsWritten::AcquireRelease
+        }
+    }
+
+    fn step(&mut self, me: Cpu, accesses: &[Access], counter: Option<Counter>) {
         let i = usize::from(me);
         self.cpus[i][i] += 1;
         let mut clock = self.cpus[i];
         for access in accesses {
+            if self.ordered(access, counter) < AsWritten::AcquireRelease {
+                continue;
+            }
             let obj = access.obj as usize;
             for (key, passed) in self.objects.get(obj).into_iter().flatten() {
                 let apart = !access.is_all()
@@ -163,6 +216,9 @@ impl Replay {
         }
         self.cpus[i] = clock;
         for access in accesses {
+            if self.ordered(access, counter) < AsWritten::Release {
+                continue;
+            }
             let keys = if access.is_all() { 1 } else { u64::from(access.len) };
             for n in 0..keys.min(RANGE_MAX) {
                 let key = (!access.is_all()).then(|| access.key.saturating_add(n));

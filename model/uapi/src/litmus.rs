@@ -3,7 +3,7 @@
 //! own.
 
 use crate::errno::Errno;
-use crate::program::Timers;
+use crate::program::{Orders, Timers};
 use serde::{Deserialize, Serialize};
 
 /// A register of a thread.
@@ -265,6 +265,8 @@ pub struct Litmus {
     pub finally: Vec<Insn>,
     /// When timers fire.
     pub timers: Timers,
+    /// What counters order.
+    pub orders: Orders,
     /// Whether the unlocks of mutexes and rwsems are steps of their own: needed by trylocks, and
     /// by programs whose answer lies between the last step of a section and its end.
     #[serde(default)]

@@ -121,6 +121,19 @@ pub enum Timers {
     Any,
 }
 
+/// What the operations on a `refcount_t` order.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Orders {
+    /// What comes before a decrement is seen by whoever meets its result: what the kernel's memory
+    /// model makes of it by control dependencies, which C11 does not know.
+    #[default]
+    Lkmm,
+    /// As written (reference/iommufd.md 6.1): increments, reads and the conditions of waits order
+    /// nothing, a decrement is a release, and only refcount_dec_and_test() that says true acquires.
+    Strict,
+}
+
 /// A physical device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Pdev {
@@ -131,6 +144,10 @@ pub struct Pdev {
     /// Bytes of a vDEVICE that the driver of its IOMMU asks for; 0: the driver has none of its own.
     #[serde(default)]
     pub vdevice_size: u32,
+    /// First and last IOVA of what its IOMMU reserves for it (`iommu_get_resv_regions()`), such as the
+    /// doorbell of an interrupt controller.
+    #[serde(default)]
+    pub reserved: Option<(u64, u64)>,
 }
 
 /// What to run.
@@ -148,6 +165,9 @@ pub struct Program {
     pub pdevs: Vec<Pdev>,
     /// When timers fire.
     pub timers: Timers,
+    /// What counters order.
+    #[serde(default)]
+    pub orders: Orders,
     /// Texts of splats that the question takes for granted: they are not counted. Only those
     /// after which the kernel goes on ([`crate::splat::Kind::goes_on`]).
     #[serde(default)]

@@ -68,6 +68,8 @@ pub enum Kind {
     SoftLockup,
     /// Two plain accesses, one of them a write, with nothing to order them.
     DataRace,
+    /// kfree() of memory that somebody may still access: nothing orders a plain access before it.
+    FreeRace,
     /// An invariant of reference/iommufd.md 1.3 (I8, I9, I11) or ownership is broken.
     Invariant,
     /// A step answered something that the scenario does not list.
@@ -162,6 +164,7 @@ impl Kind {
         Kind::HungTask,
         Kind::SoftLockup,
         Kind::DataRace,
+        Kind::FreeRace,
         Kind::Invariant,
         Kind::UnexpectedAnswer,
         Kind::Assertion,
@@ -193,6 +196,7 @@ impl Kind {
             Kind::HungTask => "INFO: task hung in",
             Kind::SoftLockup => "watchdog: BUG: soft lockup - CPU stuck in",
             Kind::DataRace => "BUG: KCSAN: data-race in",
+            Kind::FreeRace => "BUG: KCSAN: assert: race in",
             Kind::Invariant => "",
             Kind::UnexpectedAnswer => "unexpected answer:",
             Kind::Assertion => "assertion failed:",
@@ -213,7 +217,13 @@ impl Kind {
                 | Kind::AssertHeld
                 | Kind::SleepInAtomic
                 | Kind::DataRace
+                | Kind::FreeRace
         )
+    }
+
+    /// Whether KCSAN says it: a report of two accesses, which harms nobody by itself.
+    pub fn is_race(self) -> bool {
+        matches!(self, Kind::DataRace | Kind::FreeRace)
     }
 
     /// Whether the message stands before the function (`… in iommufd_put_object`) or the detail
@@ -234,6 +244,7 @@ impl Kind {
                 | Kind::HungTask
                 | Kind::SoftLockup
                 | Kind::DataRace
+                | Kind::FreeRace
         )
     }
 }

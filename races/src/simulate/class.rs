@@ -54,7 +54,7 @@ impl Class {
     /// The first splat of an execution. A data race is the report of two accesses and changes nothing in
     /// what follows: the first splat behind it counts, too.
     pub(crate) fn of_splats(splats: &[Splat]) -> Vec<Class> {
-        let is_race = |splat: &&Splat| splat.kind == Kind::DataRace;
+        let is_race = |splat: &&Splat| splat.kind.is_race();
         let race = splats.first().filter(is_race);
         let other = splats.iter().find(|splat| !is_race(splat));
         race.into_iter().chain(other).map(Class::of).collect()

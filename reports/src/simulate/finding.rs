@@ -17,7 +17,6 @@ use uapi::errno::Ret;
 use uapi::outcome::Place;
 use uapi::pick::{FirstEnabled, Subject};
 use uapi::program::{FailNth, Limits, Program};
-use uapi::splat::Kind;
 use uapi::verdict::{Expected, Verdict};
 
 /// Candidates of one class that are tried.
@@ -112,7 +111,7 @@ impl Looking<'_> {
         self.tidy(&mut program, class)?;
         // A question about what stands behind a data race takes the race for granted.
         let first = seen.as_ref().and_then(|(outcome, _)| outcome.splats.first());
-        if let Some(race) = first.filter(|s| s.kind == Kind::DataRace && Class::of(s) != *class) {
+        if let Some(race) = first.filter(|s| s.kind.is_race() && Class::of(s) != *class) {
             program.given.push(Class::of(race).text().to_owned());
         }
         let name = self.name(class, run);

@@ -10,6 +10,10 @@
 
 use uapi::Errno;
 
+use crate::iommufd::device::{
+    find_hwpt_paging, iommufd_device_attach_reserved_iova, iommufd_group_do_replace_reserved_iova,
+    iommufd_group_remove_reserved_iova, leave_reserved_iova, remove_reserved_iova,
+};
 use crate::iommufd::fault;
 use crate::iommufd::objects::{
     to, Attach, AttachHandle, Device, Group, HwptNested, HwptPaging, Object, Type, IOMMU_NO_PASID,
@@ -221,9 +225,12 @@ fn attach_device(
     pasid: u64,
     igroup: Ptr<Group>,
 ) -> Result<(), Errno> {
+    let hwpt_paging = resv_hwpt_paging(hwpt, pasid);
+    iommufd_device_attach_reserved_iova(idev, igroup, hwpt_paging)?;
     if iommufd_group_first_attach(igroup, pasid) {
         if let Err(e) = iommufd_hwpt_attach_device(hwpt, idev, pasid, attach) {
             label("err_unresv");
+            remove_reserved_iova(idev, hwpt_paging);
             return Err(e);
         }
         attach.hwpt.store(Some(hwpt));
@@ -262,8 +269,7 @@ pub fn iommufd_device_do_replace(
     ret
 }
 
-/// Part of `iommufd_device_do_replace()`: under `igroup->lock`. The reserved IOVA ranges that move
-/// along are page tables, which are not modelled.
+/// Part of `iommufd_device_do_replace()`: under `igroup->lock`.
 fn replace_locked(
     idev: Ptr<Device>,
     pasid: u64,
@@ -279,10 +285,17 @@ fn replace_locked(
         return Ok(None);
     }
 
+    let hwpt_paging = resv_hwpt_paging(hwpt, pasid);
+    let old_hwpt_paging = resv_hwpt_paging(old_hwpt, pasid);
+    let devices = |nth| attached_device(attach, nth);
+    iommufd_group_do_replace_reserved_iova(igroup, hwpt_paging, old_hwpt_paging, &devices)?;
+
     if let Err(e) = iommufd_hwpt_replace_device(idev, pasid, (igroup, attach), hwpt, old_hwpt) {
         label("err_unresv");
+        iommufd_group_remove_reserved_iova(igroup, hwpt_paging, &devices);
         return Err(e);
     }
+    leave_reserved_iova(igroup, hwpt_paging, old_hwpt_paging, &devices);
     attach.hwpt.store(Some(hwpt));
 
     let num_devices = iommufd_group_device_num(attach);
@@ -292,6 +305,21 @@ fn replace_locked(
         warn_on(refcount_sub_and_test(num_devices - 1, &old_hwpt.users));
     }
     Ok(Some(old_hwpt))
+}
+
+/// The page tables in which something is kept free for a device: those that it reaches without a
+/// PASID.
+fn resv_hwpt_paging(hwpt: Ptr<Object>, pasid: u64) -> Option<Ptr<HwptPaging>> {
+    find_hwpt_paging(hwpt).filter(|_| pasid == IOMMU_NO_PASID)
+}
+
+/// xa_for_each() of `attach->device_array`
+fn attached_device(attach: Ptr<Attach>, nth: usize) -> Option<Ptr<Device>> {
+    let mut index = 0;
+    for _ in 0..nth {
+        index = xa_find(&attach.device_array, index)?.0 + 1;
+    }
+    xa_find(&attach.device_array, index).map(|(_, idev)| idev)
 }
 
 /// `iommufd_group_device_num()`
@@ -319,6 +347,7 @@ pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>, pasid: u64) -> Option<Ptr<
             xa_erase(&igroup.pasid_attach, pasid);
             kfree(attach);
         }
+        remove_reserved_iova(idev, hwpt.and_then(|hwpt| resv_hwpt_paging(hwpt, pasid)));
     }
     mutex_unlock(&igroup.lock);
     hwpt
