@@ -844,6 +844,12 @@ impl World {
             Call::PasidAttach => self.pasid(ucmd, PasidOp::Attach, args),
             Call::PasidReplace => self.pasid(ucmd, PasidOp::Replace, args),
             Call::PasidDetach => self.pasid(ucmd, PasidOp::Detach, args),
+            Call::DmabufGet => self.dmabuf_get(args[0]),
+            Call::DmabufRevoke => {
+                let fget = || self.fget(args[0] as usize);
+                let revoke = rev.iommufd_test_dmabuf_revoke;
+                exists(revoke, Errno::EOPNOTSUPP, |f| f(&fget, args[1] != 0)).into()
+            }
             Call::MockDomain => self.mock_domain(ucmd, args, place, index),
             Call::Open
             | Call::Close
@@ -917,6 +923,17 @@ impl World {
     fn create_access(&self, ucmd: &Ucmd, args: &Args) -> Answer {
         let installed = iommufd_test_create_access(ucmd, args[0], args[1])
             .and_then(|filp| self.fd_install(filp));
+        match installed {
+            Err(e) => Err::<(), _>(e).into(),
+            Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },
+        }
+    }
+
+    /// IOMMU_TEST_OP_DMABUF_GET, up to dma_buf_fd()
+    fn dmabuf_get(&self, length: u64) -> Answer {
+        let get = self.rev.iommufd_test_dmabuf_get;
+        let installed =
+            exists(get, Errno::EOPNOTSUPP, |f| f(length)).and_then(|filp| self.fd_install(filp));
         match installed {
             Err(e) => Err::<(), _>(e).into(),
             Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },

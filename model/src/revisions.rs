@@ -13,7 +13,7 @@ use crate::iommufd::revision::Revision;
 use crate::iommufd::viommu::skip_erase::{self, unless_published};
 use crate::iommufd::viommu::users_inc_after_publish;
 use crate::iommufd::{
-    access, device, driver, eventq, fault, hw_pagetable, hw_queue, io_pagetable, ioas, main,
+    access, device, driver, eventq, fault, hw_pagetable, hw_queue, io_pagetable, ioas, main, pages,
     selftest, viommu,
 };
 
@@ -43,6 +43,10 @@ pub const LINUX_6_13: Revision = Revision {
     destroy_wait_ms: 10_000,
     iommufd_ioas_finalize: ioas::iommufd_ioas_finalize,
     iommufd_ioas_map_file: Some(ioas::iommufd_ioas_map_file),
+    iopt_map_file_pages: io_pagetable::iopt_map_file_pages,
+    iopt_release_pages: pages::iopt_release_pages,
+    iommufd_test_dmabuf_get: None,
+    iommufd_test_dmabuf_revoke: None,
     iommufd_ioas_change_process: Some(ioas::iommufd_ioas_change_process),
     take_all_forgets: ioas::forget_ioas,
     area_is_of_no_file: ioas::area_is_of_no_file,
@@ -300,6 +304,10 @@ pub const LINUX_7_3: Revision = Revision {
     mock_domain_alloc_paging_flags: selftest::linux_7_3::mock_domain_alloc_paging_flags,
     // 8c07df7cdfcf (2026)
     iommufd_test_trigger_iopf: Some(fault::linux_7_3::iommufd_test_trigger_iopf),
+    // dma-bufs are of 6.19, and f2d70dbd3dce (2026) is in
+    iopt_map_file_pages: pages::iopt_map_file_pages,
+    iommufd_test_dmabuf_get: Some(selftest::dmabuf::iommufd_test_dmabuf_get),
+    iommufd_test_dmabuf_revoke: Some(selftest::dmabuf::iommufd_test_dmabuf_revoke),
     // 0dbcdf4473a6 (2026)
     iommufd_access_notify_unmap: access::iommufd_access_notify_unmap,
     // 4ac2ce123824 (2026)
@@ -642,6 +650,15 @@ twins! {
 }
 
 twins! {
+    /// The twin of 7.3.
+    TWINS_7_3 of LINUX_7_3, "linux_7_3" [];
+    "mutex_destroy_before_detach": "a dma-buf's pages->mutex is destroyed while its exporter can call",
+    "f2d70dbd3dcefa8e3c380beff9c31f5f033a4221" => {
+        iopt_release_pages: pages::mutex_destroy_before_detach::iopt_release_pages,
+    };
+}
+
+twins! {
     /// The twins of 6.4.
     TWINS_6_4 of LINUX_6_4, "linux_6_4" [];
     "without_b4ff830": "attaching to a HWPT puts it on the list of its IOAS once more",
@@ -719,6 +736,7 @@ pub fn rows() -> impl Iterator<Item = &'static Revision> {
         TWINS_6_4,
         TWINS_6_13,
         TWINS_6_17,
+        TWINS_7_3,
     ];
     BASE.iter().chain(TWINS.iter().copied().flatten())
 }

@@ -16,13 +16,18 @@ use uapi::Errno;
 use crate::iommufd::driver::PAGE_SIZE;
 use crate::iommufd::main::fput;
 use crate::iommufd::objects::{
-    Access, Area, File, HwptPaging, Ictx, IoPagetable, Ioas, PagesAccess, Reserved,
+    Access, Area, File, HwptPaging, Ictx, IoPagetable, Ioas, Pages, PagesAccess, Reserved,
 };
+use crate::iommufd::pages::{
+    iopt_alloc_pages, iopt_dmabuf_revoked, iopt_dmabuf_track_domain, iopt_dmabuf_untrack_domain,
+    iopt_is_dmabuf, iopt_put_pages,
+};
+use crate::iommufd::revision::Revision;
 use crate::linux::device::Device as StructDevice;
 use crate::linux::fault::should_fail;
 use crate::linux::iommu_domain::{iommu_map, iommu_unmap};
-use crate::linux::list::{list_add_tail, list_del_init, list_entry, ListHead};
-use crate::linux::mutex::{lockdep_assert_held, mutex_lock, mutex_unlock, Mutex};
+use crate::linux::list::{list_add_tail, list_del_init, list_entry};
+use crate::linux::mutex::{lockdep_assert_held, mutex_lock, mutex_unlock};
 use crate::linux::refcount::refcount_inc;
 use crate::linux::rwsem::{
     down_read, down_write, lockdep_assert_held_rwsem, lockdep_assert_held_write, up_read, up_write,
@@ -53,6 +58,8 @@ pub enum Memory {
     Process(u64),
     /// Memory of a file, from this byte on. Holds the file.
     File(Ptr<File>, u64),
+    /// Memory of a device, from this byte on. Holds its file once it is attached.
+    Dmabuf(Ptr<File>, u64),
 }
 
 impl Memory {
@@ -60,7 +67,7 @@ impl Memory {
     fn start(&self) -> Option<u64> {
         match self {
             Memory::Process(addr) => Some(*addr).filter(|addr| *addr != AUTO),
-            Memory::File(_, start) => Some(*start),
+            Memory::File(_, start) | Memory::Dmabuf(_, start) => Some(*start),
         }
     }
 }
@@ -72,8 +79,8 @@ pub struct Mapping {
     pub iova: Option<u64>,
     /// Length in bytes.
     pub length: u64,
-    /// What it maps.
-    pub memory: Memory,
+    /// What it maps. Who makes the mapping puts it if that fails.
+    pub pages: Ptr<Pages>,
 }
 
 /// Part of `pfn_reader_user_pin()`: pins what is behind an area.
@@ -82,16 +89,11 @@ pub struct Mapping {
 ///
 /// -EFAULT for no memory; -EINVAL for a file that has none.
 fn pin_memory(area: Ptr<Area>) -> Result<(), Errno> {
-    match area.memory {
+    match area.of.memory {
         Memory::Process(addr) => pin_user_pages(addr == 0),
         Memory::File(filp, _) => memfd_pin_folios(filp.is_memfd),
-    }
-}
-
-/// `iopt_put_pages()`: nobody maps them any more.
-fn iopt_put_pages(memory: Memory) {
-    if let Memory::File(filp, _) = memory {
-        fput(filp);
+        // The memory of a device stays where it is until its exporter says otherwise.
+        Memory::Dmabuf(..) => Ok(()),
     }
 }
 
@@ -189,14 +191,12 @@ fn iopt_alloc_area_pages(iopt: &IoPagetable, map: &Mapping) -> Result<Ptr<Area>,
     let area = kzalloc(|owner| Area {
         iova: Plain::new(owner.field("node.start"), 0),
         length: map.length,
-        page_offset: map.memory.start().unwrap_or(0) % PAGE_SIZE,
-        memory: map.memory,
-        pages: Plain::new(owner.field("pages"), false),
-        pages_mutex: Mutex::new(owner.field("pages->mutex")),
+        page_offset: map.pages.memory.start().unwrap_or(0) % PAGE_SIZE,
+        of: map.pages,
+        pages: Plain::new(owner.field("pages"), None),
         num_locks: Plain::new(owner.field("num_locks"), 0),
         num_accesses: Plain::new(owner.field("num_accesses"), 0),
         prevent_access: Plain::new(owner.field("prevent_access"), false),
-        access_itree: ListHead::new(owner.field("pages->access_itree")),
     })?;
 
     down_write(&iopt.iova_rwsem);
@@ -205,7 +205,7 @@ fn iopt_alloc_area_pages(iopt: &IoPagetable, map: &Mapping) -> Result<Ptr<Area>,
     } else {
         match map.iova {
             Some(iova) => iopt_check_iova(iopt, iova, map.length),
-            None => iopt_alloc_iova(iopt, map.memory.start(), map.length),
+            None => iopt_alloc_iova(iopt, map.pages.memory.start(), map.length),
         }
     };
     let ret = iova.and_then(|iova| iopt_insert_area(iopt, area, iova));
@@ -247,16 +247,32 @@ fn interval_tree_remove(iopt: &IoPagetable, area: Ptr<Area>) {
     list_del_init(area, &iopt.areas);
 }
 
-/// `iopt_area_fill_domain()`: the memory is pinned already.
-fn iopt_area_fill_domain(area: Ptr<Area>, hwpt: Ptr<HwptPaging>) {
-    lockdep_assert_held(&area.pages_mutex);
-    iommu_map(&hwpt.domain, area.iova.peek());
+/// `iopt_area_fill_domain()`: the memory is pinned already. Memory that was revoked is mapped nowhere,
+/// and the domain is known to it.
+///
+/// # Errors
+///
+/// -ENOMEM
+fn iopt_area_fill_domain(area: Ptr<Area>, hwpt: Ptr<HwptPaging>) -> Result<(), Errno> {
+    lockdep_assert_held(&area.of.mutex);
+    if iopt_is_dmabuf(area.of) {
+        iopt_dmabuf_track_domain(area, hwpt)?;
+    }
+    if !iopt_dmabuf_revoked(area.of) {
+        iommu_map(&hwpt.domain, area.iova.peek());
+    }
+    Ok(())
 }
 
 /// `iopt_area_unfill_domain()`
 fn iopt_area_unfill_domain(area: Ptr<Area>, hwpt: Ptr<HwptPaging>) {
-    lockdep_assert_held(&area.pages_mutex);
-    iommu_unmap(&hwpt.domain, area.iova.peek());
+    lockdep_assert_held(&area.of.mutex);
+    if !iopt_dmabuf_revoked(area.of) {
+        iommu_unmap(&hwpt.domain, area.iova.peek());
+    }
+    if iopt_is_dmabuf(area.of) {
+        iopt_dmabuf_untrack_domain(area, hwpt);
+    }
 }
 
 /// `iopt_reserve_iova()`: nothing can be mapped in this range. The caller holds `iova_rwsem`.
@@ -484,14 +500,12 @@ fn iopt_fill_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) -> Result<(), Err
     let first = xa_find(&iopt.domains, 0).is_none();
     let mut nth = 0;
     while let Some(area) = list_entry(&iopt.areas, nth) {
-        if area.pages.load() {
-            mutex_lock(&area.pages_mutex);
+        if area.pages.load().is_some() {
+            mutex_lock(&area.of.mutex);
             let pinned = if first { pin_memory(area) } else { Ok(()) };
-            if pinned.is_ok() {
-                iopt_area_fill_domain(area, hwpt);
-            }
-            mutex_unlock(&area.pages_mutex);
-            if let Err(e) = pinned {
+            let filled = pinned.and_then(|()| iopt_area_fill_domain(area, hwpt));
+            mutex_unlock(&area.of.mutex);
+            if let Err(e) = filled {
                 label("out_unfill");
                 unfill_areas(iopt, hwpt, nth);
                 return Err(e);
@@ -507,10 +521,10 @@ fn unfill_areas(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>, end: usize) {
     let mut nth = 0;
     while let Some(area) = list_entry(&iopt.areas, nth).filter(|_| nth < end) {
         nth += 1;
-        if area.pages.load() {
-            mutex_lock(&area.pages_mutex);
+        if area.pages.load().is_some() {
+            mutex_lock(&area.of.mutex);
             iopt_area_unfill_domain(area, hwpt);
-            mutex_unlock(&area.pages_mutex);
+            mutex_unlock(&area.of.mutex);
         }
     }
 }
@@ -534,11 +548,20 @@ pub fn iopt_table_remove_domain(iopt: &IoPagetable, hwpt: Ptr<HwptPaging>) {
 /// # Errors
 ///
 /// -EINVAL for a length that has no number of pages.
-fn check_length(length: u64) -> Result<(), Errno> {
+pub fn check_length(length: u64) -> Result<(), Errno> {
     if length == 0 || length > u64::MAX - PAGE_SIZE {
         return Err(Errno::EINVAL);
     }
     Ok(())
+}
+
+/// Where a mapping goes.
+#[derive(Clone, Copy)]
+pub struct Range {
+    /// The IOVA, if it is fixed.
+    pub iova: Option<u64>,
+    /// Length in bytes.
+    pub length: u64,
 }
 
 /// `iopt_map_user_pages()`: gives the IOVA of the new area out.
@@ -547,32 +570,49 @@ fn check_length(length: u64) -> Result<(), Errno> {
 ///
 /// -EINVAL, -EOVERFLOW, -EEXIST and -ENOSPC for a wrong range, -ENOMEM, -EFAULT for memory that
 /// cannot be pinned.
-pub fn iopt_map_user_pages(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Errno> {
-    check_length(map.length)?;
-    iopt_map_common(iopt, map)
+pub fn iopt_map_user_pages(
+    rev: &'static Revision,
+    iopt: &IoPagetable,
+    range: Range,
+    uptr: u64,
+) -> Result<u64, Errno> {
+    check_length(range.length)?;
+    let pages = iopt_alloc_pages(rev, Memory::Process(uptr))?;
+    iopt_map_or_put(iopt, range, pages)
 }
 
-/// `iopt_map_file_pages()`: as `iopt_map_user_pages()`, for a file that the caller has looked up
-/// (`fget()`) and whose reference is used up.
+/// `iopt_map_file_pages()`: as `iopt_map_user_pages()`, for the file that `fget` looks up.
 ///
 /// # Errors
 ///
-/// As `iopt_map_user_pages()`; -EINVAL for a file that is no memfd, once it is pinned.
+/// -EBADF, as `iopt_map_user_pages()`; -EINVAL for a file that is no memfd, once it is pinned.
 pub fn iopt_map_file_pages(
+    rev: &'static Revision,
     iopt: &IoPagetable,
-    filp: Ptr<File>,
-    map: &Mapping,
+    range: Range,
+    (fget, start): (Fget<'_>, u64),
 ) -> Result<u64, Errno> {
+    let filp = fget()?;
     // iopt_alloc_file_pages()
-    let ret = check_length(map.length).map(|()| refcount_inc(&filp.f_count));
+    let pages = check_length(range.length)
+        .and_then(|()| iopt_alloc_pages(rev, Memory::File(filp, start)))
+        .inspect(|_| refcount_inc(&filp.f_count));
     fput(filp);
-    ret?;
-    let ret = iopt_map_common(iopt, map);
+    iopt_map_or_put(iopt, range, pages?)
+}
+
+/// Part of `iopt_map_user_pages()` and `iopt_map_file_pages()`: what cannot be mapped is put.
+pub fn iopt_map_or_put(iopt: &IoPagetable, range: Range, pages: Ptr<Pages>) -> Result<u64, Errno> {
+    let Range { iova, length } = range;
+    let ret = iopt_map_common(iopt, &Mapping { iova, length, pages });
     if ret.is_err() {
-        iopt_put_pages(map.memory);
+        iopt_put_pages(pages);
     }
     ret
 }
+
+/// fget() of the descriptor that a call names: -EBADF.
+pub type Fget<'a> = &'a dyn Fn() -> Result<Ptr<File>, Errno>;
 
 /// `iopt_map_common()` and `iopt_map_pages()`: what cannot be mapped is left to the caller.
 ///
@@ -593,7 +633,7 @@ fn iopt_map_common(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Errno> {
     let filled = iopt_area_fill_domains(iopt, area);
     if filled.is_ok() {
         down_write(&iopt.iova_rwsem);
-        area.pages.store(true);
+        area.pages.store(Some(area.of));
         up_write(&iopt.iova_rwsem);
     }
     label("out_unlock_domains");
@@ -615,28 +655,35 @@ fn iopt_area_fill_domains(iopt: &IoPagetable, area: Ptr<Area>) -> Result<(), Err
     if next.is_none() {
         return Ok(());
     }
-    mutex_lock(&area.pages_mutex);
-    let pinned = pin_memory(area);
-    if pinned.is_ok() {
-        while let Some((index, hwpt)) = next {
-            iopt_area_fill_domain(area, hwpt);
-            next = xa_find(&iopt.domains, index + 1);
+    mutex_lock(&area.of.mutex);
+    let mut ret = pin_memory(area);
+    while let (Ok(()), Some((index, hwpt))) = (ret, next) {
+        ret = iopt_area_fill_domain(area, hwpt);
+        if ret.is_err() {
+            label("out_unmap");
+            unfill_domains_below(iopt, area, index);
         }
+        next = xa_find(&iopt.domains, index + 1);
     }
-    mutex_unlock(&area.pages_mutex);
-    pinned
+    mutex_unlock(&area.of.mutex);
+    ret
+}
+
+/// The domains with an index below `end`. The caller holds `pages->mutex`.
+fn unfill_domains_below(iopt: &IoPagetable, area: Ptr<Area>, end: u64) {
+    let mut index = 0;
+    while let Some((found, hwpt)) = xa_find(&iopt.domains, index).filter(|(i, _)| *i < end) {
+        index = found + 1;
+        iopt_area_unfill_domain(area, hwpt);
+    }
 }
 
 /// `iopt_area_unfill_domains()`
 fn iopt_area_unfill_domains(iopt: &IoPagetable, area: Ptr<Area>) {
     lockdep_assert_held_rwsem(&iopt.domains_rwsem);
-    mutex_lock(&area.pages_mutex);
-    let mut index = 0;
-    while let Some((found, hwpt)) = xa_find(&iopt.domains, index) {
-        index = found + 1;
-        iopt_area_unfill_domain(area, hwpt);
-    }
-    mutex_unlock(&area.pages_mutex);
+    mutex_lock(&area.of.mutex);
+    unfill_domains_below(iopt, area, u64::MAX);
+    mutex_unlock(&area.of.mutex);
 }
 
 /// What the next area of a range answers to an unmap.
@@ -657,7 +704,7 @@ enum Unmap {
 fn next_to_unmap(iopt: &IoPagetable, first: u64, last: u64) -> Result<Unmap, Errno> {
     let Some(area) = iopt_area_iter_first(iopt, first, last) else { return Ok(Unmap::Nothing) };
     // Being mapped or unmapped by somebody else, or locked by an object that uses it.
-    if !area.pages.load() || area.num_locks.load() != 0 {
+    if area.pages.load().is_none() || area.num_locks.load() != 0 {
         return Err(Errno::EBUSY);
     }
     if area.iova.peek() < first || area.last() > last {
@@ -711,13 +758,13 @@ fn iopt_unmap_iova_range(
                 down_write(&iopt.iova_rwsem);
             }
             Ok(Unmap::Now(area)) => {
-                area.pages.store(false);
+                area.pages.store(None);
                 up_write(&iopt.iova_rwsem);
 
-                let (length, memory) = (area.length, area.memory);
+                let (length, pages) = (area.length, area.of);
                 iopt_area_unfill_domains(iopt, area);
                 iopt_abort_area(iopt, area);
-                iopt_put_pages(memory);
+                iopt_put_pages(pages);
                 unmapped_bytes = unmapped_bytes.wrapping_add(length);
 
                 down_write(&iopt.iova_rwsem);
@@ -767,10 +814,10 @@ pub fn iopt_unmap_all(ictx: Ptr<Ictx>, ioas: Ptr<Ioas>) -> Result<u64, Errno> {
 /// sees the table, so a table without areas costs no step.
 pub fn iopt_destroy_table(iopt: &IoPagetable) {
     for area in iopt.areas.peek() {
-        let memory = area.memory;
+        let pages = area.of;
         interval_tree_remove(iopt, area);
         kfree(area);
-        iopt_put_pages(memory);
+        iopt_put_pages(pages);
     }
     warn_on(!iopt.reserved.peek().is_empty());
     warn_on(!iopt.domains.peek().is_empty());
@@ -780,7 +827,7 @@ pub fn iopt_destroy_table(iopt: &IoPagetable) {
 /// `iopt_area_contig_init()` and `iopt_area_contig_next()`: the area that the IOVA is in. The caller
 /// holds `iova_rwsem`.
 fn contig_area(iopt: &IoPagetable, iova: u64) -> Option<Ptr<Area>> {
-    iopt_area_iter_first(iopt, iova, iova).filter(|area| area.pages.load())
+    iopt_area_iter_first(iopt, iova, iova).filter(|area| area.pages.load().is_some())
 }
 
 /// `iopt_area_contig_is_aligned()`: whether the part of the area from `iova` to `last` is whole pages
@@ -803,7 +850,7 @@ fn iopt_area_add_access(
     range: (u64, u64),
     lock_area: bool,
 ) -> Result<(), Errno> {
-    mutex_lock(&area.pages_mutex);
+    mutex_lock(&area.of.mutex);
     let ret = match iopt_pages_get_exact_access(area, range) {
         Some(access) => {
             access.users.store(access.users.load() + 1);
@@ -818,7 +865,7 @@ fn iopt_area_add_access(
         }
     }
     label("err_unlock");
-    mutex_unlock(&area.pages_mutex);
+    mutex_unlock(&area.of.mutex);
     ret
 }
 
@@ -854,15 +901,15 @@ fn iopt_pages_add_access(
         kfree(access);
         return Err(e);
     }
-    list_add_tail(access, &area.access_itree);
+    list_add_tail(access, &area.of.access_itree);
     Ok(())
 }
 
 /// `iopt_pages_get_exact_access()`: the caller holds `pages->mutex`.
 fn iopt_pages_get_exact_access(area: Ptr<Area>, range: (u64, u64)) -> Option<Ptr<PagesAccess>> {
-    lockdep_assert_held(&area.pages_mutex);
+    lockdep_assert_held(&area.of.mutex);
     let mut nth = 0;
-    while let Some(access) = list_entry(&area.access_itree, nth) {
+    while let Some(access) = list_entry(&area.of.access_itree, nth) {
         if (access.first, access.last) == range {
             return Some(access);
         }
@@ -873,7 +920,7 @@ fn iopt_pages_get_exact_access(area: Ptr<Area>, range: (u64, u64)) -> Option<Ptr
 
 /// `iopt_area_remove_access()`
 fn iopt_area_remove_access(area: Ptr<Area>, range: (u64, u64), unlock_area: bool) {
-    mutex_lock(&area.pages_mutex);
+    mutex_lock(&area.of.mutex);
     match iopt_pages_get_exact_access(area, range) {
         None => {
             warn_on(true);
@@ -886,13 +933,13 @@ fn iopt_area_remove_access(area: Ptr<Area>, range: (u64, u64), unlock_area: bool
             area.num_accesses.store(area.num_accesses.load() - 1);
             access.users.store(access.users.load() - 1);
             if access.users.load() == 0 {
-                list_del_init(access, &area.access_itree);
+                list_del_init(access, &area.of.access_itree);
                 kfree(access);
             }
         }
     }
     label("out_unlock");
-    mutex_unlock(&area.pages_mutex);
+    mutex_unlock(&area.of.mutex);
 }
 
 /// The pages of an area that a range from `iova` to `last` touches, by their indexes.
@@ -919,6 +966,10 @@ pub fn iopt_pin_areas(
     let ret = loop {
         let Some(area) = contig_area(iopt, cur_iova) else { break Err(Errno::ENOENT) };
         if area.prevent_access.load() || !iopt_area_contig_is_aligned(area, cur_iova, last) {
+            break Err(Errno::EINVAL);
+        }
+        // No CPU may touch the memory of a device.
+        if iopt_is_dmabuf(area.of) {
             break Err(Errno::EINVAL);
         }
         if let Err(e) = iopt_area_add_access(iopt, area, indexes(area, cur_iova, last), lock_area) {
@@ -970,7 +1021,7 @@ pub fn iopt_read_areas(iopt: &IoPagetable, iova: u64, last: u64) -> Result<(), E
     let mut cur_iova = iova;
     let ret = loop {
         let Some(area) = contig_area(iopt, cur_iova) else { break Err(Errno::ENOENT) };
-        if area.prevent_access.load() {
+        if area.prevent_access.load() || iopt_is_dmabuf(area.of) {
             break Err(Errno::EINVAL);
         }
         if area.last() >= last {

@@ -7,11 +7,11 @@ use uapi::Errno;
 
 use crate::iommufd::invariants::check_all_taken;
 use crate::iommufd::io_pagetable::{
-    iopt_destroy_table, iopt_map_file_pages, iopt_map_user_pages, iopt_unmap_all, iopt_unmap_iova,
-    iopt_usable_ranges, Mapping, Memory,
+    iopt_destroy_table, iopt_map_user_pages, iopt_unmap_all, iopt_unmap_iova, iopt_usable_ranges,
+    Fget, Memory, Range,
 };
 use crate::iommufd::main::_iommufd_object_alloc;
-use crate::iommufd::objects::{obj_of, to, Area, File, Ictx, IoPagetable, Ioas, Object, Type};
+use crate::iommufd::objects::{obj_of, to, Area, Ictx, IoPagetable, Ioas, Object, Type};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::list::{list_entry, ListHead};
 use crate::linux::mutex::Mutex;
@@ -185,16 +185,16 @@ fn has_memory_of_no_file(ictx: Ptr<Ictx>, iopt: &IoPagetable) -> bool {
 /// Part of `iommufd_ioas_change_process()` up to the fix: looks at the kind of the area's pages,
 /// which an area that is only reserved has not (R-F5).
 pub fn area_is_of_no_file(area: Ptr<Area>) -> bool {
-    if !area.pages.load() {
+    if area.pages.load().is_none() {
         oops_null("area->pages");
     }
-    matches!(area.memory, Memory::Process(_))
+    !matches!(area.of.memory, Memory::File(..))
 }
 
 /// Part of `iommufd_ioas_change_process()` since d616de490ec0: an area that is only reserved is
 /// passed over. Only the title of the commit was seen; that it passes over is a guess.
 pub fn area_with_pages_is_of_no_file(area: Ptr<Area>) -> bool {
-    area.pages.load() && matches!(area.memory, Memory::Process(_))
+    area.pages.load().is_some() && !matches!(area.of.memory, Memory::File(..))
 }
 
 /// `iommufd_ioas_iova_ranges()`: IOMMU_IOAS_IOVA_RANGES. Gives the number of ranges out, and the
@@ -286,12 +286,11 @@ pub fn iommufd_ioas_map(ucmd: &Ucmd, cmd: &IoasMap) -> Result<u64, Errno> {
     check_map(cmd.flags, cmd.reserved, cmd.iova, cmd.length)?;
     let ioas_obj = (rev.iommufd_get_object)(ucmd.ictx, cmd.ioas_id, Type::Ioas)?;
     let ioas = to::<Ioas>(ioas_obj);
-    let map = Mapping {
+    let range = Range {
         iova: (cmd.flags & IOAS_MAP_FIXED_IOVA != 0).then_some(cmd.iova),
         length: cmd.length,
-        memory: Memory::Process(cmd.user_va),
     };
-    let ret = iopt_map_user_pages(&ioas.iopt, &map)
+    let ret = iopt_map_user_pages(rev, &ioas.iopt, range, cmd.user_va)
         .and_then(|iova| iommufd_ucmd_respond(ucmd).map(|()| iova));
     label("out_put");
     (rev.iommufd_put_object)(ucmd.ictx, ioas_obj);
@@ -320,24 +319,17 @@ pub struct IoasMapFile {
 ///
 /// -EOPNOTSUPP for unknown flags, -EOVERFLOW, -EINVAL for memory that nobody may access, -ENOENT,
 /// -EBADF, and as `iopt_map_file_pages()`.
-pub fn iommufd_ioas_map_file(
-    ucmd: &Ucmd,
-    cmd: &IoasMapFile,
-    fget: &dyn Fn() -> Result<Ptr<File>, Errno>,
-) -> Result<u64, Errno> {
+pub fn iommufd_ioas_map_file(ucmd: &Ucmd, cmd: &IoasMapFile, fget: Fget<'_>) -> Result<u64, Errno> {
     let rev = ucmd.ictx.rev;
 
     check_map(cmd.flags, 0, cmd.iova, cmd.length)?;
     let ioas_obj = (rev.iommufd_get_object)(ucmd.ictx, cmd.ioas_id, Type::Ioas)?;
     let ioas = to::<Ioas>(ioas_obj);
-    let ret = fget().and_then(|filp| {
-        let map = Mapping {
-            iova: (cmd.flags & IOAS_MAP_FIXED_IOVA != 0).then_some(cmd.iova),
-            length: cmd.length,
-            memory: Memory::File(filp, cmd.start),
-        };
-        iopt_map_file_pages(&ioas.iopt, filp, &map)
-    });
+    let range = Range {
+        iova: (cmd.flags & IOAS_MAP_FIXED_IOVA != 0).then_some(cmd.iova),
+        length: cmd.length,
+    };
+    let ret = (rev.iopt_map_file_pages)(rev, &ioas.iopt, range, (fget, cmd.start));
     let ret = ret.and_then(|iova| iommufd_ucmd_respond(ucmd).map(|()| iova));
     label("out_put");
     (rev.iommufd_put_object)(ucmd.ictx, ioas_obj);

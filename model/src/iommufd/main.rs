@@ -385,6 +385,10 @@ fn __fput(filp: Ptr<File>) {
         iommufd_eventq_fops_release(obj);
     } else if let Some(staccess) = filp.staccess.peek() {
         iommufd_test_staccess_release(staccess);
+    } else if let Some(dmabuf) = filp.dmabuf.peek() {
+        // dma_buf_release()
+        warn_on(!dmabuf.attachments.peek().is_empty());
+        kfree(dmabuf);
     }
     kfree(filp);
 }

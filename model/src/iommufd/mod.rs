@@ -18,6 +18,7 @@ pub mod io_pagetable;
 pub mod ioas;
 pub mod main;
 pub mod objects;
+pub mod pages;
 pub mod revision;
 pub mod selftest;
 pub mod ucmd;

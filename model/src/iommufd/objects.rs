@@ -34,6 +34,7 @@ use crate::iommufd::invariants::{check_published, check_table};
 use crate::iommufd::io_pagetable::Memory;
 use crate::iommufd::revision::Revision;
 use crate::linux::device::Device as StructDevice;
+use crate::linux::dma_buf;
 use crate::linux::iommu_domain::IommuDomain;
 use crate::linux::list::ListHead;
 use crate::linux::maple_tree::MapleTree;
@@ -137,6 +138,8 @@ pub struct File {
     pub staccess: Plain<Option<Ptr<SelftestAccess>>>,
     /// Whether it is a file of memfd_create(). Constant.
     pub is_memfd: bool,
+    /// `file->private_data` of the file of a dma-buf.
+    pub dmabuf: Plain<Option<Ptr<DmaBuf>>>,
 }
 
 impl File {
@@ -148,6 +151,7 @@ impl File {
             eventq: Plain::new(owner.field("private_data"), None),
             staccess: Plain::new(owner.field("private_data"), None),
             is_memfd: false,
+            dmabuf: Plain::new(owner.field("private_data"), None),
         }
     }
 
@@ -206,20 +210,16 @@ pub struct Area {
     pub length: u64,
     /// Where its memory begins within a page, in bytes. Constant.
     pub page_offset: u64,
-    /// What it maps. Constant.
-    pub memory: Memory,
-    /// Whether `area->pages` is set: before, the range is only reserved.
-    pub pages: Plain<bool>,
-    /// `pages->mutex`: protects `num_locks`, `num_accesses` and `pages->access_itree`.
-    pub pages_mutex: Mutex,
+    /// What it maps: what `area->pages` will be. Constant.
+    pub of: Ptr<Pages>,
+    /// `area->pages`: before it is set, the range is only reserved.
+    pub pages: Plain<Option<Ptr<Pages>>>,
     /// How many objects forbid to unmap it. Only texts since 6.17 raise it.
     pub num_locks: Plain<u32>,
     /// How many pins there are; who holds `iova_rwsem` for writing needs no other lock to read it.
     pub num_accesses: Plain<u32>,
     /// Whether it is being unmapped, so that nobody may pin it.
     pub prevent_access: Plain<bool>,
-    /// What is pinned of it.
-    pub access_itree: ListHead<PagesAccess>,
 }
 
 impl Area {
@@ -232,6 +232,45 @@ impl Area {
 impl Struct for Area {
     const NAME: &'static str = "iopt_area";
 }
+
+/// struct iopt_pages: memory that can be mapped. Each map makes its own, so it has no kref.
+pub struct Pages {
+    /// The row that this kernel is. A constant of the execution, no field of the C struct.
+    pub rev: &'static Revision,
+    /// Protects what follows, and `num_locks` and `num_accesses` of the area.
+    pub mutex: Mutex,
+    /// What it is. Constant.
+    pub memory: Memory,
+    /// What is pinned of it.
+    pub access_itree: ListHead<PagesAccess>,
+    /// `dmabuf.attach`: what the exporter of a dma-buf tells when the memory goes away.
+    pub attach: Plain<Option<Ptr<DmaBufAttachment>>>,
+    /// `dmabuf.phys.len`: 0 once the exporter has taken the memory back.
+    pub phys_len: Plain<u64>,
+    /// `dmabuf.tracker`: the domains that are filled from it.
+    pub tracker: ListHead<DmabufTrack>,
+}
+
+impl Struct for Pages {
+    const NAME: &'static str = "iopt_pages";
+}
+
+/// struct iopt_pages_dmabuf_track: a domain that an area of a dma-buf fills.
+pub struct DmabufTrack {
+    /// Constant.
+    pub area: Ptr<Area>,
+    /// Constant.
+    pub domain: Ptr<HwptPaging>,
+}
+
+impl Struct for DmabufTrack {
+    const NAME: &'static str = "iopt_pages_dmabuf_track";
+}
+
+/// struct dma_buf: its importers are [`Pages`].
+pub type DmaBuf = dma_buf::DmaBuf<Pages>;
+/// struct dma_buf_attachment
+pub type DmaBufAttachment = dma_buf::Attachment<Pages>;
 
 /// struct iopt_pages_access: pages that are pinned, by the indexes of the first and the last one.
 pub struct PagesAccess {

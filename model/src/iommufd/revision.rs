@@ -9,12 +9,13 @@ use crate::iommufd::device::{Change, Changed};
 use crate::iommufd::eventq::{NewEventq, ReadOut, VeventqAlloc};
 use crate::iommufd::hw_pagetable::{HwptInvalidate, UserData};
 use crate::iommufd::hw_queue::HwQueueAlloc;
+use crate::iommufd::io_pagetable::{Fget, Range};
 use crate::iommufd::ioas::{ForgetIoas, IoasMapFile};
 use crate::iommufd::main::linux_6_17::VmArea;
 use crate::iommufd::main::Remove;
 use crate::iommufd::objects::{
     Access, Area, AttachHandle, Device, Fault, File, Group, HwQueue, Ictx, IoPagetable, Ioas,
-    IopfGroup, Object, SelftestAccess, Type, Vdevice, Viommu,
+    IopfGroup, Object, Pages, SelftestAccess, Type, Vdevice, Viommu,
 };
 use crate::iommufd::selftest::pasid::PasidOp;
 use crate::iommufd::ucmd::Ucmd;
@@ -47,8 +48,14 @@ pub type IoctlNoId<T> = fn(&Ucmd, &T) -> Result<(), Errno>;
 pub type Ioctl<T> = fn(&Ucmd, &T) -> Result<u32, Errno>;
 
 /// IOMMU_IOAS_MAP_FILE, with what looks its file up.
-pub type IoasMapFileIoctl =
-    fn(&Ucmd, &IoasMapFile, &dyn Fn() -> Result<Ptr<File>, Errno>) -> Result<u64, Errno>;
+pub type IoasMapFileIoctl = fn(&Ucmd, &IoasMapFile, Fget<'_>) -> Result<u64, Errno>;
+
+/// `iopt_map_file_pages()`: of the file behind a descriptor, from this byte on.
+pub type IoptMapFilePages =
+    fn(&'static Revision, &IoPagetable, Range, (Fget<'_>, u64)) -> Result<u64, Errno>;
+
+/// `iommufd_test_dmabuf_revoke()`
+pub type DmabufRevoke = fn(Fget<'_>, bool) -> Result<(), Errno>;
 /// `iommufd_device_do_replace()`: gives out what the caller has to put.
 pub type DoReplace = fn(Ptr<Device>, u64, Ptr<Object>) -> Result<Option<Ptr<Object>>, Errno>;
 /// IOMMU_HWPT_INVALIDATE: the answer, and `entry_num` as written back.
@@ -127,6 +134,14 @@ pub struct Revision {
     pub iommufd_ioas_finalize: fn(Ptr<Ictx>, Ptr<Object>),
     /// IOMMU_IOAS_MAP_FILE, if there is one.
     pub iommufd_ioas_map_file: Option<IoasMapFileIoctl>,
+    /// What is behind the descriptor that it is given.
+    pub iopt_map_file_pages: IoptMapFilePages,
+    /// The last one who mapped the memory has let go of it.
+    pub iopt_release_pages: fn(Ptr<Pages>),
+    /// IOMMU_TEST_OP_DMABUF_GET (6.19+).
+    pub iommufd_test_dmabuf_get: Option<fn(u64) -> Result<Ptr<File>, Errno>>,
+    /// IOMMU_TEST_OP_DMABUF_REVOKE (6.19+).
+    pub iommufd_test_dmabuf_revoke: Option<DmabufRevoke>,
     /// IOMMU_IOAS_CHANGE_PROCESS, if there is such an ioctl.
     pub iommufd_ioas_change_process: Option<ChangeProcess>,
     /// What `iommufd_take_all_iova_rwsem()` does with the IOAS that it could not note.

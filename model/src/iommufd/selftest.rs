@@ -6,6 +6,7 @@
 //! Source: reference/iommufd.md 2.4, 2.9, 5.1.
 
 pub mod access;
+pub mod dmabuf;
 pub mod into_vdevice;
 pub mod irq_stays_hooked;
 pub mod linux_6_15;

@@ -47,6 +47,8 @@ pub(super) struct RawLock {
     unlock_step: bool,
     /// What wakes the waiters after the lock was given up, if that is a step.
     wake: Option<&'static str>,
+    /// Whether it may be taken no more.
+    destroyed: Cell<bool>,
     /// One bit per CPU that waits; only with `wake`.
     waiters: Cell<u8>,
     writer: Cell<Option<Cpu>>,
@@ -62,6 +64,7 @@ impl RawLock {
             check: None,
             unlock_step: false,
             wake: None,
+            destroyed: Cell::new(false),
             waiters: Cell::new(0),
             writer: Cell::new(None),
             readers: Cell::new(0),
@@ -174,6 +177,10 @@ impl RawLock {
             if self.holds_any(me) {
                 sync::stop(Kind::RecursiveLock, at, self.field.text());
             }
+            // DEBUG_LOCKS_WARN_ON(lock->magic != lock)
+            if self.destroyed.get() {
+                sync::splat(Kind::Warn, at, format!("{}.magic", self.field.text()));
+            }
             self.waiters.set(self.waiters.get() & !(1 << me));
             self.take(me, how);
             acquired(self.field, self.obj, how, at);
@@ -227,6 +234,20 @@ impl RawLock {
             }
             taken
         })
+    }
+
+    /// It may be taken no more, and nobody may hold it.
+    pub(super) fn destroy(&self, op: &'static str, at: Site) {
+        let accesses = self.field.accesses(Access::all(self.obj, Mode::Write));
+        sync::step(op, at, accesses, |effect| {
+            effect.log(|| (vec![self.field.val()], Val::Void));
+            self.field.check(at);
+            // DEBUG_LOCKS_WARN_ON(mutex_is_locked(lock))
+            if self.is_held() {
+                sync::splat(Kind::Warn, at, self.field.text());
+            }
+            self.destroyed.set(true);
+        });
     }
 
     /// Whether anybody holds it, as a step.

@@ -8,6 +8,7 @@
 
 pub mod atomic;
 pub mod device;
+pub mod dma_buf;
 pub mod fault;
 pub mod file;
 pub mod iommu;

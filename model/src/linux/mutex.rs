@@ -49,6 +49,12 @@ pub fn mutex_lock(m: &Mutex) {
     m.0.lock("mutex_lock", at, How::Exclusive);
 }
 
+/// mutex_destroy(): whoever takes it afterwards is told so (CONFIG_DEBUG_MUTEXES).
+#[track_caller]
+pub fn mutex_destroy(m: &Mutex) {
+    m.0.destroy("mutex_destroy", sync::site(Location::caller()));
+}
+
 /// mutex_trylock(), of a mutex made by [`Mutex::with_unlock_step`].
 #[track_caller]
 pub fn mutex_trylock(m: &Mutex) -> bool {

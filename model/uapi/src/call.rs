@@ -227,6 +227,10 @@ pub enum Call {
     PasidReplace,
     /// `IOMMU_TEST_OP_PASID_DETACH`
     PasidDetach,
+    /// `IOMMU_TEST_OP_DMABUF_GET`
+    DmabufGet,
+    /// `IOMMU_TEST_OP_DMABUF_REVOKE`
+    DmabufRevoke,
     /// `IOMMU_TEST_OP_DEV_CHECK_CACHE`
     CheckCache,
     /// `IOMMU_TEST_OP_TRIGGER_VEVENT`
@@ -319,7 +323,7 @@ pub const SIGNATURES: &[Signature] = &[
         ],
         outs: &[out("iova", Num)],
         entry_num: false,
-        doc: "Maps memory of a file of memfd_create (6.13+).",
+        doc: "Maps memory of a file of memfd_create (6.13+) or dmabuf_get (6.19+).",
     },
     Signature {
         call: Call::IoasUnmap,
@@ -641,6 +645,22 @@ pub const SIGNATURES: &[Signature] = &[
         outs: &[],
         entry_num: false,
         doc: "The mock driver's IOMMU_TEST_OP_PASID_DETACH: detaches a PASID that is attached (6.15+).",
+    },
+    Signature {
+        call: Call::DmabufGet,
+        name: "dmabuf_get",
+        args: &[opt("length", Num, 0x4000)],
+        outs: &[out("dmabuf", File)],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_DMABUF_GET: exports memory of a device (6.19+).",
+    },
+    Signature {
+        call: Call::DmabufRevoke,
+        name: "dmabuf_revoke",
+        args: &[req("dmabuf_fd", File), opt("revoked", Num, 1)],
+        outs: &[],
+        entry_num: false,
+        doc: "The mock driver's IOMMU_TEST_OP_DMABUF_REVOKE: takes the memory back (6.19+).",
     },
     Signature {
         call: Call::CheckCache,

@@ -457,9 +457,14 @@ impl<'a> Maker<'a> {
                 Some(Step { file: access.file, ..with(step, 1, Operand::Sym(pin.sym)) })
             }
             Call::MemfdCreate => Some(self.bound(step, &["memfd"])),
+            Call::DmabufGet => Some(self.bound(step, &["dmabuf"])),
+            Call::DmabufRevoke => {
+                let dmabuf = self.one(|k| k == Kind::Dmabuf)?;
+                Some(with(step, 0, Operand::Sym(dmabuf.sym)))
+            }
             Call::IoasMapFile => {
                 let ioas = self.one(|k| k == Kind::Ioas)?;
-                let memfd = self.one(|k| k == Kind::Memfd)?;
+                let memfd = self.one(|k| matches!(k, Kind::Memfd | Kind::Dmabuf))?;
                 let step = with(self.with_id(step, 0, &ioas), 1, Operand::Sym(memfd.sym));
                 Some(with(with(step, 2, Operand::Num(0x1000)), 3, Operand::Num(0x1000)))
             }
@@ -563,6 +568,7 @@ impl<'a> Maker<'a> {
             (Feature::Events, Kind::QueueFile),
             (Feature::Accesses, Kind::AccessFile),
             (Feature::Process, Kind::Memfd),
+            (Feature::Process, Kind::Dmabuf),
         ] {
             if self.on(feature) {
                 let named = self.names.live(self.cpu, |k| k == kind);
@@ -778,7 +784,7 @@ fn named(step: &Step) -> impl Iterator<Item = Sym> + '_ {
 }
 
 fn is_file(kind: Kind) -> bool {
-    matches!(kind, Kind::File | Kind::QueueFile | Kind::AccessFile | Kind::Memfd)
+    matches!(kind, Kind::File | Kind::QueueFile | Kind::AccessFile | Kind::Memfd | Kind::Dmabuf)
 }
 
 /// The step with one argument.

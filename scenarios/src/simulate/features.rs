@@ -229,6 +229,8 @@ impl Feature {
             ],
             Feature::Process => &[
                 (1, 1, Call::MemfdCreate),
+                (1, 1, Call::DmabufGet),
+                (0, 2, Call::DmabufRevoke),
                 (1, 2, Call::IoasMapFile),
                 (0, 2, Call::IoasChangeProcess),
             ],

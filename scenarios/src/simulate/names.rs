@@ -29,6 +29,8 @@ pub(super) enum Kind {
     QueueFile,
     /// A file of memfd_create().
     Memfd,
+    /// A file of a dma-buf.
+    Dmabuf,
     /// What an access has pinned.
     Pin,
     /// The file of an access.
@@ -209,6 +211,7 @@ fn kinds(step: &Step) -> &'static [Kind] {
         Call::HwQueueAlloc => &[Kind::HwQueue],
         Call::CreateAccess => &[Kind::AccessFile],
         Call::MemfdCreate => &[Kind::Memfd],
+        Call::DmabufGet => &[Kind::Dmabuf],
         Call::AccessPages => &[Kind::Pin],
         Call::Mmap => &[Kind::Mapping],
         Call::Bind => DEVICES.get(num(0) as usize).map_or(&[], |kind| kind.as_slice()),
