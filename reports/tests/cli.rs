@@ -624,6 +624,34 @@ fn answers_of_bad_files() {
     exits(&run(dir.path(), &["answers"]), 2);
 }
 
+/// A recording of a newer kernel: what the model does not have is where the sequence differs, and the
+/// other sequences are compared.
+#[test]
+fn answers_that_are_ahead_of_the_model() {
+    for (step, words) in [
+        (r#""op":"ioas_copy","args":{"id":1}"#, "has no operation `ioas_copy`"),
+        (r#""op":"destroy","args":{"id":"1","gently":1}"#, "has no argument `gently` of `destroy`"),
+    ] {
+        let text = format!(
+            r#"{{"scenario":"new","op":"ioas_alloc","ret":"OK","out":{{"a":1}}}}
+{{"scenario":"new",{step},"ret":"OK"}}
+{{"scenario":"new","op":"destroy","args":{{"id":77}},"ret":"OK"}}
+{{"scenario":"old","op":"ioas_alloc","ret":"OK","out":{{"a":1}}}}
+"#
+        );
+        let dir = recorded(&text);
+        let output = run(dir.path(), &ANSWERS);
+        exits(&output, 1);
+        let said = stdout(&output);
+        assert!(said.contains(words), "{said}");
+        assert!(said.contains("line 2"), "{said}");
+        assert!(
+            said.ends_with("2 sequences: 1 agrees, 1 differs\n") || said.contains("1 agree"),
+            "{said}"
+        );
+    }
+}
+
 /// The descriptor of an access is no id, and a recording may name the access or not.
 #[test]
 fn answers_of_an_access() {

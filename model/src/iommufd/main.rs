@@ -30,6 +30,7 @@ use crate::iommufd::invariants::check_unused;
 use crate::iommufd::objects::{File, HasObject, Ictx, Object, Type};
 use crate::iommufd::revision::Revision;
 use crate::iommufd::selftest::access::iommufd_test_staccess_release;
+use crate::linux::dma_buf::dma_buf_release;
 use crate::linux::fault::should_fail;
 use crate::linux::refcount::{
     refcount_dec, refcount_dec_and_test, refcount_dec_if_one, refcount_inc, refcount_inc_not_zero,
@@ -386,9 +387,7 @@ fn __fput(filp: Ptr<File>) {
     } else if let Some(staccess) = filp.staccess.peek() {
         iommufd_test_staccess_release(staccess);
     } else if let Some(dmabuf) = filp.dmabuf.peek() {
-        // dma_buf_release()
-        warn_on(!dmabuf.attachments.peek().is_empty());
-        kfree(dmabuf);
+        dma_buf_release(dmabuf);
     }
     kfree(filp);
 }

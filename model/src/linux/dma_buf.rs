@@ -14,6 +14,7 @@ use uapi::Errno;
 use crate::linux::list::{list_add, list_del_init, list_entry, ListHead};
 use crate::linux::mutex::{lockdep_assert_held, mutex_lock, mutex_unlock, Mutex};
 use crate::linux::slab::{kfree, kzalloc, Owner, Plain, Ptr, Struct};
+use crate::linux::warn::warn_on;
 
 /// struct dma_buf, whose importers keep a `P`.
 pub struct DmaBuf<P: 'static> {
@@ -55,6 +56,12 @@ pub struct Attachment<P: 'static> {
 
 impl<P: 'static> Struct for Attachment<P> {
     const NAME: &'static str = "dma_buf_attachment";
+}
+
+/// dma_buf_release(): its file is gone.
+pub fn dma_buf_release<P: 'static>(dmabuf: Ptr<DmaBuf<P>>) {
+    warn_on(!dmabuf.attachments.peek().is_empty());
+    kfree(dmabuf);
 }
 
 /// dma_buf_dynamic_attach()

@@ -1,6 +1,6 @@
 //! Turns recorded steps into steps of a program.
 
-use super::ops::{self, Op, To};
+use super::ops::{self, Op, To, OPTIONS, OTHERS};
 use super::{Recorded, Sequence};
 use std::collections::{BTreeMap, BTreeSet};
 use uapi::call::{by_name, Arg, ArgKind, Call, Signature, AUTO};
@@ -102,9 +102,13 @@ impl Converter {
             "drain" => return Ok(Action::Drain(self.file(recorded)?)),
             _ => {}
         }
-        let op = ops::find(&recorded.op).ok_or_else(|| {
-            (format!("there is no operation `{}`", recorded.op), String::from("leave it out"))
-        })?;
+        let Some(op) = ops::find(&recorded.op) else {
+            return Ok(Action::Missing(format!("has no operation `{}`", recorded.op)));
+        };
+        let known = argument_names(op.name).unwrap_or_default();
+        if let Some((key, _)) = recorded.args.iter().find(|(k, _)| !known.contains(&k.as_str())) {
+            return Ok(Action::Missing(format!("has no argument `{key}` of `{}`", op.name)));
+        }
         if ops::is_file_op(op.name) && op.name != "open" {
             match self.named_file(op, recorded) {
                 Some(Operand::Sym(sym)) if !self.closed.contains(&sym) => {}
@@ -391,6 +395,18 @@ pub(super) fn check(sequence: &Sequence) -> Vec<(usize, Wrong)> {
         Some((step.line, wrong))
     });
     wrong.collect()
+}
+
+/// The arguments and options of an operation; `None` if there is no such operation.
+pub(super) fn argument_names(op: &str) -> Option<Vec<&'static str>> {
+    match ops::find(op) {
+        Some(found) => {
+            let own = found.args.iter().map(|(key, _)| *key);
+            let common = OPTIONS.iter().copied().filter(|_| !ops::is_file_op(op));
+            Some(own.chain(common).collect())
+        }
+        None => OTHERS.contains(&op).then(|| [&["name"], OPTIONS].concat()),
+    }
 }
 
 /// The name of the file that a step goes to.
