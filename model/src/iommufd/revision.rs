@@ -54,6 +54,9 @@ pub type IoasMapFileIoctl = fn(&Ucmd, &IoasMapFile, Fget<'_>) -> Result<u64, Err
 pub type IoptMapFilePages =
     fn(&'static Revision, &IoPagetable, Range, (Fget<'_>, u64)) -> Result<u64, Errno>;
 
+/// `iommufd_test_dmabuf_get()`: of so many bytes.
+pub type DmabufGet = fn(u64) -> Result<Ptr<File>, Errno>;
+
 /// `iommufd_test_dmabuf_revoke()`
 pub type DmabufRevoke = fn(Fget<'_>, bool) -> Result<(), Errno>;
 /// `iommufd_device_do_replace()`: gives out what the caller has to put.
@@ -139,7 +142,7 @@ pub struct Revision {
     /// The last one who mapped the memory has let go of it.
     pub iopt_release_pages: fn(Ptr<Pages>),
     /// IOMMU_TEST_OP_DMABUF_GET (6.19+).
-    pub iommufd_test_dmabuf_get: Option<fn(u64) -> Result<Ptr<File>, Errno>>,
+    pub iommufd_test_dmabuf_get: Option<DmabufGet>,
     /// IOMMU_TEST_OP_DMABUF_REVOKE (6.19+).
     pub iommufd_test_dmabuf_revoke: Option<DmabufRevoke>,
     /// IOMMU_IOAS_CHANGE_PROCESS, if there is such an ioctl.
