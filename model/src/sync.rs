@@ -213,6 +213,8 @@ struct Exec {
     /// Steps of the setup and of `finally`, which no explorer counts.
     alone: StdCell<u32>,
     changes: Changes,
+    /// What the next access of a word is announced with, beside the word.
+    also: StdCell<atomic::Also>,
     /// Whether the steps are written into `clocks`.
     watched: bool,
     /// What counters order.
@@ -282,6 +284,7 @@ impl Exec {
             late_wakeups: StdCell::new(0),
             alone: StdCell::new(0),
             changes: Changes::new(limits.mutation.or(maker.mutation), limits.reach),
+            also: StdCell::default(),
             watched: maker.watched,
             orders: maker.orders,
             clocks: UnsafeCell::new(Clocks::default()),

@@ -79,6 +79,17 @@ pub const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "published_sync_msi",
+        question: "Does llq.cons stay behind a published CMD_SYNC, of which its CPU sees nothing \
+                   but the MSI, while another CPU's is complete?",
+        source: "reference/smmuv3.md 3.3, 3.5 I8",
+        program: || {
+            let sync = || vec![list(&[], true)];
+            let completion = Completion::Msi;
+            Queue { published: Some(0), completion, ..small(0, vec![sync(), sync()]) }
+        },
+    },
+    Case {
         name: "full_ring",
         question: "Does one CPU that has filled the ring wait for the SMMU?",
         source: "reference/smmuv3.md 3.5 I1 and I7",

@@ -57,8 +57,12 @@ const UNFAIR: &[(&str, &str)] = &[
 const WITHOUT_LISTS: &[(&str, &str)] = &[("cmdq_linux_5_3", "forced_batch")];
 
 /// Texts whose insertion and wait are one.
-const UNCUT: &[(&str, &str)] =
-    &[("cmdq_fetch_add", "published_sync"), ("cmdq_linux_5_3", "published_sync")];
+const UNCUT: &[(&str, &str)] = &[
+    ("cmdq_fetch_add", "published_sync"),
+    ("cmdq_fetch_add", "published_sync_msi"),
+    ("cmdq_linux_5_3", "published_sync"),
+    ("cmdq_linux_5_3", "published_sync_msi"),
+];
 
 /// The newest text.
 const LATEST: &str = "cmdq_df180b1a4cc5";
@@ -118,6 +122,8 @@ const MUTANTS: &[(&str, &str, By, &str)] = &[
     ("cmdq_owner_skips_followers", "two_lists", By::Dpor, "which is not valid yet"),
     ("cmdq_space_minus_one", "full_ring", By::Dpor, "more than a lap ahead"),
     ("cmdq_cons_by_non_last", "two_lists", By::Dpor, "llq.cons passes the CMD_SYNC"),
+    // Only an explorer that knows what the check looks at tries the order that it needs (ghost.rs).
+    ("cmdq_cons_by_non_last", "published_sync_msi", By::Dpor, "llq.cons passes the CMD_SYNC"),
     ("cmdq_consumed_ge", "one_list", By::Dpor, "which is not complete"),
     ("cmdq_last_does_not_unlock", "one_list", By::Dpor, "the lock counts 1 holders"),
     ("cmdq_prod_per_producer", "two_lists", By::Dpor, "which is not valid yet"),
@@ -471,7 +477,8 @@ fn invariants_fire(told: &[(&str, String)], page: &mut String) {
     );
     for (name, says, texts) in INVARIANTS {
         let fires = |found: &str| texts.iter().any(|text| found.contains(text));
-        let by: Vec<_> = told.iter().filter(|t| fires(&t.1)).map(|t| t.0).collect();
+        let mut by: Vec<_> = told.iter().filter(|t| fires(&t.1)).map(|t| t.0).collect();
+        by.dedup();
         assert!(!by.is_empty(), "no mutant fires {name}");
         let _ = writeln!(page, "| {name} | {says} | {} |", by.join(", "));
     }

@@ -296,6 +296,7 @@ pub fn hand_over(q: &Cmdq, start: u32) {
 #[inline(always)]
 pub fn stop_gathering(q: &Cmdq) -> u32 {
     let flag = Rmw::And(!u64::from(CMDQ_PROD_OWNED_FLAG));
+    q.will_publish_or_cease();
     let old = atomic_fetch(&q.llq, Order::Relaxed, flag, |_| q.becomes_owner(here()));
     q.shape.pos(Llq::of(old).prod)
 }
@@ -303,7 +304,9 @@ pub fn stop_gathering(q: &Cmdq) -> u32 {
 /// Part of `arm_smmu_cmdq_issue_cmdlist()`: PROD, then the next owner.
 #[inline(always)]
 pub fn publish(q: &Cmdq, end: u32) {
+    q.will_write_prod(end);
     writel(&q.prod_reg, q.rev.orders.prod_write, end.into(), || q.prod_written(here(), end));
+    q.will_publish_or_cease();
     atomic_set(&q.owner_prod, q.rev.orders.owner_prod_set, end.into(), || q.owner_done());
 }
 
@@ -331,6 +334,7 @@ pub fn arm_smmu_cmdq_set_valid_map(q: &Cmdq, start: u32, k: u32) {
     let mut done = 0;
     each_part(q, start, end, |word, mask, _| {
         let bits = mask.count_ones();
+        q.will_make_valid(done, bits);
         atomic_fetch(word, Order::Relaxed, Rmw::Xor(mask), |_| q.made_valid(done, bits));
         done += bits;
     });

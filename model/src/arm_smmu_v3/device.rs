@@ -59,6 +59,9 @@ impl Bus for Wires<'_> {
                 let moved = old != self.cons;
                 self.consumed += u32::from(moved);
                 let sync = self.fetched[0] & 0xff == smmuv3::Op::SYNC as u64;
+                if moved {
+                    q.will_consume();
+                }
                 // The slot may be written again by who sees this.
                 writel(&q.cons_reg, Order::Release, cons.into(), || {
                     if moved {

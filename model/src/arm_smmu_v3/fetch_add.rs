@@ -162,6 +162,7 @@ fn hand_over_with(q: &Cmdq, start: u32, counts: Counts, holders: fn(Counts, u64)
 
     // b. Stop gathering work: both numbers become 0, and prod an index with its wrap again
     let indexes = Rmw::And(u64::from(2 * q.shape.entries() - 1));
+    q.will_publish_or_cease();
     let old = atomic_fetch(&q.llq, Order::Relaxed, indexes, |_| q.becomes_owner(here()));
     let end = q.shape.pos(old as u32);
 
@@ -192,6 +193,7 @@ pub fn llq_cons(q: &Cmdq) -> u32 {
 /// WRITE_ONCE(cmdq->q.llq.cons, cons)
 pub fn write_llq_cons(q: &Cmdq, cons: u32) {
     let written = || q.llq_cons_written(here(), cons);
+    q.will_write_llq_cons(cons);
     atomic_set(&q.llq_cons, q.rev.orders.llq_cons_write, cons.into(), written);
 }
 

@@ -1,11 +1,17 @@
 //! What the checks know: counters that never wrap, and who is where. The invariants I1 to I13 of
 //! reference/smmuv3.md 3.5 are checked here, at the access that can break them.
 //!
-//! Nothing of this is visible to the driver's text or to the SMMU, and nothing of it is a step.
+//! Nothing of this is visible to the driver's text or to the SMMU, and nothing of it is a step. But a
+//! check at one word may depend on what happened at another one, and an explorer tries both orders
+//! of two steps only if they touch something in common: so what such a check looks at is a
+//! [`Fact`], which the step is announced with. In a text that is right the accesses order all of them
+//! already, so there it costs no execution.
+
+use std::ops::Range;
 
 use uapi::queue::Queue;
 use uapi::splat::Kind;
-use uapi::step::{Cpu, Site, CPUS_MAX};
+use uapi::step::{Access, Cpu, Mode, Site, CPUS_MAX};
 
 use crate::arm_smmu_v3::cmdq::Cmdq;
 use crate::arm_smmu_v3::llq::Shape;
@@ -13,6 +19,27 @@ use crate::arm_smmu_v3::repeat::is_cfgi_or_tlbi;
 use crate::arm_smmu_v3::revision::Cmds;
 use crate::linux::atomic;
 use crate::sync;
+
+/// What a check at one word knows from steps on other words.
+///
+/// The other checks need none. I5, I9, I10 and the laps of the texts with one word for `llq` are
+/// about steps on one word. Who writes a slot too early (I1), and who is published too early and read
+/// too early (I2), meets the SMMU at the slot itself. What has to do with power (B18) meets the registers, which
+/// are written when it goes. What is looked at when nobody runs has no order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fact {
+    /// Somebody publishes. (I4)
+    Publisher,
+    /// The entry at this position may be covered by PROD. (I3)
+    Valid,
+    /// The SMMU has moved CONS past this position. (I6, I7)
+    Consumed,
+    /// The CMD_SYNC at this position is waited for. (I8)
+    Waiting,
+}
+
+/// How many.
+const FACTS: u32 = Fact::Waiting as u32 + 1;
 
 /// One entry that somebody put, or is about to put, into the ring.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +80,8 @@ struct Handled {
 #[derive(Default)]
 pub struct Ghost {
     shape_entries: u64,
+    /// The first of the objects that stand for the facts.
+    facts: u32,
     /// Every entry, by number.
     pub entries: Vec<Entry>,
     start: u64,
@@ -103,8 +132,10 @@ impl Ghost {
     /// Before the first step.
     pub fn new(program: &Queue, shape: Shape) -> Ghost {
         let start = u64::from(program.start);
+        let [facts, ..] = [(); FACTS as usize].map(|()| sync::object());
         Ghost {
             shape_entries: shape.entries().into(),
+            facts,
             start,
             allocated: start,
             llq_cons: start,
@@ -119,6 +150,12 @@ impl Ghost {
     pub fn log(&self) -> Vec<i64> {
         let consumed = self.entries.iter().filter(|e| e.position < self.consumed);
         consumed.map(|e| i64::from(e.cpu)).collect()
+    }
+
+    /// The last entry of this CPU's call, if it has put one into the ring.
+    fn last_of_call(&self) -> Range<u64> {
+        let Call { base, k, .. } = self.calls[me()];
+        base + u64::from(k).saturating_sub(1)..base + u64::from(k)
     }
 
     fn slot(&self, position: u64) -> u64 {
@@ -153,6 +190,60 @@ impl Cmdq {
         } else {
             d
         }
+    }
+
+    /// The next access is announced with this fact, too, at the positions that `f` gives.
+    fn also(&self, fact: Fact, mode: Mode, f: impl FnOnce(&Ghost) -> Range<u64>) {
+        let access = self.ghost.with(|g| {
+            let Range { start: key, end } = f(g);
+            let len = end.saturating_sub(key).min(u64::from(u32::MAX - 1)) as u32;
+            (len > 0).then_some(Access { obj: g.facts + fact as u32, len, key, mode })
+        });
+        if let Some(access) = access.flatten() {
+            atomic::also(access);
+        }
+    }
+
+    /// With the next access this CPU begins or ceases to publish.
+    pub fn will_publish_or_cease(&self) {
+        self.also(Fact::Publisher, Mode::Write, |_| 0..1);
+    }
+
+    /// The next access makes some of this CPU's slots valid.
+    pub fn will_make_valid(&self, done: u32, bits: u32) {
+        self.also(Fact::Valid, Mode::Write, |g| {
+            let from = g.calls[me()].base + u64::from(done);
+            from..from + u64::from(bits)
+        });
+    }
+
+    /// The next access is PROD.
+    pub fn will_write_prod(&self, prod: u32) {
+        self.also(Fact::Valid, Mode::Read, |g| {
+            g.prod..g.prod.saturating_add_signed(self.ahead(g.prod, prod).max(0))
+        });
+    }
+
+    /// The next access moves CONS.
+    pub fn will_consume(&self) {
+        self.also(Fact::Consumed, Mode::Write, |g| g.consumed..g.consumed + 1);
+    }
+
+    /// With the next access this CPU sees that its call is complete.
+    pub fn will_see_sync(&self) {
+        self.also(Fact::Consumed, Mode::Read, |g| g.last_of_call());
+    }
+
+    /// And ceases to wait for the CMD_SYNC at its end.
+    pub fn will_cease_to_wait(&self) {
+        self.also(Fact::Waiting, Mode::Write, |g| g.last_of_call());
+    }
+
+    /// The next access is llq.cons.
+    pub fn will_write_llq_cons(&self, cons: u32) {
+        let to = |g: &Ghost| g.llq_cons.saturating_add_signed(self.ahead(g.llq_cons, cons).max(0));
+        self.also(Fact::Consumed, Mode::Read, |g| to(g).saturating_sub(1).max(g.start)..to(g));
+        self.also(Fact::Waiting, Mode::Read, |g| g.llq_cons..to(g));
     }
 
     /// The CAS on llq succeeded: `prod` was its old value. (I5, I7, I8)

@@ -155,6 +155,7 @@ fn arm_smmu_sync_poll_msi(q: &Cmdq, number: u32) -> Result<(), Errno> {
         or_gate: None,
         timeout_ms: Some(TIMEOUT_MS),
     };
+    q.will_see_sync();
     match queue_poll(&q.sync_count, q.rev.orders.msi_read, &wait) {
         Some(_) => {
             q.sync_is_complete(here());

@@ -156,6 +156,7 @@ pub fn prod_per_producer(q: &Cmdq, cmds: &Cmds, sync: bool) -> Result<(), Errno>
     arm_smmu_cmdq_write_entries(q, start, cmds, sync);
     (q.rev.make_valid)(q, start, n, sync);
     let end = q.shape.inc_prod_n(start, k);
+    q.will_write_prod(end);
     writel(&q.prod_reg, q.rev.orders.prod_write, end.into(), || q.prod_written(here(), end));
     match sync {
         true => wait::arm_smmu_cmdq_sync(q, q.shape.inc_prod_n(start, n)),

@@ -25,6 +25,7 @@ pub fn llq_cons(q: &Cmdq) -> u32 {
 /// WRITE_ONCE(cmdq->q.llq.cons, cons): the upper half of the word.
 pub fn write_llq_cons(q: &Cmdq, cons: u32) {
     let f = |val| Llq { cons, ..Llq::of(val) }.val();
+    q.will_write_llq_cons(cons);
     write_part(&q.llq, q.rev.orders.llq_cons_write, f, || q.llq_cons_written(here(), cons));
 }
 
@@ -146,6 +147,8 @@ fn arm_smmu_cmdq_poll_until_consumed(q: &Cmdq, prod: u32) -> Option<u32> {
         or_gate: None,
         timeout_ms: Some(TIMEOUT_MS),
     };
+    q.will_see_sync();
+    q.will_cease_to_wait();
     let cons = queue_poll(&q.cons_reg, q.rev.orders.cons_read_sync, &wait);
     q.has_read_cons(here());
     cons.map(|cons| cons as u32)
@@ -160,6 +163,8 @@ fn arm_smmu_cmdq_poll_until_msi(q: &Cmdq, prod: u32) -> Option<u32> {
         or_gate: None,
         timeout_ms: Some(TIMEOUT_MS),
     };
+    q.will_see_sync();
+    q.will_cease_to_wait();
     queue_poll(slot, q.rev.orders.msi_read, &wait)?;
     Some(q.shape.inc_prod_n(prod, 1))
 }

@@ -9,7 +9,7 @@
 
 use std::panic::Location;
 
-pub use crate::sync::atomic::{Atomic, Entry, Gate, Order, OwnLine, Rmw, Slot, Wait};
+pub use crate::sync::atomic::{also, Atomic, Entry, Gate, Order, OwnLine, Rmw, Slot, Wait};
 use crate::sync::{self, atomic::fence};
 
 /// READ_ONCE(), atomic_read()

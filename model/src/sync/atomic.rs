@@ -11,9 +11,9 @@ mod announced;
 mod bare;
 
 #[cfg(not(feature = "backend-bare"))]
-pub use announced::{fence, Atomic, Gate, Slot};
+pub use announced::{also, fence, Also, Atomic, Gate, Slot};
 #[cfg(feature = "backend-bare")]
-pub use bare::{fence, Atomic, Gate, Slot};
+pub use bare::{also, fence, Atomic, Gate, Slot};
 
 /// A memory order, by its C11 name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -120,10 +120,28 @@ impl Slot {
     }
 }
 
+/// What [`also`] announces.
+pub type Also = [Option<Access>; 2];
+
+/// The next access of this CPU is announced with this, too: what the checks that happen together
+/// with it look at, or what they are told. Loom knows only words.
+pub fn also(access: Access) {
+    if cfg!(feature = "backend-loom") {
+        return;
+    }
+    let [first, second] = exec().also.get();
+    // Two are as many as any access has.
+    exec().also.set(match first {
+        None => [Some(access), second],
+        Some(_) => [first, Some(access)],
+    });
+}
+
 #[cfg(not(feature = "backend-loom"))]
 fn one(obj: u32, mode: Mode) -> Accesses {
     let mut accesses = Accesses::new();
     accesses.push(Access::all(obj, mode));
+    accesses.extend(exec().also.take().into_iter().flatten());
     accesses
 }
 

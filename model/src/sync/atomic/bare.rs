@@ -5,7 +5,7 @@ use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::yield_now;
 
-use uapi::step::Site;
+use uapi::step::{Access, Site};
 
 use super::{Entry, Order, Rmw, Wait};
 
@@ -51,6 +51,10 @@ fn ordering(order: Order) -> Ordering {
         Order::Release => Ordering::Release,
     }
 }
+
+/// Nobody asks.
+#[inline]
+pub fn also(_access: Access) {}
 
 /// Lets other threads go on after the look of this number.
 #[inline]
