@@ -259,9 +259,9 @@ fn recorded(number: usize, op: String, line: Line) -> Result<Recorded, Wrong> {
 fn check_names(op: &str, args: &Option<Pairs>) -> Result<(), Wrong> {
     // Nearer than `nearest` asks for: ioas_copy is no slip for ioas_map.
     let slip = |what: String, name: &str, names: &[&str]| {
-        let third = name.chars().count() / 3;
+        let quarter = (name.chars().count() + 1) / 4;
         let near = nearest(name, names.iter().copied())
-            .filter(|near| strsim::damerau_levenshtein(name, near) <= third);
+            .filter(|near| strsim::damerau_levenshtein(name, near) <= quarter);
         near.map_or(Ok(()), |near| Err(wrong(what, format!("did you mean `{near}`?"))))
     };
     let Some(known) = convert::argument_names(op) else {
