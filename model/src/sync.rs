@@ -154,7 +154,12 @@ struct Slot {
     timer: StdCell<Option<Timer>>,
     fired: StdCell<bool>,
     call: StdCell<u32>,
+    /// The lock that its step takes, if it takes one.
+    lock: StdCell<Option<LockName>>,
 }
+
+/// A lock in a splat: the type of the allocation that it is in, its ordinal, and the path of the field.
+pub type LockName = (&'static str, u32, &'static str);
 
 impl Slot {
     fn new() -> Slot {
@@ -165,6 +170,15 @@ impl Slot {
             timer: StdCell::new(None),
             fired: StdCell::new(false),
             call: StdCell::new(0),
+            lock: StdCell::new(None),
+        }
+    }
+
+    /// What its CPU hangs in: `mutex_lock(igroup#5->lock)`, `wait_event`.
+    fn hangs_in(&self, op: &str) -> String {
+        match self.lock.get() {
+            Some((ty, alloc, path)) => format!("{op}({ty}#{alloc}->{path})"),
+            None => op.to_owned(),
         }
     }
 
@@ -625,6 +639,22 @@ pub fn step_when<R>(
     blocking_step(op, at, accesses, ready, false, body)
 }
 
+/// As [`step_when`], for a step that takes a lock: the splat of a deadlock names it.
+pub fn lock_step<R>(
+    op: &'static str,
+    at: Site,
+    lock: LockName,
+    accesses: Accesses,
+    ready: &dyn Fn() -> bool,
+    body: impl FnOnce(&mut Effect<'_>) -> R,
+) -> R {
+    let slot = exec().slot(current());
+    slot.lock.set(Some(lock));
+    let result = step_when(op, at, accesses, Some(ready), body);
+    slot.lock.set(None);
+    result
+}
+
 /// Sleeps until `ready` holds or the timer fires, as one step. `body` learns whether the timer
 /// fired. `timer` is the object of the timer and its length in milliseconds of virtual time.
 pub fn sleep_step<R>(
@@ -639,6 +669,8 @@ pub fn sleep_step<R>(
     let me = exec.current.get();
     let slot = exec.slot(me);
     slot.fired.set(false);
+    // An execution that ended in the middle of a lock may have left one.
+    slot.lock.set(None);
     if let Some((obj, ms)) = timer {
         accesses.push(Access::all(obj, Mode::Write));
         slot.timer.set(Some(Timer { deadline: exec.now_ms.get() + ms, site: at }));
@@ -716,7 +748,7 @@ fn wait_alone(exec: &Exec, me: Cpu, op: &'static str, at: Site, ready: &dyn Fn()
         return;
     }
     exec.push_trace(me, op, at, true);
-    splat(Kind::HungTask, at, op.to_string());
+    splat(Kind::HungTask, at, exec.slot(me).hangs_in(op));
     exec.end(Ending::Deadlock);
     resume_unwind(Box::new(Unwind));
 }
@@ -1229,7 +1261,8 @@ fn fire(exec: &Exec, sleeper: Cpu) {
 fn hung(exec: &Exec) {
     let view = exec.view();
     let cpus = &view[..exec.cpus_in_view.get()];
-    let detail: Vec<String> = cpus.iter().map(|p| format!("CPU {} in {}", p.cpu, p.op)).collect();
+    let named = |p: &Pending| format!("CPU {} in {}", p.cpu, exec.slot(p.cpu).hangs_in(p.op));
+    let detail: Vec<String> = cpus.iter().map(named).collect();
     let at = cpus[0].site;
     exec.log_here(Splat {
         kind: Kind::HungTask,

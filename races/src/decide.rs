@@ -372,6 +372,12 @@ pub fn dpor(
         Some(best) => failure(&best, &total, bounds, backend)?,
         None => None,
     };
+    // Only the search with few preemptions saw it, before the budget of the deciding one ended: that
+    // execution is one of those that were run.
+    if let (Some(failure), 0) = (&failure, total.failed) {
+        (total.failed, total.executions) = (1, total.executions + 1);
+        total.splats.insert(failure.splat.to_string(), 1);
+    }
     let unexplained = match total.odd.take() {
         Some(odd) => Some(unexplained(&odd, total.unexplained, bounds, backend)?),
         None => None,
@@ -397,7 +403,8 @@ fn verdict(total: &Total, exhausted: bool, failure: Option<&Failure>) -> Verdict
     // A failure that only a bounded search saw is a failure, even if the budget of the deciding
     // search ended before it.
     match failure {
-        Some(f) if exhausted && total.failed == total.executions => {
+        // That there is no other is open if the search is not exhausted; whoever judges it says so.
+        Some(f) if total.failed == total.executions => {
             Verdict::Always { splat: f.splat.to_string() }
         }
         Some(f) => Verdict::Sometimes { splat: f.splat.to_string() },

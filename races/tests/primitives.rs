@@ -817,7 +817,13 @@ fn two_orders_can_hang() {
     let hung: Vec<_> = outcomes.iter().filter(|o| o.ending == Ending::Deadlock).collect();
     assert_eq!((outcomes.len(), hung.len()), (4, 2));
     for outcome in hung {
-        prints(outcome, &[("INFO: task hung in", "CPU 0 in mutex_lock, CPU 1 in mutex_lock")]);
+        prints(
+            outcome,
+            &[(
+                "INFO: task hung in",
+                "CPU 0 in mutex_lock(litmus#0->mutex1), CPU 1 in mutex_lock(litmus#0->mutex0)",
+            )],
+        );
     }
 }
 

@@ -9,14 +9,14 @@ use crate::output::{answer, complain, width, wrap};
 use crate::record::json;
 use crate::rows::{in_words, revisions};
 use crate::run::Exit;
-use crate::values::grouped;
+use crate::values::{counted, grouped};
 use scenarios::{left_out, Explorer, Kind, LeftOut, Scenario};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use uapi::pick::{Pick, Subject};
 use uapi::program::{FailNth, Limits, Program, Timers};
 use uapi::step::{Cpu, Pending};
-use uapi::trace::TraceStep;
 
 #[derive(Serialize)]
 struct List {
@@ -104,10 +104,7 @@ fn list_text(list: &List, width: usize) -> String {
     let mut text = String::new();
     let name = list.scenarios.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
     for s in &list.scenarios {
-        let cpus = match s.cpus {
-            1 => "1 CPU".to_owned(),
-            n => format!("{n} CPUs"),
-        };
+        let cpus = counted(s.cpus as u64, "CPU");
         let _ = writeln!(text, "{:name$}  {}, {cpus}", s.name, s.kind);
         for line in [s.question.trim(), &in_words(&s.revisions)] {
             for line in wrap(line, 4, 8, width) {
@@ -266,30 +263,38 @@ fn without_faults(mut program: Program) -> Program {
     program
 }
 
-/// The kernel functions of the two extreme interleavings, in order of their first step.
+/// The kernel functions of the two extreme interleavings that have a step or a label of their own: those with
+/// steps in the order of the first of them. One that only calls others is found in their file.
 fn functions_of(program: Program, revision: &str) -> Result<Vec<Functions>, Failed> {
     let subject = &Subject::Program { program, revision: revision.to_owned() };
-    let limits = Limits { trace: true, ..Limits::default() };
+    let limits = Limits { trace: true, reach: true, ..Limits::default() };
+    let sites = model_native::call_sites();
+    let mut reached: BTreeSet<u16> = BTreeSet::new();
     let mut files: Vec<Functions> = Vec::new();
     let picks: [&mut dyn Pick; 2] = [&mut uapi::pick::FirstEnabled, &mut LastEnabled];
     for pick in picks {
         let outcome = model_native::run(subject, pick, &limits)
             .map_err(|e| Failed::Because(e.to_string(), Exit::BadUsage))?;
-        for step in outcome.and_then(|o| o.trace).map(|t| t.steps).unwrap_or_default() {
-            add_function(&mut files, step);
+        let Some(outcome) = outcome else { continue };
+        reached.extend(&outcome.reached);
+        for step in outcome.trace.map(|t| t.steps).unwrap_or_default() {
+            add_function(&mut files, step.file, step.function);
         }
+    }
+    for site in reached.iter().filter_map(|id| sites.get(usize::from(*id))) {
+        add_function(&mut files, site.file.to_owned(), site.function.to_owned());
     }
     Ok(files)
 }
 
-fn add_function(files: &mut Vec<Functions>, step: TraceStep) {
-    if step.function.is_empty() {
+fn add_function(files: &mut Vec<Functions>, file: String, function: String) {
+    if function.is_empty() {
         return;
     }
-    match files.iter_mut().find(|of| of.file == step.file) {
-        Some(of) if of.names.contains(&step.function) => {}
-        Some(of) => of.names.push(step.function),
-        None => files.push(Functions { file: step.file, names: vec![step.function] }),
+    match files.iter_mut().find(|of| of.file == file) {
+        Some(of) if of.names.contains(&function) => {}
+        Some(of) => of.names.push(function),
+        None => files.push(Functions { file, names: vec![function] }),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::progress::Screen;
 use crate::record::json;
 use crate::rows::{canonical_all, revisions};
 use crate::run::Exit;
-use crate::values::grouped;
+use crate::values::{counted, grouped};
 use races::simulate::without_numbers;
 use scenarios::{call_of, Explorer, Pairs, Scenario, With, World, PAIRS};
 use serde::Serialize;
@@ -356,17 +356,22 @@ fn text(file: &Pairs, report: &Report) -> String {
     }
     for (known, races) in by_known(report) {
         let entry = &file.known[known];
-        let _ = writeln!(out, "known in {races} races: {} ({})", entry.text, entry.source);
+        let _ = writeln!(
+            out,
+            "known in {}: {} ({})",
+            counted(races as u64, "race"),
+            entry.text,
+            entry.source
+        );
     }
     let unknown = report.races.iter().filter(|r| r.is_new()).count();
     let open = report.races.iter().filter(|r| !r.exhausted).count();
     let executions: u64 = report.races.iter().map(|r| r.executions).sum();
     let _ = writeln!(
         out,
-        "{} races, {} executions: {} exhausted, {open} not; {unknown} show something that is not \
-         known",
-        grouped(report.races.len() as u64),
-        grouped(executions),
+        "{}, {}: {} exhausted, {open} not; {unknown} show something that is not known",
+        counted(report.races.len() as u64, "race"),
+        counted(executions, "execution"),
         grouped((report.races.len() - open) as u64)
     );
     out

@@ -3,6 +3,7 @@
 use crate::check::Answered;
 use crate::judge::Judgement;
 use crate::lock_order;
+use crate::values::counted;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -114,9 +115,10 @@ impl Summary {
         let mut text = String::new();
         let _ = write!(
             text,
-            "{} verdicts as recorded, {} differ, {} out of budget",
-            self.count("as_recorded"),
+            "{} as recorded, {} {}, {} out of budget",
+            counted(self.count("as_recorded") as u64, "verdict"),
             self.count("differs"),
+            if self.count("differs") == 1 { "differs" } else { "differ" },
             self.count("undecided")
         );
         if self.count("evidence") > 0 {
@@ -125,7 +127,11 @@ impl Summary {
         if self.interrupted {
             let finished: usize =
                 self.counts.iter().filter(|(w, _)| **w != "interrupted").map(|(_, n)| n).sum();
-            let _ = write!(text, "; interrupted after {finished} of {} questions", self.asked);
+            let _ = write!(
+                text,
+                "; interrupted after {finished} of {}",
+                counted(self.asked as u64, "question")
+            );
         }
         text.push('\n');
         text

@@ -22,7 +22,7 @@ use crate::output::{answer, complain, tell};
 use crate::progress::Screen;
 use crate::rows::canonical;
 use crate::run::Exit;
-use crate::values::grouped;
+use crate::values::{counted, grouped};
 use coverage::{Coverage, Reasons};
 use finding::{Finding, Looking, Shows};
 use journal::{Head, Journal};
@@ -181,7 +181,11 @@ pub fn merge(options: &MergeOptions) -> Result<Exit, Failed> {
     let missing = records.missing();
     answer(&first_line(&head, from, Some(records.len().saturating_add(missing))));
     if missing > 0 {
-        complain(&format!("{} runs are in none of the journals", grouped(missing)));
+        let (runs, are) = match missing {
+            1 => ("run", "is"),
+            _ => ("runs", "are"),
+        };
+        complain(&format!("{} {runs} {are} in none of the journals", grouped(missing)));
     }
     let shown = Showing {
         output: options.output.clone(),
@@ -369,6 +373,9 @@ fn listed(program: &Program) -> String {
             let _ = writeln!(text, "  CPU {cpu}: {}", step.text);
         }
     }
+    for step in &program.finally {
+        let _ = writeln!(text, "  finally: {}", step.text);
+    }
     text
 }
 
@@ -447,17 +454,19 @@ fn text(report: &Report, written: bool) -> String {
     let fingerprint = records.runs().fold(0_u64, |sum, r| sum.rotate_left(1) ^ r.digest);
     let _ = writeln!(
         out,
-        "{} programs, {} executions, {} steps, fingerprint {fingerprint:016x}; answers of {} \
-         executions not explained within the bound",
-        grouped(records.len()),
-        grouped(executions),
-        grouped(steps),
-        grouped(unjudged)
+        "{}, {}, {}, fingerprint {fingerprint:016x}; answers of {} not explained within the bound",
+        counted(records.len(), "program"),
+        counted(executions, "execution"),
+        counted(steps, "step"),
+        counted(unjudged, "execution")
     );
     let _ = writeln!(
         out,
-        "{} kinds of failures, {} of them not known",
-        report.findings.len() + report.rest.len(),
+        "{}, {} of them not known",
+        match report.findings.len() + report.rest.len() {
+            1 => "1 kind of failure".to_owned(),
+            n => format!("{n} kinds of failures"),
+        },
         report.unknown() + report.rest.len()
     );
     out
@@ -506,14 +515,11 @@ fn of_finding(finding: &Finding, written: bool) -> String {
 fn size(program: &Program) -> String {
     let calls: usize = program.cpus.iter().map(Vec::len).sum();
     let objects = program.setup.iter().filter(|s| !signature(s.call).outs.is_empty()).count();
-    let plural = |n: usize, what: &str| match n {
-        1 => format!("1 {what}"),
-        n => format!("{n} {what}s"),
-    };
+    let counted = |n: usize, what| counted(n as u64, what);
     format!(
         "{}, {} and {}",
-        plural(program.cpus.len(), "CPU"),
-        plural(calls, "call"),
-        plural(objects, "object")
+        counted(program.cpus.len(), "CPU"),
+        counted(calls, "call"),
+        counted(objects, "object")
     )
 }

@@ -136,11 +136,6 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
-/// `1 CPU`, `2 CPUs`.
-fn counted(n: u32, unit: &str) -> String {
-    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
-}
-
 /// A question with the points that answer it.
 #[derive(Clone, Debug)]
 pub struct Study {

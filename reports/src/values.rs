@@ -8,6 +8,11 @@ use std::fmt::Write;
 use uapi::step::sleeper_of;
 use uapi::trace::{Trace, TraceStep, Val};
 
+/// `1 verdict`, `2,000 verdicts`: a number and what it counts.
+pub fn counted(n: u64, unit: &str) -> String {
+    format!("{} {unit}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
 /// Scenario names by allocation ordinal.
 #[derive(Clone, Debug, Default)]
 pub struct Names(BTreeMap<u32, String>);

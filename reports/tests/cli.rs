@@ -41,7 +41,7 @@ fn exit_1_a_verdict_differs_and_is_drawn() {
     assert!(text.contains("  differs: recorded Never, but "), "{text}");
     assert!(text.contains("CPU 0") && text.contains("CPU 1"), "{text}");
     assert!(text.contains("*** viommu->vdevs[0x99] lost a live vDEVICE"), "{text}");
-    assert!(text.contains("1 verdicts as recorded, 1 differ"), "{text}");
+    assert!(text.contains("1 verdict as recorded, 1 differs"), "{text}");
 
     // The bug is not there, and the file says it is.
     let dir = with_race(&[(

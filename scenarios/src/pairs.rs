@@ -24,6 +24,9 @@ pub struct World {
     pub setup: Vec<String>,
     /// The calls.
     pub calls: Vec<String>,
+    /// Steps that run last.
+    #[serde(default)]
+    pub finally: Vec<String>,
 }
 
 /// What races are known to show.
@@ -136,6 +139,9 @@ impl World {
             format!("{} ({})?", calls.join(" against "), self.name),
             list(&self.setup)
         );
+        if !self.finally.is_empty() {
+            text.push_str(&format!("\nfinally = {}\n", list(&self.finally)));
+        }
         if !self.devices.is_empty() {
             text.push_str(&format!("\n[devices]\n{}\n", self.devices.join("\n")));
         }

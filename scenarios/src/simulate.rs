@@ -12,6 +12,7 @@ mod features;
 mod names;
 
 pub use drivers::drivers_agree;
+use drivers::{pasids_agree, pasids_detached};
 pub use features::{Feature, FEATURES};
 
 use crate::step_text;
@@ -31,6 +32,8 @@ use uapi::step::CPUS_MAX;
 
 /// Calls of all CPUs together.
 const CALLS_MAX: usize = 10;
+/// Kinds of calls that a program about few things has at most.
+const FEW_MAX: usize = 3;
 /// Calls of the setup behind those that make the first objects.
 const SETUP_MORE: usize = 5;
 /// Size of a driver's own vDEVICE, in bytes: no less than that of a `struct iommufd_vdevice`.
@@ -49,6 +52,9 @@ const MISSING_ONE_IN: usize = 64;
 pub struct Parameters {
     /// What the program is about.
     pub features: BTreeSet<Feature>,
+    /// It is about few things, with few kinds of calls and few of them: two that have to do with one
+    /// another are more often all that happens.
+    pub few: bool,
     /// Calls of each CPU.
     pub calls: Vec<usize>,
     /// Calls of the setup.
@@ -99,7 +105,12 @@ impl Row {
         for signature in SIGNATURES {
             let missing = match signature.call {
                 Call::Mmap => Errno::ENODEV,
-                Call::CheckCache | Call::TriggerVevent | Call::TriggerIopf => Errno::EOPNOTSUPP,
+                Call::CheckCache
+                | Call::TriggerVevent
+                | Call::TriggerIopf
+                | Call::PasidAttach
+                | Call::PasidReplace
+                | Call::PasidDetach => Errno::EOPNOTSUPP,
                 _ => Errno::ENOTTY,
             };
             let needs_name = |arg: &uapi::call::Arg| {
@@ -147,15 +158,17 @@ fn pdev(n: usize) -> Pdev {
 /// If the row does not exist, or the model does not take what was drawn, which would be a bug here.
 pub fn draw(seed: u64, row: &Row) -> Result<Drawn, ModelError> {
     let mut draws = Draws::new(seed);
-    let features = drawn_features(&mut draws, row);
-    let calls = drawn_calls(&mut draws, &features);
+    let few = draws.one_in(2);
+    let features = drawn_features(&mut draws, row, few);
+    let calls = drawn_calls(&mut draws, &features, few);
     let mut parameters = Parameters {
         strategy: drawn_strategy(&mut draws),
-        executions: *draws.pick(&[8, 16, 32]).unwrap_or(&16),
+        executions: *draws.pick(if few { &[16, 32, 64] } else { &[8, 16, 32] }).unwrap_or(&16),
         recycle: draws.one_in(4),
         timers: if draws.one_in(10) { Timers::Any } else { Timers::Idle },
         schedules: draws.seed(),
         explain: true,
+        few,
         features,
         calls,
         setup: 0,
@@ -164,6 +177,9 @@ pub fn draw(seed: u64, row: &Row) -> Result<Drawn, ModelError> {
     let mut program = Program { timers: parameters.timers, ..Program::default() };
     program.pdevs = drawn_pdevs(&mut draws, &parameters.features);
     let mut maker = Maker::new(draws, row, &parameters.features, &program.pdevs);
+    if few {
+        maker.of_few_kinds();
+    }
     draw_setup(&mut maker, &mut program, row)?;
     parameters.setup = program.setup.len();
     maker.share_out(parameters.calls.len(), &program.setup);
@@ -172,11 +188,12 @@ pub fn draw(seed: u64, row: &Row) -> Result<Drawn, ModelError> {
     for index in 0..parameters.calls.iter().copied().max().unwrap_or(0) {
         for cpu in 0..parameters.calls.len() {
             if index < parameters.calls[cpu] {
-                let step = maker.call(Some(cpu));
+                let step = maker.call(Some(cpu), &program);
                 program.cpus[cpu].push(step);
             }
         }
     }
+    program.finally = pasids_detached(&program);
     parameters.explain = !maker.guesses;
     program.syms = maker.syms().to_vec();
     if parameters.features.contains(&Feature::Faults) {
@@ -187,13 +204,21 @@ pub fn draw(seed: u64, row: &Row) -> Result<Drawn, ModelError> {
 }
 
 /// What a program is about: nothing that the row does not have.
-fn drawn_features(draws: &mut Draws, row: &Row) -> BTreeSet<Feature> {
+fn drawn_features(draws: &mut Draws, row: &Row, few: bool) -> BTreeSet<Feature> {
     let mut features = BTreeSet::new();
     for feature in FEATURES {
         let (times, of) = feature.chance();
         let drawn = draws.below(of) < times;
         if drawn && feature.calls().first().is_none_or(|(.., call)| row.has(*call)) {
             features.insert(*feature);
+        }
+    }
+    if few {
+        let mut of_calls: Vec<Feature> =
+            features.iter().copied().filter(|f| !f.calls().is_empty()).collect();
+        let few = 1 + draws.below(FEW_MAX);
+        while of_calls.len() > few {
+            features.remove(&of_calls.remove(draws.below(of_calls.len())));
         }
     }
     features
@@ -210,10 +235,21 @@ fn injected(
     let calls: Vec<(usize, usize)> =
         calls.flat_map(|(cpu, list)| (0..list.len()).map(move |index| (cpu, index))).collect();
     let chosen = if draws.one_in(2) { draws.pick(&calls).copied() } else { None };
-    for _ in 0..INJECT_TRIES {
+    // The last point that a call has is where it has most to undo.
+    let last = draws.one_in(3);
+    let one = draws.pick(&calls).copied();
+    for attempt in 0..INJECT_TRIES {
+        let chosen = if last { chosen.or(one) } else { chosen };
         let Some((cpu, index)) = chosen.or_else(|| draws.pick(&calls).copied()) else { break };
-        let nth = 1 + draws.below(FAILING_POINTS_MAX) as u32;
+        let nth = match FAILING_POINTS_MAX.checked_sub(attempt) {
+            Some(nth @ 1..) if last => nth as u32,
+            _ => 1 + draws.below(FAILING_POINTS_MAX) as u32,
+        };
         program.cpus[cpu][index].fail_nth = FailNth::Nth(nth);
+        if !pasids_agree(program, None) {
+            program.cpus[cpu][index].fail_nth = FailNth::None;
+            continue;
+        }
         let subject = Subject::Program { program: program.clone(), revision: row.name.clone() };
         let limits = Limits { steps_max: races::simulate::STEPS_MAX, ..Limits::default() };
         let outcome = model_native::run(&subject, &mut FirstEnabled, &limits)?;
@@ -228,19 +264,20 @@ fn injected(
 /// Gives every step its text.
 fn spell(program: &mut Program) {
     let syms = program.syms.clone();
-    for step in program.setup.iter_mut().chain(program.cpus.iter_mut().flatten()) {
+    let cpus = program.cpus.iter_mut().flatten();
+    for step in program.setup.iter_mut().chain(cpus).chain(&mut program.finally) {
         step.text = step_text(step, &syms);
     }
 }
 
 /// Two CPUs most often: most races need no more, and every further CPU makes each of them rarer.
-fn drawn_calls(draws: &mut Draws, features: &BTreeSet<Feature>) -> Vec<usize> {
+fn drawn_calls(draws: &mut Draws, features: &BTreeSet<Feature>, few: bool) -> Vec<usize> {
     let many = [(4, 4), (2, 5), (1, 6), (1, 7), (1, CPUS_MAX)];
     let cpus = match features.contains(&Feature::ManyCpus) {
         true => draws.weighted(&many).unwrap_or(CPUS_MAX),
         false => draws.weighted(&[(6, 2), (3, 3)]).unwrap_or(2),
     };
-    let most = (CALLS_MAX / cpus).clamp(1, 3);
+    let most = (CALLS_MAX / cpus).clamp(1, if few { 2 } else { 3 });
     (0..cpus).map(|_| 1 + draws.below(most)).collect()
 }
 
@@ -284,7 +321,7 @@ fn drawn_pdevs(draws: &mut Draws, features: &BTreeSet<Feature>) -> Vec<Pdev> {
 fn draw_setup(maker: &mut Maker<'_>, program: &mut Program, row: &Row) -> Result<(), ModelError> {
     program.setup = maker.first_objects();
     for _ in 0..maker.draws.below(SETUP_MORE) {
-        let step = maker.call(None);
+        let step = maker.call(None, program);
         program.setup.push(step);
     }
     program.syms = maker.syms().to_vec();
@@ -322,8 +359,9 @@ impl fmt::Display for Parameters {
         write!(f, "{} CPUs with {} calls", self.calls.len(), calls.join(" + "))?;
         write!(
             f,
-            ", {} calls before; about {}",
+            ", {} calls before; about {}{}",
             self.setup,
+            if self.few { "few things: " } else { "" },
             match names.is_empty() {
                 true => "objects".to_owned(),
                 false => names.join(", "),
@@ -350,6 +388,7 @@ impl fmt::Display for Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uapi::program::{Operand, Step};
 
     /// Every call of the API, on a row that has it.
     #[test]
@@ -364,9 +403,6 @@ mod tests {
         }
         // Only user space that withholds its own page waits for that.
         drawn.insert(Call::UffdioCopy);
-        // A mock device that goes while a PASID of it is attached is a WARN of the real kernel, too:
-        // nothing but a test attaches one.
-        drawn.extend([Call::PasidAttach, Call::PasidReplace, Call::PasidDetach]);
         let missing: Vec<&str> =
             SIGNATURES.iter().filter(|s| !drawn.contains(&s.call)).map(|s| s.name).collect();
         assert_eq!(missing, [] as [&str; 0]);
@@ -389,7 +425,7 @@ mod tests {
     fn a_drawn_program_is_a_scenario() {
         let row = Row::ask("linux_7_3").expect("a row");
         let mut cpus = BTreeSet::new();
-        for run in 0..300 {
+        for run in 0..600 {
             let seed = Draws::seed_of_run(2, run);
             let drawn = draw(seed, &row).expect("a program");
             assert_eq!(draw(seed, &row), Ok(drawn.clone()));
@@ -439,6 +475,37 @@ mod tests {
             driven += calls.filter(|s| matches!(s.call, Call::Replace | Call::Unplug)).count();
         }
         assert!(driven > 100, "{driven}");
+    }
+
+    /// A mock device that goes with a PASID, a PASID that is detached twice, or not at all, or on a page table
+    /// that may be gone.
+    #[test]
+    fn what_nobody_does_with_pasids_is_seen() {
+        let row = Row::ask("linux_7_3").expect("a row");
+        let (mut attached, mut gone) = (0, 0);
+        for run in 0..2_000 {
+            let drawn = draw(Draws::seed_of_run(4, run), &row).expect("a program");
+            let attach = drawn.program.setup.iter().find(|s| s.call == Call::PasidAttach);
+            let Some([mock, pasid, ..]) = attach.map(|step| &step.args[..]) else { continue };
+            attached += 1;
+            let agrees = |calls: &[(Call, &[&Operand])], last: usize| {
+                let mut program = drawn.program.clone();
+                let step = |(call, args): &(Call, &[&Operand])| {
+                    let args = args.iter().map(|arg| (*arg).clone()).collect();
+                    Step { args, ..Step::new(*call) }
+                };
+                program.cpus[0].extend(calls.iter().map(step));
+                program.finally.truncate(last);
+                drivers_agree(&program)
+            };
+            let all = drawn.program.finally.len();
+            assert!(agrees(&[], all) && !agrees(&[], all - 1), "{:#?}", drawn.program);
+            let detach = (Call::PasidDetach, &[mock, pasid][..]);
+            assert!(!agrees(&[detach, detach], all), "{:#?}", drawn.program);
+            assert!(!agrees(&[(Call::Destroy, &[&drawn.program.finally[0].args[1]])], all));
+            gone += usize::from(!agrees(&[(Call::Destroy, &[mock])], all));
+        }
+        assert!(attached > 100 && gone * 2 > attached, "{attached} {gone}");
     }
 
     #[test]

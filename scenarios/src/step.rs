@@ -143,7 +143,8 @@ pub(crate) fn long_kind(kind: ArgKind) -> &'static str {
         ArgKind::Device => "a bound device: a name that `bind` or `mock_domain` gave out",
         ArgKind::Pdev => "a physical device, `pdev0` to `pdev7`",
         ArgKind::File => {
-            "an open file: `fd`, or a name that `open` or the allocation of an event queue gave out"
+            "an open file: `fd`, or a name that `open`, `memfd_create`, `create_access` (an `access`) or the \
+             allocation of an event queue gave out"
         }
         ArgKind::Mapping => "a mapping: a name that `mmap` gave out",
         ArgKind::Num => "a number",

@@ -171,7 +171,7 @@ impl RawLock {
         // A task that holds it already is let in, so that the step can say what is wrong.
         let ready = || self.is_free_for(how) || self.holds_any(me);
         let accesses = self.field.accesses(Access::all(self.obj, mode));
-        sync::step_when(op, at, accesses, Some(&ready), |effect| {
+        sync::lock_step(op, at, self.field.lock_name(), accesses, &ready, |effect| {
             effect.log(|| (vec![self.field.val()], Val::Void));
             self.field.check(at);
             if self.holds_any(me) {

@@ -23,7 +23,7 @@ use uapi::Errno;
 
 use crate::linux::warn::warn_on;
 use crate::linux::{fault, kcsan, lockdep};
-use crate::sync::{self, Cell, Local};
+use crate::sync::{self, Cell, Local, LockName};
 
 /// A struct that lives on the heap.
 pub trait Struct: Any {
@@ -76,6 +76,11 @@ impl Field {
     /// The field in a splat.
     pub fn text(&self) -> String {
         format!("{}#{}->{}", self.owner.ty, self.owner.alloc, self.path)
+    }
+
+    /// The field as the lock that it is.
+    pub(super) fn lock_name(&self) -> LockName {
+        (self.owner.ty, self.owner.alloc, self.path)
     }
 
     /// The accesses of a step on this field: the field itself as `obj`, and the memory it is in.

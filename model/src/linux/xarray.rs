@@ -334,7 +334,7 @@ fn take<T: ?Sized>(op: &'static str, at: Site, xa: &XArray<T>, index: Option<u64
     if index.is_none() {
         accesses.extend(xa.ids_access(Mode::Read));
     }
-    sync::step_when(op, at, accesses, Some(&ready), |effect| {
+    sync::lock_step(op, at, xa.field.lock_name(), accesses, &ready, |effect| {
         effect.log(|| (section_args(xa, index), Val::Void));
         xa.field.check(at);
         xa.check_not_inside(at);

@@ -265,6 +265,25 @@ pub fn step_when<R>(
     body(&mut { SILENT })
 }
 
+/// As [`step_when`], for a step that takes a lock.
+#[inline]
+pub fn lock_step<R>(
+    op: &'static str,
+    at: Site,
+    (ty, alloc, path): LockName,
+    _accesses: Accesses,
+    ready: &dyn Fn() -> bool,
+    body: impl FnOnce(&mut Effect<'_>) -> R,
+) -> R {
+    if !ready() {
+        stop(Kind::HungTask, at, format!("{op}({ty}#{alloc}->{path})"));
+    }
+    body(&mut { SILENT })
+}
+
+/// A lock in a splat: the type of the allocation that it is in, its ordinal, and the path of the field.
+pub type LockName = (&'static str, u32, &'static str);
+
 /// Sleeps: what was waited for is there, or it never will be and the timer fires.
 pub fn sleep_step<R>(
     op: &'static str,

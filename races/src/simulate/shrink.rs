@@ -100,7 +100,7 @@ type Candidates = fn(&Found, usize) -> Option<Found>;
 
 /// The largest parts first.
 const PASSES: &[Candidates] =
-    &[without_cpu, without_call, without_setup, without_option, in_the_setup];
+    &[without_cpu, without_call, without_setup, without_option, in_the_setup, without_last];
 
 fn without_cpu(found: &Found, n: usize) -> Option<Found> {
     let gone = found.program.cpus.len().checked_sub(n + 1)?;
@@ -157,6 +157,14 @@ fn in_the_setup(found: &Found, n: usize) -> Option<Found> {
     let mut smaller = found.clone();
     let step = smaller.program.cpus[cpu].remove(0);
     smaller.program.setup.push(step);
+    Some(smaller)
+}
+
+/// Without a call that is made when all CPUs have finished.
+fn without_last(found: &Found, n: usize) -> Option<Found> {
+    let index = found.program.finally.len().checked_sub(n + 1)?;
+    let mut smaller = found.clone();
+    smaller.program.finally.remove(index);
     Some(smaller)
 }
 

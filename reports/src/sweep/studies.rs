@@ -1,7 +1,8 @@
 //! The questions.
 
 use super::advice::Advice;
-use super::{counted, Axis, Point, Queue, Series, Study, QUEUES};
+use super::{Axis, Point, Queue, Series, Study, QUEUES};
+use crate::values::counted;
 use smmuv3_timing::{Completion, Profile};
 
 /// A whole unmap of 2 MiB without RIL, one page below the cliff of 512.
@@ -55,7 +56,7 @@ pub fn standard(profile: &Profile) -> Vec<Study> {
                 .iter()
                 .map(|n| {
                     let base = Point { queue: trapped, cpus: *n, ..burst };
-                    over(&counted(*n, "vCPU"), base, with_batch, &BATCHES)
+                    over(&counted(u64::from(*n), "vCPU"), base, with_batch, &BATCHES)
                 })
                 .collect(),
             advice: Advice::Enough("Batches", "commands"),
@@ -131,7 +132,12 @@ pub fn standard(profile: &Profile) -> Vec<Study> {
             series: few
                 .iter()
                 .map(|n| {
-                    over(&counted(*n, "CPU"), Point { cpus: *n, ..usual }, with_commands, &spans)
+                    over(
+                        &counted(u64::from(*n), "CPU"),
+                        Point { cpus: *n, ..usual },
+                        with_commands,
+                        &spans,
+                    )
                 })
                 .collect(),
             advice: Advice::Span,
@@ -144,7 +150,12 @@ pub fn standard(profile: &Profile) -> Vec<Study> {
                 .iter()
                 .map(|n| {
                     let rings = [128, 256, 512, 1_024, 4_096, 16_384, 65_536];
-                    over(&counted(*n, "CPU"), Point { cpus: *n, ..burst }, with_ring, &rings)
+                    over(
+                        &counted(u64::from(*n), "CPU"),
+                        Point { cpus: *n, ..burst },
+                        with_ring,
+                        &rings,
+                    )
                 })
                 .collect(),
             advice: Advice::Enough("Rings", "entries"),

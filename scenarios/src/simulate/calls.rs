@@ -1,5 +1,6 @@
 //! Calls, drawn over the names that exist.
 
+use super::drivers::pasids_agree;
 use super::features::{Feature, ALWAYS};
 use super::names::{Driven, Kind, Name, Names};
 use super::{Row, MISSING_ONE_IN};
@@ -8,10 +9,12 @@ use races::seed::Draws;
 use std::collections::BTreeSet;
 use uapi::call::{
     signature, Arg, ArgKind, Call, ACCESS_CREATE_NEEDS_PIN_PAGES, ACCESS_RW_WRITE, ACCESS_SYZ,
-    AUTO, HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_FAULT_ID_VALID,
+    AUTO, HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_ALLOC_PASID, HWPT_FAULT_ID_VALID,
     IOAS_MAP_READABLE, IOAS_MAP_WRITEABLE,
 };
-use uapi::program::{Entry, Operand, Pdev, Step, Sym};
+use uapi::outcome::Place;
+use uapi::program::{Entry, Operand, Pdev, Program, Step, Sym};
+use uapi::step::Cpu;
 
 /// `SELFTEST` of a `data_type`.
 const DATA_SELFTEST: u64 = AUTO - 1;
@@ -21,14 +24,18 @@ const QUEUE_IOVA: u64 = 0x100_0000;
 const QUEUE_LENGTH: u64 = 0x8000;
 /// Virtual device IDs: few, so that they meet, and one of them more often than the other.
 const VIRT_IDS: &[u64] = &[0x99, 0x99, 0x99, 0x98];
+/// What is offered to mmap(2) first, and next.
+const OFFSETS: &[u64] = &[0, 0, 0x1000];
+/// PASIDs: few, so that they meet.
+const PASIDS: &[u64] = &[100, 100, 100, 200];
 /// A flag that no call has.
 const ODD_FLAG: u64 = 1 << 20;
 /// What optional numbers are, seldom: none is a type, a length or an address that fits.
 const ODD_NUMBERS: &[u64] = &[1, 3, 0x40];
 /// Calls that meet nobody and are drawn again.
-const ELSEWHERE_MAX: usize = 4;
+const ELSEWHERE_MAX: usize = 8;
 /// Draws of a call before something that is always possible is made instead.
-const TRIES: usize = 12;
+const TRIES: usize = 24;
 
 /// A call with default arguments: without those that have none, zeros.
 pub(super) fn plain(call: Call) -> Step {
@@ -62,6 +69,8 @@ pub(super) struct Maker<'a> {
     needed: BTreeSet<Sym>,
     /// Weights before the CPUs begin, and on them.
     weights: [Vec<(usize, Call)>; 2],
+    /// Of a program of few kinds of calls: what the CPUs make as long as there is something to make it with.
+    few: Vec<(usize, Call)>,
 }
 
 impl<'a> Maker<'a> {
@@ -86,6 +95,18 @@ impl<'a> Maker<'a> {
             guesses: false,
             hot: BTreeSet::new(),
             weights,
+            few: Vec::new(),
+        }
+    }
+
+    /// The CPUs make few kinds of calls.
+    pub fn of_few_kinds(&mut self) {
+        let mut left = self.weights[1].clone();
+        let most = 2 + self.draws.below(3);
+        while self.few.len() < most {
+            let Some(call) = self.draws.weighted(&left) else { break };
+            left.retain(|(_, other)| *other != call);
+            self.few.push((1, call));
         }
     }
 
@@ -131,6 +152,9 @@ impl<'a> Maker<'a> {
             if !self.draws.one_in(4) {
                 steps.extend(self.try_call(call));
             }
+        }
+        if self.on(Feature::Pasids) {
+            steps.extend(self.way_to_a_pasid());
         }
         // A group that one device is attached in is one of the other's, too.
         if self.on(Feature::Groups) && self.on(Feature::Attaching) {
@@ -187,6 +211,34 @@ impl<'a> Maker<'a> {
         for _ in 0..self.draws.below(4) {
             let trigger = if way == 1 { Call::TriggerIopf } else { Call::TriggerVevent };
             steps.extend(self.try_call(trigger));
+        }
+        steps
+    }
+
+    /// What a PASID needs: a mock device that is itself attached to a page table for PASIDs, and another
+    /// one to move to. Seldom the CPUs have to attach it.
+    fn way_to_a_pasid(&mut self) -> Vec<Step> {
+        let mut steps: Vec<Step> = self.try_call(Call::MockDomain).into_iter().collect();
+        let (mock, device) = (self.last(|k| k == Kind::Mock), self.last(|k| k == Kind::MockDevice));
+        let (Some(mock), Some(device)) = (mock, device) else { return steps };
+        let ioas = self.names.live(None, |k| k == Kind::Ioas).into_iter();
+        let Some(ioas) = ioas.rev().find(|ioas| ioas.file == mock.file) else { return steps };
+        for _ in 0..2 {
+            let step = self.with_ids(plain(Call::HwptAlloc), &[device.clone(), ioas.clone()]);
+            let step = with(step, 2, Operand::Num(HWPT_ALLOC_PASID));
+            steps.push(self.bound(step, &["hwpt"]));
+        }
+        let hwpts = self.names.live(None, |k| k == Kind::Paging);
+        let hwpts: Vec<Name> = hwpts.into_iter().filter(|name| name.for_pasids).collect();
+        let Some(hwpt) = self.draws.pick(&hwpts).cloned() else { return steps };
+        steps.push(self.with_ids(plain(Call::MockDomainReplace), &[mock.clone(), hwpt]));
+        for pasid in [100, 200] {
+            let hwpt = self.draws.pick(&hwpts).cloned().filter(|_| !self.draws.one_in(3));
+            if let Some(hwpt) = hwpt {
+                let step = with(plain(Call::PasidAttach), 1, Operand::Num(pasid));
+                let step = self.with_id(step, 2, &hwpt);
+                steps.push(with(step, 0, Operand::Sym(mock.sym)));
+            }
         }
         steps
     }
@@ -271,13 +323,17 @@ impl<'a> Maker<'a> {
         changes && of_group.filter_map(|d| d.bound).any(|sym| self.hot.contains(&sym))
     }
 
-    /// One call: of this CPU, or before there are any.
-    pub fn call(&mut self, cpu: Option<usize>) -> Step {
+    /// One call: of this CPU, or before there are any, behind those that the program has.
+    pub fn call(&mut self, cpu: Option<usize>, program: &Program) -> Step {
         self.cpu = cpu;
+        let place = cpu.map_or(Place::Setup, |cpu| Place::Cpu(cpu as Cpu));
         let weights = self.weights[usize::from(cpu.is_some())].clone();
+        let few = self.few.clone();
         let mut elsewhere = 0;
-        for _ in 0..TRIES {
-            let Some(call) = self.draws.weighted(&weights) else { break };
+        for attempt in 0..TRIES {
+            let is_few = cpu.is_some() && !few.is_empty() && attempt < TRIES / 2;
+            let from = if is_few { &few } else { &weights };
+            let Some(call) = self.draws.weighted(from) else { break };
             if !self.row.has(call) && !self.draws.one_in(MISSING_ONE_IN) {
                 continue;
             }
@@ -289,10 +345,11 @@ impl<'a> Maker<'a> {
             }
             let (names, syms, guesses) = (self.names.clone(), self.syms.len(), self.guesses);
             let Some(step) = self.try_call(call) else { continue };
-            if elsewhere == ELSEWHERE_MAX || self.meets(&step) {
+            let agrees = pasids_agree(program, Some((place, &step)));
+            if agrees && (elsewhere == ELSEWHERE_MAX || self.meets(&step)) {
                 return step;
             }
-            elsewhere += 1;
+            elsewhere += usize::from(agrees);
             (self.names, self.guesses) = (names, guesses);
             self.syms.truncate(syms);
         }
@@ -334,6 +391,8 @@ impl<'a> Maker<'a> {
             Call::Mmap => {
                 // Of another length than what is offered: seldom, to see that.
                 let length = if self.draws.one_in(6) { 0x2000 } else { 0x1000 };
+                let offset = *self.draws.pick(OFFSETS)?;
+                let step = with(step, 0, Operand::Num(offset));
                 self.bound(with(step, 1, Operand::Num(length)), &["m"])
             }
             Call::IoasMap | Call::IoasUnmap => self.of_ioas(step)?,
@@ -490,6 +549,26 @@ impl<'a> Maker<'a> {
                 let pt = self.one(|k| matches!(k, Kind::Ioas | Kind::Paging | Kind::Parent))?;
                 Some(self.with_ids(step, &[mock, pt]))
             }
+            Call::PasidAttach => {
+                // Of a mock device that was there before: its id is its own.
+                let mocks = self.names.live(None, |k| k == Kind::Mock);
+                let mock = self.draws.pick(&mocks)?.clone();
+                let pt = self.page_table_for_pasids()?;
+                let pasid = Operand::Num(*self.draws.pick(PASIDS)?);
+                let step = self.with_id(with(step, 1, pasid), 2, &pt);
+                Some(Step { file: mock.file, ..with(step, 0, Operand::Sym(mock.sym)) })
+            }
+            Call::PasidReplace | Call::PasidDetach => {
+                let mock = self.one(|k| k == Kind::Mock)?;
+                let pasid = Operand::Num(*self.draws.pick(PASIDS)?);
+                let step = with(step, 1, pasid);
+                if step.call == Call::PasidDetach {
+                    return Some(Step { file: mock.file, ..with(step, 0, Operand::Sym(mock.sym)) });
+                }
+                let pt = self.page_table_for_pasids()?;
+                let step = self.with_id(step, 2, &pt);
+                Some(self.with_id(step, 0, &mock))
+            }
             Call::CheckCache => {
                 let device = self.one(is_device)?;
                 let step = self.with_id(step, 0, &device);
@@ -516,6 +595,10 @@ impl<'a> Maker<'a> {
             // NULL: without a domain it is whoever pins it that finds nothing there.
             if self.on(Feature::BadMemory) && self.draws.one_in(3) {
                 step = with(step, 3, Operand::Num(0));
+            }
+            // Half a page: no domain takes it, nor an access that pins.
+            if self.on(Feature::Accesses) && self.draws.one_in(6) {
+                step = with(step, 1, Operand::Num(0x800));
             }
             let anywhere = !self.on(Feature::HwQueues) && self.draws.one_in(4);
             let flags = IOAS_MAP_WRITEABLE | IOAS_MAP_READABLE;
@@ -544,7 +627,7 @@ impl<'a> Maker<'a> {
         let step = self.with_ids(step, &[device, pt.clone()]);
         if pt.kind == Kind::Ioas {
             let flags = [(6, 0), (6, HWPT_ALLOC_NEST_PARENT), (1, HWPT_ALLOC_DIRTY_TRACKING)];
-            let flags = self.draws.weighted(&flags)?;
+            let flags = self.draws.weighted(&flags)? | self.for_pasids();
             let step = with(step, 2, Operand::Num(flags));
             // Data of a type that the driver does not know.
             let step = match self.on(Feature::OddArguments) && self.draws.one_in(3) {
@@ -554,11 +637,31 @@ impl<'a> Maker<'a> {
             return Some(self.bound(step, &["hwpt"]));
         }
         let mut step = with(step, 3, Operand::Num(DATA_SELFTEST));
+        let mut flags = self.for_pasids();
         if let (true, Some(faults)) = (self.draws.one_in(2), self.one(|k| k == Kind::Faults)) {
-            step = with(step, 2, Operand::Num(HWPT_FAULT_ID_VALID));
+            flags |= HWPT_FAULT_ID_VALID;
             step = with(step, 5, Operand::Sym(faults.sym));
         }
-        Some(self.bound(step, &["nested"]))
+        Some(self.bound(with(step, 2, Operand::Num(flags)), &["nested"]))
+    }
+
+    /// The flag of a page table for PASIDs, in every second one of a program that is about them.
+    fn for_pasids(&mut self) -> u64 {
+        match self.on(Feature::Pasids) && self.draws.one_in(2) {
+            true => HWPT_ALLOC_PASID,
+            false => 0,
+        }
+    }
+
+    /// What a PASID is attached to: seldom something that is not for that.
+    fn page_table_for_pasids(&mut self) -> Option<Name> {
+        let is_one = |k| matches!(k, Kind::Ioas | Kind::Paging | Kind::Parent | Kind::Nested);
+        let all = self.names.live(self.cpu, is_one);
+        let good: Vec<Name> = all.iter().filter(|name| name.for_pasids).cloned().collect();
+        match self.draws.one_in(6) {
+            true => self.draws.pick(&all).cloned(),
+            false => self.draws.pick(&good).cloned(),
+        }
     }
 
     /// A file is closed once: a second close would meet whatever got its number.
@@ -665,6 +768,11 @@ impl<'a> Maker<'a> {
     fn one(&mut self, wanted: impl Fn(Kind) -> bool) -> Option<Name> {
         let names = self.names.live(self.cpu, wanted);
         self.draws.pick(&names).cloned()
+    }
+
+    /// The newest name of these kinds.
+    fn last(&self, wanted: impl Fn(Kind) -> bool) -> Option<Name> {
+        self.names.live(self.cpu, wanted).pop()
     }
 
     fn file(&mut self) -> Operand {

@@ -27,6 +27,8 @@ pub enum Feature {
     Mock,
     /// Accesses, as VFIO makes them for an emulated device.
     Accesses,
+    /// PASIDs of a mock device.
+    Pasids,
     /// IOMMU_DESTROY.
     Destroy,
     /// Questions that change nothing.
@@ -76,6 +78,7 @@ pub const FEATURES: &[Feature] = &[
     Feature::Hotplug,
     Feature::Mock,
     Feature::Accesses,
+    Feature::Pasids,
     Feature::Destroy,
     Feature::Queries,
     Feature::Process,
@@ -109,6 +112,7 @@ impl Feature {
             Feature::Hotplug => "hot-plug",
             Feature::Mock => "the mock driver",
             Feature::Accesses => "accesses",
+            Feature::Pasids => "PASIDs",
             Feature::Destroy => "destroy",
             Feature::Queries => "queries",
             Feature::Process => "change of process",
@@ -138,7 +142,8 @@ impl Feature {
             | Feature::Attaching
             | Feature::Hotplug
             | Feature::Events => (1, 2),
-            Feature::Faults | Feature::WrongIds | Feature::Groups => (1, 3),
+            Feature::Faults => (2, 5),
+            Feature::WrongIds | Feature::Groups => (1, 3),
             Feature::TwoFiles | Feature::BadMemory => (1, 5),
             Feature::ManyCpus | Feature::Stalls => (1, 6),
             Feature::TwoIommus | Feature::OddArguments => (1, 8),
@@ -218,6 +223,15 @@ impl Feature {
                 (0, 2, Call::IoasUnmap),
                 (1, 1, Call::IoasAlloc),
                 (0, 1, Call::Close),
+            ],
+            // What a mock device needs before it takes the first one: `Maker::way_to_a_pasid`.
+            Feature::Pasids => &[
+                (1, 3, Call::PasidAttach),
+                (0, 3, Call::PasidReplace),
+                (0, 3, Call::PasidDetach),
+                (2, 1, Call::HwptAlloc),
+                (0, 2, Call::MockDomainReplace),
+                (0, 1, Call::TriggerIopf),
             ],
             Feature::Destroy => &[(1, 8, Call::Destroy)],
             Feature::Queries => &[

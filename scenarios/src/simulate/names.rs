@@ -1,7 +1,7 @@
 //! The names that exist while a program is drawn: what each stands for, in which file, and what the
 //! driver of each physical device has done with it.
 
-use uapi::call::{Call, HWPT_ALLOC_NEST_PARENT};
+use uapi::call::{Call, HWPT_ALLOC_NEST_PARENT, HWPT_ALLOC_PASID};
 use uapi::program::{Operand, Pdev, Step, Sym};
 
 /// What a name stands for.
@@ -49,6 +49,8 @@ pub(super) struct Name {
     pub file: Operand,
     /// The object was destroyed: the id is free, or somebody else's.
     pub gone: bool,
+    /// A page table that was allocated for PASIDs.
+    pub for_pasids: bool,
 }
 
 /// What a driver has done with its device.
@@ -143,13 +145,14 @@ impl Names {
             }
             _ => {}
         }
+        let for_pasids = step.call == Call::HwptAlloc && num(step, 2) & HWPT_ALLOC_PASID != 0;
         for (sym, kind) in step.binds.iter().zip(kinds(step)) {
             // A file is not in a file.
             let file = match kind {
                 Kind::File => Operand::Num(0),
                 _ => step.file.clone(),
             };
-            self.all.push(Name { sym: *sym, kind: *kind, cpu, file, gone: false });
+            self.all.push(Name { sym: *sym, kind: *kind, cpu, file, gone: false, for_pasids });
         }
     }
 
@@ -182,6 +185,14 @@ fn page_table(step: &Step) -> Option<Sym> {
     }
 }
 
+/// An argument that is a number.
+fn num(step: &Step, at: usize) -> u64 {
+    match step.args.get(at) {
+        Some(Operand::Num(n)) => *n,
+        _ => 0,
+    }
+}
+
 /// What the names that a step binds stand for.
 fn kinds(step: &Step) -> &'static [Kind] {
     const DEVICES: [[Kind; 1]; 8] = [
@@ -194,15 +205,11 @@ fn kinds(step: &Step) -> &'static [Kind] {
         [Kind::Device(6)],
         [Kind::Device(7)],
     ];
-    let num = |at: usize| match step.args.get(at) {
-        Some(Operand::Num(n)) => *n,
-        _ => 0,
-    };
     match step.call {
         Call::Open => &[Kind::File],
         Call::IoasAlloc => &[Kind::Ioas],
         Call::HwptAlloc if super::calls::is_nested(step) => &[Kind::Nested],
-        Call::HwptAlloc if num(2) & HWPT_ALLOC_NEST_PARENT != 0 => &[Kind::Parent],
+        Call::HwptAlloc if num(step, 2) & HWPT_ALLOC_NEST_PARENT != 0 => &[Kind::Parent],
         Call::HwptAlloc => &[Kind::Paging],
         Call::ViommuAlloc => &[Kind::Viommu],
         Call::VdeviceAlloc => &[Kind::Vdevice],
@@ -214,7 +221,7 @@ fn kinds(step: &Step) -> &'static [Kind] {
         Call::DmabufGet => &[Kind::Dmabuf],
         Call::AccessPages => &[Kind::Pin],
         Call::Mmap => &[Kind::Mapping],
-        Call::Bind => DEVICES.get(num(0) as usize).map_or(&[], |kind| kind.as_slice()),
+        Call::Bind => DEVICES.get(num(step, 0) as usize).map_or(&[], |kind| kind.as_slice()),
         Call::MockDomain => &[Kind::Mock, Kind::Paging, Kind::MockDevice],
         _ => &[],
     }
