@@ -154,6 +154,28 @@ fn exit_3_out_of_budget() {
     assert!(text.contains("0 verdicts as recorded, 0 differ, 1 out of budget"), "{text}");
 }
 
+/// The twin fails in the first executions or in those behind them: what is said of it is what they gave.
+#[test]
+fn a_verdict_fits_its_numbers() {
+    let dir = with_race(&[]);
+    for most in ["1", "2", "3", "5"] {
+        let args = ["--executions", most, "--revision", "linux_6_13_without_xa_cmpxchg"];
+        let output = run(dir.path(), &check(&args));
+        let text = stdout(&output);
+        let line = text.lines().find(|l| l.starts_with("Observation ")).expect("an answer");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.iter().position(|w| *w == "/").expect("failing / all");
+        let [failing, all] = [at - 1, at + 1].map(|at| words[at].parse::<u32>().expect("a number"));
+        let fits = match words[at - 2] {
+            "Sometimes" => 0 < failing && failing < all,
+            "Always" => 0 < failing && failing == all,
+            "exhausted" => failing == 0,
+            _ => false,
+        };
+        assert!(fits, "--executions {most}: {line}");
+    }
+}
+
 /// A story that is answered at once, and a race that takes minutes.
 const ENDLESS: &str = r#"
 question = "Does a run that never ends listen to Ctrl-C?"
