@@ -175,7 +175,7 @@ pub fn run(
         .filter(|w| selection.worlds.is_empty() || selection.worlds.contains(&w.name));
     let mut made: Vec<(&World, Vec<String>, Question)> = Vec::new();
     for world in worlds {
-        for row in &selection.rows {
+        for row in selection.rows.iter().filter(|row| world.is_of(row)) {
             for calls in races_of(file, world, selection) {
                 // The calls first, so that three of one kind stand together in a directory.
                 let name = name_of(&calls);

@@ -17,6 +17,9 @@ pub const PAIRS: &str = "pairs.toml";
 pub struct World {
     /// What it is, in a few words.
     pub name: String,
+    /// The rows that have all its calls. Empty: every row.
+    #[serde(default)]
+    pub revisions: Vec<String>,
     /// Physical devices that are not in groups of their own, as lines of `[devices]`.
     #[serde(default)]
     pub devices: Vec<String>,
@@ -128,6 +131,11 @@ impl Pairs {
 }
 
 impl World {
+    /// Whether the row has its calls.
+    pub fn is_of(&self, row: &str) -> bool {
+        self.revisions.is_empty() || self.revisions.iter().any(|r| r == row)
+    }
+
     /// A race of these calls as the text of a scenario.
     pub fn race(&self, calls: &[String], row: &str) -> String {
         let list = |steps: &[String]| {
