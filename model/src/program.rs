@@ -584,15 +584,9 @@ impl World {
     fn call(&self, place: Place, index: usize, step: &Step) -> Result<Answer, Skipped> {
         let args = &step.args;
         Ok(match step.call {
-            Call::Open => match self.open() {
-                Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },
-                Err(e) => Err::<(), _>(e).into(),
-            },
+            Call::Open => descriptor(self.open()),
             Call::MemfdCreate => {
-                match kzalloc(File::memfd).and_then(|filp| self.fd_install(filp)) {
-                    Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },
-                    Err(e) => Err::<(), _>(e).into(),
-                }
+                descriptor(kzalloc(File::memfd).and_then(|filp| self.fd_install(filp)))
             }
             Call::Close => self.close(self.fd(&args[0])?).into(),
             Call::Bind => self.bind(step)?,
@@ -921,23 +915,15 @@ impl World {
 
     /// fd_install() of a new access's file, and the answer.
     fn create_access(&self, ucmd: &Ucmd, args: &Args) -> Answer {
-        let installed = iommufd_test_create_access(ucmd, args[0], args[1])
-            .and_then(|filp| self.fd_install(filp));
-        match installed {
-            Err(e) => Err::<(), _>(e).into(),
-            Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },
-        }
+        let filp = iommufd_test_create_access(ucmd, args[0], args[1]);
+        descriptor(filp.and_then(|filp| self.fd_install(filp)))
     }
 
     /// IOMMU_TEST_OP_DMABUF_GET, up to dma_buf_fd()
     fn dmabuf_get(&self, length: u64) -> Answer {
         let get = self.rev.iommufd_test_dmabuf_get;
-        let installed =
-            exists(get, Errno::EOPNOTSUPP, |f| f(length)).and_then(|filp| self.fd_install(filp));
-        match installed {
-            Err(e) => Err::<(), _>(e).into(),
-            Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },
-        }
+        let filp = exists(get, Errno::EOPNOTSUPP, |f| f(length));
+        descriptor(filp.and_then(|filp| self.fd_install(filp)))
     }
 
     /// IOMMU_TEST_OP_PASID_ATTACH and its like; a mock driver that has no PASIDs does not know them.
@@ -1247,6 +1233,14 @@ impl Guest for World {
 
     fn names(&self) -> Vec<(u32, String)> {
         self.state.with(|st| st.names.clone())
+    }
+}
+
+/// The answer of a call that gives out a descriptor and nothing else.
+fn descriptor(fd: Result<usize, Errno>) -> Answer {
+    match fd {
+        Ok(fd) => Answer { ret: Ok(()), out: vec![Value::File(fd)], entry_num: None },
+        Err(e) => Err::<(), _>(e).into(),
     }
 }
 

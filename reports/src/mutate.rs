@@ -503,7 +503,7 @@ fn excuse(mutant: &Mutant, row: &str, survivors: &[Survivor]) -> Option<usize> {
     survivors.iter().position(|s| {
         s.site == mutant.site
             && s.changes.contains(&mutant.change)
-            && (s.revisions.is_empty() || s.revisions.iter().any(|r| r == row))
+            && scenarios::names_row(&s.revisions, row)
     })
 }
 

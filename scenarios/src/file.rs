@@ -337,39 +337,35 @@ impl Reader<'_, '_> {
     }
 
     fn timers(&mut self, table: &DeTable<'_>) -> Timers {
-        let Some(value) = table.get("timers") else { return Timers::Idle };
-        match self.string(value, "timers").as_deref() {
-            Some("idle") | None => Timers::Idle,
-            Some("any") => Timers::Any,
-            Some(other) => {
-                self.report(Problem::at(
-                    value.span(),
-                    "unknown",
-                    format!("`timers` cannot be \"{other}\""),
-                    "\"idle\": a timer fires only when no CPU can run; \"any\": every expiry is a \
-                     branch",
-                ));
-                Timers::Idle
-            }
-        }
+        let words = [("idle", Timers::Idle), ("any", Timers::Any)];
+        let help = "\"idle\": a timer fires only when no CPU can run; \"any\": every expiry is a \
+                    branch";
+        self.word(table, "timers", &words, help).unwrap_or_default()
     }
 
     fn orders(&mut self, table: &DeTable<'_>) -> Orders {
-        let Some(value) = table.get("orders") else { return Orders::Lkmm };
-        match self.string(value, "orders").as_deref() {
-            Some("lkmm") | None => Orders::Lkmm,
-            Some("strict") => Orders::Strict,
-            Some(other) => {
-                self.report(Problem::at(
-                    value.span(),
-                    "unknown",
-                    format!("`orders` cannot be \"{other}\""),
-                    "\"lkmm\": whoever meets what a decrement left behind is ordered after it; \
-                     \"strict\": refcount_t orders what its functions say and no more",
-                ));
-                Orders::Lkmm
-            }
+        let words = [("lkmm", Orders::Lkmm), ("strict", Orders::Strict)];
+        let help = "\"lkmm\": whoever meets what a decrement left behind is ordered after it; \
+                    \"strict\": refcount_t orders what its functions say and no more";
+        self.word(table, "orders", &words, help).unwrap_or_default()
+    }
+
+    /// What one of a few words stands for.
+    fn word<T: Copy>(
+        &mut self,
+        table: &DeTable<'_>,
+        key: &str,
+        words: &[(&str, T)],
+        help: &str,
+    ) -> Option<T> {
+        let value = table.get(key)?;
+        let written = self.string(value, key)?;
+        let found = words.iter().find(|(word, _)| *word == written).map(|(_, means)| *means);
+        if found.is_none() {
+            let message = format!("`{key}` cannot be \"{written}\"");
+            self.report(Problem::at(value.span(), "unknown", message, help));
         }
+        found
     }
 
     /// Splats that the question starts behind.
@@ -527,20 +523,10 @@ impl Reader<'_, '_> {
         if let Some(v) = fields.get("samples") {
             bounds.samples = self.integer(v, "samples", 1, u64::MAX);
         }
-        if let Some(v) = fields.get("heap") {
-            match self.string(v, "heap").as_deref() {
-                None | Some("auto") => {}
-                Some("recycle") => bounds.heap = Heap::Recycle,
-                Some("fresh") => bounds.heap = Heap::Fresh,
-                Some(other) => self.report(Problem::at(
-                    v.span(),
-                    "unknown",
-                    format!("`heap` cannot be \"{other}\""),
-                    "\"recycle\" hands a freed address out again at once, \"fresh\" never, \
-                     \"auto\" tries both where it matters",
-                )),
-            }
-        }
+        let heaps = [("auto", Heap::Auto), ("recycle", Heap::Recycle), ("fresh", Heap::Fresh)];
+        let help = "\"recycle\" hands a freed address out again at once, \"fresh\" never, \
+                    \"auto\" tries both where it matters";
+        bounds.heap = self.word(fields, "heap", &heaps, help).unwrap_or_default();
         bounds.explorers = fields.get("explorers").and_then(|v| self.explorers(v));
         bounds
     }

@@ -89,6 +89,11 @@ pub struct Scenario {
     rows: Vec<RevisionInfo>,
 }
 
+/// Whether an entry of a data file is for this row: one that names no rows is for every one.
+pub fn names_row(revisions: &[String], row: &str) -> bool {
+    revisions.is_empty() || revisions.iter().any(|r| r == row)
+}
+
 /// Whether a scenario races.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {

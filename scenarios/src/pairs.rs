@@ -5,6 +5,7 @@
 
 use crate::error::{Problem, ScenarioError};
 use crate::load::{data, text_of, BESIDE};
+use crate::names_row;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -58,7 +59,7 @@ impl Known {
     pub fn covers(&self, text: &str, calls: &[&str], row: &str) -> bool {
         text.contains(&self.text)
             && self.calls.iter().all(|name| calls.contains(&name.as_str()))
-            && (self.revisions.is_empty() || self.revisions.iter().any(|r| r == row))
+            && names_row(&self.revisions, row)
     }
 }
 
@@ -133,7 +134,7 @@ impl Pairs {
 impl World {
     /// Whether the row has its calls.
     pub fn is_of(&self, row: &str) -> bool {
-        self.revisions.is_empty() || self.revisions.iter().any(|r| r == row)
+        names_row(&self.revisions, row)
     }
 
     /// A race of these calls as the text of a scenario.

@@ -1,5 +1,6 @@
 //! What no program reaches, with the reasons: `scenarios/unreached.toml`.
 
+use crate::names_row;
 use serde::Deserialize;
 
 /// A call site or a label of the kernel model that no program can reach.
@@ -26,7 +27,7 @@ struct File {
 impl Unreached {
     /// Whether it says something about this place on this row.
     pub fn covers(&self, site: &str, row: &str) -> bool {
-        self.site == site && (self.revisions.is_empty() || self.revisions.iter().any(|r| r == row))
+        self.site == site && names_row(&self.revisions, row)
     }
 }
 

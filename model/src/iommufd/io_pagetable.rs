@@ -72,15 +72,13 @@ impl Memory {
     }
 }
 
-/// Where a mapping goes, and what it maps.
+/// Where a mapping goes.
 #[derive(Clone, Copy)]
-pub struct Mapping {
+pub struct Range {
     /// The IOVA, if it is fixed.
     pub iova: Option<u64>,
     /// Length in bytes.
     pub length: u64,
-    /// What it maps. Who makes the mapping puts it if that fails.
-    pub pages: Ptr<Pages>,
 }
 
 /// Part of `pfn_reader_user_pin()`: pins what is behind an area.
@@ -186,13 +184,17 @@ fn iopt_alloc_iova(iopt: &IoPagetable, addr: Option<u64>, length: u64) -> Result
 /// # Errors
 ///
 /// -ENOMEM, and what the range is wrong with.
-fn iopt_alloc_area_pages(iopt: &IoPagetable, map: &Mapping) -> Result<Ptr<Area>, Errno> {
+fn iopt_alloc_area_pages(
+    iopt: &IoPagetable,
+    range: Range,
+    pages: Ptr<Pages>,
+) -> Result<Ptr<Area>, Errno> {
     // iopt_area_alloc()
     let area = kzalloc(|owner| Area {
         iova: Plain::new(owner.field("node.start"), 0),
-        length: map.length,
-        page_offset: map.pages.memory.start().unwrap_or(0) % PAGE_SIZE,
-        of: map.pages,
+        length: range.length,
+        page_offset: pages.memory.start().unwrap_or(0) % PAGE_SIZE,
+        of: pages,
         pages: Plain::new(owner.field("pages"), None),
         num_locks: Plain::new(owner.field("num_locks"), 0),
         num_accesses: Plain::new(owner.field("num_accesses"), 0),
@@ -200,12 +202,12 @@ fn iopt_alloc_area_pages(iopt: &IoPagetable, map: &Mapping) -> Result<Ptr<Area>,
     })?;
 
     down_write(&iopt.iova_rwsem);
-    let iova = if map.length % iopt.iova_alignment.load() != 0 {
+    let iova = if range.length % iopt.iova_alignment.load() != 0 {
         Err(Errno::EINVAL)
     } else {
-        match map.iova {
-            Some(iova) => iopt_check_iova(iopt, iova, map.length),
-            None => iopt_alloc_iova(iopt, map.pages.memory.start(), map.length),
+        match range.iova {
+            Some(iova) => iopt_check_iova(iopt, iova, range.length),
+            None => iopt_alloc_iova(iopt, pages.memory.start(), range.length),
         }
     };
     let ret = iova.and_then(|iova| iopt_insert_area(iopt, area, iova));
@@ -555,15 +557,6 @@ pub fn check_length(length: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Where a mapping goes.
-#[derive(Clone, Copy)]
-pub struct Range {
-    /// The IOVA, if it is fixed.
-    pub iova: Option<u64>,
-    /// Length in bytes.
-    pub length: u64,
-}
-
 /// `iopt_map_user_pages()`: gives the IOVA of the new area out.
 ///
 /// # Errors
@@ -603,8 +596,7 @@ pub fn iopt_map_file_pages(
 
 /// Part of `iopt_map_user_pages()` and `iopt_map_file_pages()`: what cannot be mapped is put.
 pub fn iopt_map_or_put(iopt: &IoPagetable, range: Range, pages: Ptr<Pages>) -> Result<u64, Errno> {
-    let Range { iova, length } = range;
-    let ret = iopt_map_common(iopt, &Mapping { iova, length, pages });
+    let ret = iopt_map_common(iopt, range, pages);
     if ret.is_err() {
         iopt_put_pages(pages);
     }
@@ -619,9 +611,9 @@ pub type Fget<'a> = &'a dyn Fn() -> Result<Ptr<File>, Errno>;
 /// # Errors
 ///
 /// As `iopt_map_user_pages()`.
-fn iopt_map_common(iopt: &IoPagetable, map: &Mapping) -> Result<u64, Errno> {
+fn iopt_map_common(iopt: &IoPagetable, range: Range, pages: Ptr<Pages>) -> Result<u64, Errno> {
     down_read(&iopt.domains_rwsem);
-    let area = match iopt_alloc_area_pages(iopt, map) {
+    let area = match iopt_alloc_area_pages(iopt, range, pages) {
         Ok(area) => area,
         Err(e) => {
             up_read(&iopt.domains_rwsem);

@@ -253,12 +253,12 @@ pub struct IoasMap {
 }
 
 /// Part of `iommufd_ioas_map()` and `iommufd_ioas_map_file()`: what they refuse before they look for
-/// the IOAS.
+/// the IOAS, and where the mapping goes.
 ///
 /// # Errors
 ///
 /// -EOPNOTSUPP for unknown flags, -EOVERFLOW, -EINVAL for memory that nobody may access.
-fn check_map(flags: u64, reserved: u64, iova: u64, length: u64) -> Result<(), Errno> {
+fn check_map(flags: u64, reserved: u64, iova: u64, length: u64) -> Result<Range, Errno> {
     let access = IOAS_MAP_WRITEABLE | IOAS_MAP_READABLE;
 
     if flags & !(IOAS_MAP_FIXED_IOVA | access) != 0 || reserved != 0 {
@@ -270,7 +270,7 @@ fn check_map(flags: u64, reserved: u64, iova: u64, length: u64) -> Result<(), Er
     if flags & access == 0 {
         return Err(Errno::EINVAL);
     }
-    Ok(())
+    Ok(Range { iova: (flags & IOAS_MAP_FIXED_IOVA != 0).then_some(iova), length })
 }
 
 /// `iommufd_ioas_map()`: IOMMU_IOAS_MAP. Gives the IOVA out. An answer that cannot be copied out
@@ -283,13 +283,9 @@ fn check_map(flags: u64, reserved: u64, iova: u64, length: u64) -> Result<(), Er
 pub fn iommufd_ioas_map(ucmd: &Ucmd, cmd: &IoasMap) -> Result<u64, Errno> {
     let rev = ucmd.ictx.rev;
 
-    check_map(cmd.flags, cmd.reserved, cmd.iova, cmd.length)?;
+    let range = check_map(cmd.flags, cmd.reserved, cmd.iova, cmd.length)?;
     let ioas_obj = (rev.iommufd_get_object)(ucmd.ictx, cmd.ioas_id, Type::Ioas)?;
     let ioas = to::<Ioas>(ioas_obj);
-    let range = Range {
-        iova: (cmd.flags & IOAS_MAP_FIXED_IOVA != 0).then_some(cmd.iova),
-        length: cmd.length,
-    };
     let ret = iopt_map_user_pages(rev, &ioas.iopt, range, cmd.user_va)
         .and_then(|iova| iommufd_ucmd_respond(ucmd).map(|()| iova));
     label("out_put");
@@ -322,13 +318,9 @@ pub struct IoasMapFile {
 pub fn iommufd_ioas_map_file(ucmd: &Ucmd, cmd: &IoasMapFile, fget: Fget<'_>) -> Result<u64, Errno> {
     let rev = ucmd.ictx.rev;
 
-    check_map(cmd.flags, 0, cmd.iova, cmd.length)?;
+    let range = check_map(cmd.flags, 0, cmd.iova, cmd.length)?;
     let ioas_obj = (rev.iommufd_get_object)(ucmd.ictx, cmd.ioas_id, Type::Ioas)?;
     let ioas = to::<Ioas>(ioas_obj);
-    let range = Range {
-        iova: (cmd.flags & IOAS_MAP_FIXED_IOVA != 0).then_some(cmd.iova),
-        length: cmd.length,
-    };
     let ret = (rev.iopt_map_file_pages)(rev, &ioas.iopt, range, (fget, cmd.start));
     let ret = ret.and_then(|iova| iommufd_ucmd_respond(ucmd).map(|()| iova));
     label("out_put");

@@ -53,7 +53,7 @@ impl Reasons {
     /// Why a place is not reached on a row.
     fn of(&self, site: &str, row: &str) -> Option<String> {
         let own = self.unreached.iter().find(|u| u.covers(site, row)).map(|u| &u.reason);
-        let on_row = |s: &&Survivor| s.revisions.is_empty() || s.revisions.iter().any(|r| r == row);
+        let on_row = |s: &&Survivor| scenarios::names_row(&s.revisions, row);
         let mut survivors = self.survivors.iter().filter(on_row);
         let listed = || survivors.find(|s| s.site == site).map(|s| &s.reason);
         let words = |reason: &String| reason.split_whitespace().collect::<Vec<_>>().join(" ");
