@@ -69,16 +69,32 @@ impl Driver {
         Driver { q, consuming }
     }
 
-    /// CONS becomes PROD. Who finds somebody at it leaves it to him.
+    /// CONS becomes PROD. Who finds somebody at it leaves it to him, and he looks again before he goes: else
+    /// the ring may be full, with everybody waiting for space and nobody at CONS.
     fn consume(&self) {
-        if self.consuming.as_ref().is_some_and(|held| held.swap(true, Ordering::Acquire)) {
+        let Some(consuming) = &self.consuming else {
+            self.cons_becomes_prod();
             return;
+        };
+        loop {
+            // Either this finds that nobody is at it, or who is finds what was published here.
+            fence(Ordering::SeqCst);
+            if consuming.swap(true, Ordering::Acquire) {
+                return;
+            }
+            let prod = self.cons_becomes_prod();
+            consuming.store(false, Ordering::Release);
+            fence(Ordering::SeqCst);
+            if self.q.prod_reg.load("readl", here(), Order::Relaxed) == prod {
+                return;
+            }
         }
+    }
+
+    fn cons_becomes_prod(&self) -> u64 {
         let prod = self.q.prod_reg.load("readl", here(), Order::Acquire);
         self.q.cons_reg.store("writel", here(), Order::Release, prod, || {});
-        if let Some(held) = &self.consuming {
-            held.store(false, Ordering::Release);
-        }
+        prod
     }
 }
 
