@@ -21,8 +21,8 @@ use uapi::trace::Graph;
 use uapi::Errno;
 
 use crate::iommufd::device::{
-    iommufd_device_attach, iommufd_device_bind, iommufd_device_detach, iommufd_device_replace,
-    iommufd_device_unbind, iommufd_get_hw_info, HwInfo,
+    iommufd_device_attach, iommufd_device_bind, iommufd_device_replace, iommufd_device_unbind,
+    iommufd_get_hw_info, HwInfo,
 };
 use crate::iommufd::eventq::{
     do_poll, iommufd_eventq_fops_read, iommufd_eventq_fops_write, NewEventq, ReadOut, VeventqAlloc,
@@ -1074,7 +1074,7 @@ impl World {
 
     fn detach(&self, idev: Ptr<Device>) {
         if self.set_attached(idev, false) {
-            iommufd_device_detach(idev, IOMMU_NO_PASID);
+            (self.rev.iommufd_device_detach)(idev, IOMMU_NO_PASID);
         }
     }
 

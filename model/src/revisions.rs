@@ -51,6 +51,8 @@ pub const LINUX_6_13: Revision = Revision {
     take_all_forgets: ioas::forget_ioas,
     area_is_of_no_file: ioas::area_is_of_no_file,
     iommufd_hw_pagetable_attach: device::iommufd_hw_pagetable_attach,
+    iommufd_fault_domain_attach_dev: fault::iommufd_fault_domain_attach_dev,
+    iommufd_device_detach: device::iommufd_device_detach,
     iommufd_hw_pagetable_detach: device::iommufd_hw_pagetable_detach,
     iommufd_test_pasid: None,
     iommufd_device_do_replace: device::iommufd_device_do_replace,
@@ -221,9 +223,11 @@ pub const LINUX_6_15: Revision = Revision {
     hwpt_paging_flags: HWPT_ALLOC_NEST_PARENT | HWPT_ALLOC_DIRTY_TRACKING | HWPT_ALLOC_PASID,
     hwpt_nested_flags: HWPT_FAULT_ID_VALID | HWPT_ALLOC_PASID,
     mock_domain_alloc_paging_flags: selftest::linux_6_15::mock_domain_alloc_paging_flags,
+    iommufd_fault_domain_attach_dev: fault::linux_6_15::iommufd_fault_domain_attach_dev,
     iommufd_device_do_replace: device::linux_6_15::iommufd_device_do_replace,
     iommufd_hw_pagetable_attach: device::linux_6_15::iommufd_hw_pagetable_attach,
     iommufd_test_pasid: Some(selftest::pasid::iommufd_test_pasid),
+    iommufd_device_detach: device::linux_6_15::iommufd_device_detach,
     iommufd_hw_pagetable_detach: device::linux_6_15::iommufd_hw_pagetable_detach,
     hw_info_reserved: 0xffff_ff00,
     iommufd_veventq_alloc: Some(eventq::iommufd_veventq_alloc),
@@ -273,6 +277,7 @@ pub const LINUX_6_17: Revision = Revision {
                  53d0584eeb2c85a46c83656246d61a89558d74b3, \
                  7a425ec75d2bb30a1c959a8676ef8c5ef285095d",
     },
+    iommufd_device_detach: device::linux_6_17_rc7::iommufd_device_detach,
     iommufd_hw_pagetable_detach: device::linux_6_17_rc7::iommufd_hw_pagetable_detach,
     iommufd_object_abort: main::linux_6_17_rc7::iommufd_object_abort,
     iommufd_object_abort_and_destroy: main::linux_6_17_rc7::iommufd_object_abort_and_destroy,
@@ -591,6 +596,7 @@ twins! {
     };
     "without_53d0584": "a detach leaves the put of the HWPT to its caller; abort still WARNs",
     "53d0584eeb2c85a46c83656246d61a89558d74b3" => {
+        iommufd_device_detach: device::linux_6_15::iommufd_device_detach,
         iommufd_hw_pagetable_detach: device::linux_6_15::iommufd_hw_pagetable_detach,
     };
     "without_4e034bf": "the file of an aborted object is released when the task returns",
@@ -642,6 +648,10 @@ twins! {
     "canary_held_lock_freed": "iommufd_group_release() frees the group with its lock held",
     "reference/iommufd.md 6.5" => {
         iommufd_group_release: device::group_canary::iommufd_group_release,
+    };
+    "handle_before_attach": "a group's handle can be found before its driver has taken the domain",
+    "torvalds/linux v6.14, drivers/iommu/iommu.c, iommu_attach_group_handle(); v6.15 swaps the order" => {
+        iommufd_fault_domain_attach_dev: fault::iommufd_fault_domain_attach_dev,
     };
     "without_7a425ec": "mmap looks up without a lock and raises the owner's users last",
     "7a425ec75d2bb30a1c959a8676ef8c5ef285095d" => {

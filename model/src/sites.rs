@@ -55,6 +55,7 @@ sources![
     "iommufd/eventq/without_af7f478.rs",
     "iommufd/fault.rs",
     "iommufd/fault/linux_6_14.rs",
+    "iommufd/fault/linux_6_15.rs",
     "iommufd/fault/linux_7_3.rs",
     "iommufd/fault/read_ends_on_fault.rs",
     "iommufd/fault/without_auto_response.rs",

@@ -266,9 +266,13 @@ pub fn iommufd_device_attach_reserved_iova(
 
 /// Part of `iommufd_hw_pagetable_attach()`, `iommufd_hw_pagetable_detach()` and
 /// `iommufd_group_remove_reserved_iova()`: what is reserved for the device in the page tables that the
-/// HWPT belongs to.
+/// HWPT belongs to. What it reads is read there.
+#[track_caller]
 pub fn remove_reserved_iova(idev: Ptr<Device>, hwpt_paging: Option<Ptr<HwptPaging>>) {
-    let ioas = hwpt_paging.and_then(|paging| paging.ioas.load());
+    let ioas = match hwpt_paging {
+        Some(paging) => paging.ioas.load(),
+        None => None,
+    };
     if let (Some(ioas), Some(dev)) = (ioas, idev.dev.load()) {
         iopt_remove_reserved_iova(&ioas.iopt, dev);
     }
@@ -482,6 +486,7 @@ pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>, _pasid: u64) -> Option<Ptr
     let igroup = idev.igroup.load()?;
     // Read before the lock: a replace of another device may move the group meanwhile.
     let hwpt = igroup.hwpt.load();
+    let hwpt_paging = hwpt.and_then(find_hwpt_paging);
 
     mutex_lock(&igroup.lock);
     list_del_init(idev, &igroup.device_list);
@@ -489,7 +494,7 @@ pub fn iommufd_hw_pagetable_detach(idev: Ptr<Device>, _pasid: u64) -> Option<Ptr
         iommufd_hwpt_detach_device(hwpt, idev);
         igroup.hwpt.store(None);
     }
-    remove_reserved_iova(idev, hwpt.and_then(find_hwpt_paging));
+    remove_reserved_iova(idev, hwpt_paging);
     mutex_unlock(&igroup.lock);
     hwpt
 }
@@ -630,7 +635,7 @@ fn iommufd_device_change_pt(
     Ok(id)
 }
 
-/// `iommufd_device_detach()`
+/// `iommufd_device_detach()` up to 6.14.
 pub fn iommufd_device_detach(idev: Ptr<Device>, pasid: u64) {
     if let Some(ictx) = idev.ictx.load() {
         if let Some(hwpt) = (ictx.rev.iommufd_hw_pagetable_detach)(idev, pasid) {

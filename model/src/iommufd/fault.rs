@@ -14,6 +14,7 @@
 //! Source: reference/iommufd.md 2.5.3, 2.6, R-B5, R-E1, R-F6, R-G6; drivers/iommu/io-pgfault.c.
 
 pub mod linux_6_14;
+pub mod linux_6_15;
 pub mod linux_7_3;
 pub mod read_ends_on_fault;
 pub mod without_auto_response;
@@ -92,14 +93,18 @@ pub fn new_handle(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Result<Ptr<AttachHand
 ///
 /// The driver's; -ENOMEM.
 pub fn iommufd_hwpt_attach_device(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Result<(), Errno> {
-    match fault_of(hwpt) {
-        Some(_) => iommufd_fault_domain_attach_dev(hwpt, idev),
-        None => iommu_attach(idev, Some(hwpt)),
+    match (fault_of(hwpt), idev.ictx.load()) {
+        (Some(_), Some(ictx)) => (ictx.rev.iommufd_fault_domain_attach_dev)(hwpt, idev),
+        _ => iommu_attach(idev, Some(hwpt)),
     }
 }
 
-/// `iommufd_fault_domain_attach_dev()`
-fn iommufd_fault_domain_attach_dev(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Result<(), Errno> {
+/// `iommufd_fault_domain_attach_dev()` up to 6.14: the handle can be found before the driver is asked.
+///
+/// # Errors
+///
+/// The driver's; -ENOMEM.
+pub fn iommufd_fault_domain_attach_dev(hwpt: Ptr<Object>, idev: Ptr<Device>) -> Result<(), Errno> {
     let handle = new_handle(hwpt, idev)?;
 
     // iommu_attach_group_handle()

@@ -151,6 +151,10 @@ pub struct Revision {
     pub take_all_forgets: ForgetIoas,
     /// Whether `iommufd_ioas_change_process()` takes the area for memory of no file.
     pub area_is_of_no_file: fn(Ptr<Area>) -> bool,
+    /// Attaches a group to a HWPT with a fault queue.
+    pub iommufd_fault_domain_attach_dev: fn(Ptr<Object>, Ptr<Device>) -> Result<(), Errno>,
+    /// Detaches a device, or a PASID of it, for a driver.
+    pub iommufd_device_detach: fn(Ptr<Device>, u64),
     /// Detaches a device; gives out what the caller has to put.
     pub iommufd_hw_pagetable_detach: fn(Ptr<Device>, u64) -> Option<Ptr<Object>>,
     /// Attaches a device, or a PASID of it, to a HWPT.

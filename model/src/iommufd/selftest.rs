@@ -26,8 +26,7 @@ use uapi::program::Entry;
 use uapi::Errno;
 
 use crate::iommufd::device::{
-    iommufd_device_attach, iommufd_device_bind, iommufd_device_detach, iommufd_device_replace,
-    iommufd_device_unbind,
+    iommufd_device_attach, iommufd_device_bind, iommufd_device_replace, iommufd_device_unbind,
 };
 use crate::iommufd::hw_pagetable::{or_auto, HwptInvalidate, UserData};
 use crate::iommufd::invariants::{check_hw_queues, check_owned, check_veventqs};
@@ -428,7 +427,7 @@ pub fn iommufd_test_mock_domain(
     let sobj_id = sobj.obj.id.load();
     if let Err(e) = iommufd_ucmd_respond(ucmd) {
         label("out_detach");
-        iommufd_device_detach(idev, IOMMU_NO_PASID);
+        (ictx.rev.iommufd_device_detach)(idev, IOMMU_NO_PASID);
         iommufd_device_unbind(idev);
         put_device(mock_dev);
         (ictx.rev.iommufd_object_abort)(ictx, obj_of(sobj));
@@ -465,11 +464,11 @@ pub fn iommufd_test_mock_domain_replace(
 }
 
 /// `iommufd_selftest_destroy()`: the mock device goes away.
-pub fn iommufd_selftest_destroy(_ictx: Ptr<Ictx>, obj: Ptr<Object>) {
+pub fn iommufd_selftest_destroy(ictx: Ptr<Ictx>, obj: Ptr<Object>) {
     let sobj = to::<Selftest>(obj);
 
     if let Some(idev) = sobj.idev.load() {
-        iommufd_device_detach(idev, IOMMU_NO_PASID);
+        (ictx.rev.iommufd_device_detach)(idev, IOMMU_NO_PASID);
         iommufd_device_unbind(idev);
     }
     if let Some(mock_dev) = sobj.mock_dev.load() {

@@ -15,11 +15,12 @@ use crate::iommufd::device::{
     iommufd_group_remove_reserved_iova, leave_reserved_iova, remove_reserved_iova,
 };
 use crate::iommufd::fault;
+use crate::iommufd::hw_pagetable::iommufd_hw_pagetable_put;
 use crate::iommufd::objects::{
     to, Attach, AttachHandle, Device, Group, HwptNested, HwptPaging, Object, Type, IOMMU_NO_PASID,
 };
 use crate::linux::mutex::{lockdep_assert_held, mutex_lock, mutex_unlock};
-use crate::linux::refcount::{refcount_add, refcount_inc, refcount_sub_and_test};
+use crate::linux::refcount::{refcount_add, refcount_dec, refcount_inc, refcount_sub_and_test};
 use crate::linux::slab::{kfree, kzalloc, Plain, Ptr};
 use crate::linux::warn::{label, warn_on};
 use crate::linux::xarray::{
@@ -330,6 +331,15 @@ fn iommufd_group_device_num(attach: Ptr<Attach>) -> i32 {
         count += 1;
     }
     count
+}
+
+/// `iommufd_device_detach()`: of a PASID that is not attached, nothing. (From memory of v6.15.)
+pub fn iommufd_device_detach(idev: Ptr<Device>, pasid: u64) {
+    let Some(ictx) = idev.ictx.load() else { return };
+
+    let Some(hwpt) = (ictx.rev.iommufd_hw_pagetable_detach)(idev, pasid) else { return };
+    iommufd_hw_pagetable_put(ictx, hwpt);
+    refcount_dec(&idev.obj.users);
 }
 
 /// `iommufd_hw_pagetable_detach()`: says which HWPT the caller has to put. It is the one that the

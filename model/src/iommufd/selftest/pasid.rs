@@ -4,9 +4,7 @@
 
 use uapi::Errno;
 
-use crate::iommufd::device::{
-    iommufd_device_attach, iommufd_device_detach, iommufd_device_replace,
-};
+use crate::iommufd::device::{iommufd_device_attach, iommufd_device_replace};
 use crate::iommufd::objects::{to, Selftest, Type};
 use crate::iommufd::ucmd::{iommufd_ucmd_respond, Ucmd};
 use crate::linux::warn::label;
@@ -46,14 +44,14 @@ pub fn iommufd_test_pasid(
             PasidOp::Attach => iommufd_device_attach(idev, pasid, pt_id).and_then(|id| {
                 let copied = iommufd_ucmd_respond(ucmd);
                 if copied.is_err() {
-                    iommufd_device_detach(idev, pasid);
+                    (rev.iommufd_device_detach)(idev, pasid);
                 }
                 copied.map(|()| Some(id))
             }),
             PasidOp::Replace => iommufd_device_replace(idev, pasid, pt_id)
                 .and_then(|id| iommufd_ucmd_respond(ucmd).map(|()| Some(id))),
             PasidOp::Detach => {
-                iommufd_device_detach(idev, pasid);
+                (rev.iommufd_device_detach)(idev, pasid);
                 Ok(None)
             }
         },
