@@ -141,6 +141,15 @@ pub fn simulate(options: &SimulateOptions) -> Result<Exit, Failed> {
         .map_err(Failed::usage)?;
     interrupt::listen().map_err(Failed::usage)?;
     answer(&first_line(&head, options.from, runs));
+    let asked = options.from..runs.map_or(u64::MAX, |runs| options.from.saturating_add(runs));
+    let more = records.runs().filter(|record| !asked.contains(&record.run)).count();
+    if more > 0 {
+        let (runs, are) = if more == 1 { ("run", "is") } else { ("runs", "are") };
+        let more = grouped(more as u64);
+        complain(&format!(
+            "the journal has {more} {runs} beside these, which {are} counted as well"
+        ));
+    }
     let screen = || if options.quiet { Screen::hidden() } else { Screen::new() };
     let programs = if options.quiet { Screen::hidden() } else { Screen::counting("programs") };
     let out_of_budget = run(&selection, &mut records, &programs, &mut |made| {

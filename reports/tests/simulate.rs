@@ -105,6 +105,15 @@ fn a_journal_goes_on_where_it_was_torn() {
         };
         assert_eq!(runs(&again), runs(&text), "cut at {keep}");
     }
+    // Of fewer runs than the journal has: they are counted, and it says so.
+    let fewer = run(
+        dir.path(),
+        &["simulate", "--revision", "linux_6_12", "--runs", "48", "--journal", "runs.jsonl"],
+    );
+    let errors = from_utf8(&fewer.stderr).expect("UTF-8");
+    let said = "the journal has 2 runs beside these, which are counted as well";
+    assert!(errors.contains(said), "{errors}");
+    assert!(from_utf8(&fewer.stdout).expect("UTF-8").contains("\n50 programs, "), "{fewer:?}");
 }
 
 #[test]

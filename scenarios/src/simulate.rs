@@ -16,7 +16,7 @@ use drivers::{pasids_agree, pasids_detached};
 pub use features::{Feature, FEATURES};
 
 use crate::step_text;
-use calls::Maker;
+use calls::{Maker, RESERVED};
 use names::Names;
 use races::seed::Draws;
 use races::simulate::{Focus, Plan, Strategy};
@@ -110,7 +110,9 @@ impl Row {
                 | Call::TriggerIopf
                 | Call::PasidAttach
                 | Call::PasidReplace
-                | Call::PasidDetach => Errno::EOPNOTSUPP,
+                | Call::PasidDetach
+                | Call::DmabufGet
+                | Call::DmabufRevoke => Errno::EOPNOTSUPP,
                 _ => Errno::ENOTTY,
             };
             let needs_name = |arg: &uapi::call::Arg| {
@@ -307,6 +309,11 @@ fn drawn_pdevs(draws: &mut Draws, features: &BTreeSet<Feature>) -> Vec<Pdev> {
     }
     if features.contains(&Feature::DriverBugs) && draws.one_in(2) {
         pdevs[0].vdevice_size = VDEVICE_SIZE_TOO_SMALL;
+    }
+    if features.contains(&Feature::Reserved) {
+        let last = pdevs.len() - 1;
+        let first = *draws.pick(RESERVED).unwrap_or(&RESERVED[0]);
+        pdevs[draws.below(2).min(last)].reserved = Some((first, first + 0xfff));
     }
     if features.contains(&Feature::TwoIommus) {
         if let Some(last) = pdevs.last_mut() {

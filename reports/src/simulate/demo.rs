@@ -71,7 +71,7 @@ pub const CASES: &[Case] = &[
 /// Seeds of the page: few, since a test makes it.
 pub const SEEDS: u64 = 3;
 /// Programs after which a seed of the page gives up.
-pub const PROGRAMS_MAX: u64 = 1_000;
+pub const PROGRAMS_MAX: u64 = 5_000;
 
 /// Programs until a bug was found, by seed.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -18,10 +18,12 @@ use uapi::step::Cpu;
 
 /// `SELFTEST` of a `data_type`.
 const DATA_SELFTEST: u64 = AUTO - 1;
-/// Where HW queues have their memory, and how long the area around it is.
+/// Where the mock domains' aperture begins, and where HW queues have their memory.
 const QUEUE_IOVA: u64 = 0x100_0000;
-/// An area of that length.
+/// The area around that memory.
 const QUEUE_LENGTH: u64 = 0x8000;
+/// Where a device may have addresses of its own: within and behind that area.
+pub(super) const RESERVED: &[u64] = &[0x100_4000, 0x100_8000];
 /// Virtual device IDs: few, so that they meet, and one of them more often than the other.
 const VIRT_IDS: &[u64] = &[0x99, 0x99, 0x99, 0x98];
 /// What is offered to mmap(2) first, and next.
@@ -60,6 +62,8 @@ pub(super) struct Maker<'a> {
     syms: Vec<String>,
     /// The CPU whose call is drawn; `None`: there are none yet.
     cpu: Option<usize>,
+    /// What is mapped comes behind it: below the aperture, where no domain takes it, or within.
+    base: u64,
     /// A CPU names an id that is free or another's: what it meets depends on the ids that others
     /// hold for a moment.
     pub guesses: bool,
@@ -69,13 +73,15 @@ pub(super) struct Maker<'a> {
     needed: BTreeSet<Sym>,
     /// Weights before the CPUs begin, and on them.
     weights: [Vec<(usize, Call)>; 2],
+    /// A device, and the page table that the setup has made for it: the CPU that drives the device attaches it.
+    left_to_attach: Option<(Sym, Sym)>,
     /// Of a program of few kinds of calls: what the CPUs make as long as there is something to make it with.
     few: Vec<(usize, Call)>,
 }
 
 impl<'a> Maker<'a> {
     pub fn new(
-        draws: Draws,
+        mut draws: Draws,
         row: &'a Row,
         features: &'a BTreeSet<Feature>,
         pdevs: &[Pdev],
@@ -84,8 +90,10 @@ impl<'a> Maker<'a> {
         let weights =
             [calls().map(|c| (c.0, c.2)).collect(), calls().map(|c| (c.1, c.2)).collect()];
         let names = Names::of(&[], pdevs);
+        let within = draws.one_in(2) || features.contains(&Feature::HwQueues);
         Maker {
             needed: BTreeSet::new(),
+            base: if within { QUEUE_IOVA } else { 0 },
             draws,
             names,
             row,
@@ -95,6 +103,7 @@ impl<'a> Maker<'a> {
             guesses: false,
             hot: BTreeSet::new(),
             weights,
+            left_to_attach: None,
             few: Vec::new(),
         }
     }
@@ -200,12 +209,15 @@ impl<'a> Maker<'a> {
             None => step,
         };
         steps.push(self.bound(step, &["nested"]));
-        // Seldom the CPUs have to attach it.
-        let nested = self.names.all.last().cloned().filter(|_| !self.draws.one_in(4));
-        if let Some(nested) = nested {
-            let step = self.with_ids(plain(Call::Attach), &[device, nested]);
-            self.names.made(&step, None);
-            steps.push(step);
+        // Seldom a CPU has to attach it.
+        if let Some(nested) = self.names.all.last().cloned() {
+            if self.draws.one_in(4) {
+                self.left_to_attach = Some((device.sym, nested.sym));
+            } else {
+                let step = self.with_ids(plain(Call::Attach), &[device, nested]);
+                self.names.made(&step, None);
+                steps.push(step);
+            }
         }
         // Some may be on their way already, and more than the queue holds.
         for _ in 0..self.draws.below(4) {
@@ -326,6 +338,9 @@ impl<'a> Maker<'a> {
     /// One call: of this CPU, or before there are any, behind those that the program has.
     pub fn call(&mut self, cpu: Option<usize>, program: &Program) -> Step {
         self.cpu = cpu;
+        if let Some(step) = self.attach_what_is_left() {
+            return step;
+        }
         let place = cpu.map_or(Place::Setup, |cpu| Place::Cpu(cpu as Cpu));
         let weights = self.weights[usize::from(cpu.is_some())].clone();
         let few = self.few.clone();
@@ -354,6 +369,24 @@ impl<'a> Maker<'a> {
             self.syms.truncate(syms);
         }
         self.bound(plain(Call::IoasAlloc), &["ioas"])
+    }
+
+    /// The attach that the setup left to whoever drives the device, if it still can be made.
+    fn attach_what_is_left(&mut self) -> Option<Step> {
+        let (device, nested) = self.left_to_attach?;
+        let driver = self.names.driver(device)?;
+        if self.cpu != Some(driver.owner) || driver.attached {
+            return None;
+        }
+        self.left_to_attach = None;
+        let live = self.names.live(self.cpu, |_| true);
+        let name = |sym| live.iter().find(|name| name.sym == sym).cloned();
+        let (device, nested) = (name(device)?, name(nested)?);
+        let step = with(plain(Call::Attach), 0, Operand::Sym(device.sym));
+        let file = step.file.clone();
+        let step = Step { file, ..self.with_id(step, 1, &nested) };
+        self.names.made(&step, self.cpu);
+        Some(step)
     }
 
     /// The call, if there is something that it can be made with.
@@ -504,7 +537,7 @@ impl<'a> Maker<'a> {
                 let step = with(step, 0, Operand::Sym(access.sym));
                 let flags = if self.draws.one_in(2) { ACCESS_SYZ } else { 0 };
                 // From the first area on, or where the areas are.
-                let iova = if flags != 0 { 0 } else { 0x1000 };
+                let iova = if flags != 0 { 0 } else { self.base + 0x1000 };
                 let step = with(with(step, 1, Operand::Num(iova)), 2, Operand::Num(0x1000));
                 let step = Step { file: access.file, ..with(step, 3, Operand::Num(flags)) };
                 Some(self.bound(step, &["pin"]))
@@ -525,7 +558,8 @@ impl<'a> Maker<'a> {
                 let ioas = self.one(|k| k == Kind::Ioas)?;
                 let memfd = self.one(|k| matches!(k, Kind::Memfd | Kind::Dmabuf))?;
                 let step = with(self.with_id(step, 0, &ioas), 1, Operand::Sym(memfd.sym));
-                Some(with(with(step, 2, Operand::Num(0x1000)), 3, Operand::Num(0x1000)))
+                let (iova, length) = self.area()?;
+                Some(with(with(step, 2, Operand::Num(length)), 3, Operand::Num(iova)))
             }
             Call::AccessReplaceIoas => {
                 let access = self.one(|k| k == Kind::AccessFile)?;
@@ -540,7 +574,7 @@ impl<'a> Maker<'a> {
                 let flags =
                     self.draws.weighted(&[(4, 0), (2, write), (1, syz), (1, write | syz)])?;
                 // From the first area on, or where the areas are.
-                let iova = if flags & syz != 0 { 0 } else { 0x1000 };
+                let iova = if flags & syz != 0 { 0 } else { self.base + 0x1000 };
                 let step = with(with(step, 1, Operand::Num(iova)), 2, Operand::Num(8));
                 Some(Step { file: access.file, ..with(step, 3, Operand::Num(flags)) })
             }
@@ -582,14 +616,20 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// What is mapped, or not any more: few areas, so that they meet. Its IOVA and length.
+    fn area(&mut self) -> Option<(u64, u64)> {
+        let areas: &[(u64, u64)] = match self.on(Feature::HwQueues) {
+            true => &[(0, QUEUE_LENGTH)],
+            false => &[(0x1000, 0x1000), (0x1000, 0x2000), (0x4000, 0x1000)],
+        };
+        let (behind, length) = *self.draws.pick(areas)?;
+        Some((self.base + behind, length))
+    }
+
     fn of_ioas(&mut self, step: Step) -> Option<Step> {
         let ioas = self.one(|k| k == Kind::Ioas)?;
         let step = self.with_id(step, 0, &ioas);
-        let areas: &[(u64, u64)] = match self.on(Feature::HwQueues) {
-            true => &[(QUEUE_IOVA, QUEUE_LENGTH)],
-            false => &[(0x1000, 0x1000), (0x1000, 0x2000), (0x4000, 0x1000)],
-        };
-        let (iova, length) = *self.draws.pick(areas)?;
+        let (iova, length) = self.area()?;
         if step.call == Call::IoasMap {
             let mut step = with(with(step, 1, Operand::Num(length)), 2, Operand::Num(iova));
             // NULL: without a domain it is whoever pins it that finds nothing there.
@@ -756,7 +796,12 @@ impl<'a> Maker<'a> {
                 return same;
             }
         }
-        let pt = self.one(is_one)?;
+        // A nested one may have a fault queue: the first attach has a handle then, which may find no memory.
+        let nested = match self.on(Feature::Events) && self.draws.one_in(3) {
+            true => self.one(|k| k == Kind::Nested),
+            false => None,
+        };
+        let pt = nested.or_else(|| self.one(is_one))?;
         let now = self.names.driver(device).and_then(|d| d.page_table);
         match call == Call::Replace && now == Some(pt.sym) {
             true => self.one(is_one),
@@ -832,6 +877,12 @@ impl<'a> Maker<'a> {
     fn options(&mut self, step: &mut Step) {
         let is_ioctl = signature(step.call).name.starts_with("IOMMU_");
         let is_of_queue = matches!(step.call, Call::Read | Call::ReadPgfault | Call::Write);
+        // Ioctls, too, whose answer cannot be copied out.
+        let is_test_op =
+            matches!(step.call, Call::MockDomain | Call::MockDomainReplace | Call::CreateAccess);
+        if is_test_op && self.on(Feature::BadMemory) && self.draws.one_in(4) {
+            step.read_only = true;
+        }
         if self.on(Feature::BadMemory) && (is_ioctl || is_of_queue) && self.draws.one_in(3) {
             match self.draws.below(4) {
                 _ if is_of_queue => step.bad_pointer = true,

@@ -43,6 +43,8 @@ pub enum Feature {
     Groups,
     /// A device sits behind another IOMMU.
     TwoIommus,
+    /// A device has addresses of its own, where nothing may be mapped for it.
+    Reserved,
     /// Ids that were freed, are guessed, or are of another type.
     WrongIds,
     /// User memory that cannot be written, sizes that are wrong.
@@ -86,6 +88,7 @@ pub const FEATURES: &[Feature] = &[
     Feature::TwoFiles,
     Feature::Groups,
     Feature::TwoIommus,
+    Feature::Reserved,
     Feature::WrongIds,
     Feature::BadMemory,
     Feature::OddArguments,
@@ -120,6 +123,7 @@ impl Feature {
             Feature::TwoFiles => "two files",
             Feature::Groups => "shared groups",
             Feature::TwoIommus => "two IOMMUs",
+            Feature::Reserved => "reserved ranges",
             Feature::WrongIds => "wrong ids",
             Feature::BadMemory => "bad user memory",
             Feature::OddArguments => "odd arguments",
@@ -146,7 +150,7 @@ impl Feature {
             Feature::WrongIds | Feature::Groups => (1, 3),
             Feature::TwoFiles | Feature::BadMemory => (1, 5),
             Feature::ManyCpus | Feature::Stalls => (1, 6),
-            Feature::TwoIommus | Feature::OddArguments => (1, 8),
+            Feature::TwoIommus | Feature::Reserved | Feature::OddArguments => (1, 8),
             Feature::DriverBugs => (1, 16),
             _ => (1, 4),
         }
