@@ -383,8 +383,7 @@ impl<'a> Maker<'a> {
         let name = |sym| live.iter().find(|name| name.sym == sym).cloned();
         let (device, nested) = (name(device)?, name(nested)?);
         let step = with(plain(Call::Attach), 0, Operand::Sym(device.sym));
-        let file = step.file.clone();
-        let step = Step { file, ..self.with_id(step, 1, &nested) };
+        let step = self.with_page_table(step, &nested);
         self.names.made(&step, self.cpu);
         Some(step)
     }
@@ -780,10 +779,14 @@ impl<'a> Maker<'a> {
             return Some(step);
         }
         let pt = self.page_table(step.call, device)?;
+        Some(self.with_page_table(step, &pt))
+    }
+
+    /// Names the page table of an attach or a replace. A driver's call goes to the file that its device is
+    /// bound to.
+    fn with_page_table(&mut self, step: Step, pt: &Name) -> Step {
         let file = step.file.clone();
-        let step = self.with_id(step, 1, &pt);
-        // A driver's call goes to the file that its device is bound to.
-        Some(Step { file, ..step })
+        Step { file, ..self.with_id(step, 1, pt) }
     }
 
     /// What a driver attaches a device to: what its group is attached to, since nothing else is taken; and
