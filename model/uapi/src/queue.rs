@@ -134,6 +134,20 @@ pub enum Request {
     Resume,
 }
 
+impl Request {
+    /// The call that it is, as output names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Request::Issue { .. } => "arm_smmu_cmdq_issue_cmdlist",
+            Request::Batch { .. } => "arm_smmu_cmdq_batch_submit",
+            Request::Invalidate(_) => "IOMMU_HWPT_INVALIDATE",
+            Request::Migrate { .. } => "migrate",
+            Request::Suspend => "arm_smmu_runtime_suspend",
+            Request::Resume => "arm_smmu_runtime_resume",
+        }
+    }
+}
+
 /// Something that goes wrong, once, at the n-th command that the SMMU consumes (from 0).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Fault {
