@@ -26,6 +26,16 @@ pub fn with_maker<R>(
     }
 }
 
+/// Whether the subject can be run at all: its row exists, its program is consistent, and the row
+/// takes it.
+///
+/// # Errors
+///
+/// What is wrong.
+pub fn check(subject: &Subject) -> Result<(), ModelError> {
+    with_maker(subject, |_| ())
+}
+
 /// Every row of the model, described.
 pub fn all_revisions() -> Vec<RevisionInfo> {
     revisions::rows().map(|row| row.info).collect()

@@ -6,6 +6,7 @@
 //! * `explore(&Subject, &mut dyn Explore, &Limits) -> Result<(), ModelError>`: executions until
 //!   the explorer wants no more;
 //! * `run(&Subject, &mut dyn Pick, &Limits) -> Result<Option<Outcome>, ModelError>`: one of them;
+//! * `check(&Subject) -> Result<(), ModelError>`: whether it can be run at all;
 //! * `revisions()` and `queue_revisions()`: the rows of the model, described;
 //! * `call_sites() -> &'static [CallSite]`: where a mutant can be made (`Limits::mutation`).
 //!
@@ -46,7 +47,7 @@ mod entry;
 #[cfg(not(any(feature = "backend-loom", feature = "backend-bare")))]
 pub use entry::{explore, run};
 #[cfg(not(feature = "backend-bare"))]
-pub use guests::{all_revisions as revisions, call_sites, queue_revisions};
+pub use guests::{all_revisions as revisions, call_sites, check, queue_revisions};
 
 #[cfg(feature = "backend-shuttle")]
 mod sampling;

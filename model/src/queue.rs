@@ -7,6 +7,7 @@ use uapi::outcome::{Outcome, Place, StepResult};
 use uapi::pick::ModelError;
 use uapi::program::{Orders, Timers};
 use uapi::queue::{Invalidate, Queue, Request};
+use uapi::splat::Kind;
 use uapi::step::Cpu;
 use uapi::Errno;
 
@@ -111,6 +112,24 @@ impl Run {
         arm_smmu_cmdq_sync(q, q.shape.inc_prod_n(start, commands.len() as u32))
     }
 
+    /// Whether a request answered what the program expects of it.
+    fn compare(&self, request: &Request, (cpu, index): (Cpu, u32), ret: Ret, handled: Option<u32>) {
+        let of_it = self.program.expect.iter().filter(|e| (e.cpu, e.index) == (cpu, index));
+        for expect in of_it {
+            let what = format!("{} of CPU {cpu}", request.name());
+            if !expect.rets.is_empty() && !expect.rets.contains(&ret) {
+                let wanted: Vec<String> = expect.rets.iter().map(Ret::to_string).collect();
+                let detail = format!("{what} = {ret}, expected {}", wanted.join(" | "));
+                sync::splat_at_exit(Kind::UnexpectedAnswer, detail);
+            } else if let (Some(wanted), Some(got)) = (expect.entry_num, handled) {
+                if wanted != got {
+                    let detail = format!("{what} handled {got} entries, expected {wanted}");
+                    sync::splat_at_exit(Kind::UnexpectedAnswer, detail);
+                }
+            }
+        }
+    }
+
     /// IOMMU_HWPT_INVALIDATE, through the main queue.
     fn invalidate(&self, request: &Invalidate) -> Answer {
         // A program without a vSMMU was refused before it ran.
@@ -149,7 +168,9 @@ impl Guest for Run {
                 Some(start) if waits => self.wait(request, start).into(),
                 _ => self.request(request),
             };
-            let (place, ret) = (Place::Cpu(cpu), Some(Ret::from(&ret)));
+            let ret = Ret::from(&ret);
+            self.compare(request, (cpu, index), ret, entry_num);
+            let (place, ret) = (Place::Cpu(cpu), Some(ret));
             let result = StepResult { place, index, ret, out: Vec::new(), entry_num, injected };
             self.results.with(|r| r.push(result));
         }
@@ -212,8 +233,7 @@ pub fn with_maker<R>(
             results: Cell::new(Vec::new()),
         })
     };
-    let queues = 1 + program.secondary.map_or(0, |s| usize::from(s.queues));
-    let (cpus, timers) = (program.cpus.len() + queues, Timers::Idle);
+    let (cpus, timers) = (program.cpus(), Timers::Idle);
     let maker = GuestMaker {
         cpus,
         timers,

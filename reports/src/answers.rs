@@ -8,7 +8,7 @@
 use crate::cli::{Failed, Text};
 use crate::output::{answer, tell};
 use crate::record::json;
-use crate::rows::canonical;
+use crate::rows::canonical_of_iommufd;
 use crate::run::Exit;
 use scenarios::answers::{
     departures, Action, Converter, Departure, Injection, Recorded, Recording, Sequence,
@@ -85,7 +85,7 @@ struct Report<'a> {
 ///
 /// A file that cannot be read, and a revision that there is not.
 pub fn answers(file: &Path, revision: &str, format: Text) -> Result<Exit, Failed> {
-    let row = canonical(revision).map_err(Failed::usage)?;
+    let row = canonical_of_iommufd(revision).map_err(Failed::usage)?;
     let recording = Recording::read(file)?;
     let stay = departures().map_err(Failed::usage)?;
     let compared = compare(&recording, row, &stay)?;

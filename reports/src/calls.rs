@@ -1,8 +1,10 @@
 //! The calls of a scenario with the answers that it accepts, for a reader.
 
 use crate::rows::in_words;
-use scenarios::{expected_answers, Scenario};
+use scenarios::{expected_answers, expected_of, Scenario, Spelled};
+use uapi::pick::Subject;
 use uapi::program::{Program, Step};
+use uapi::queue::Queue;
 
 /// The calls of a scenario, a text for each.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -18,6 +20,9 @@ pub struct Calls {
 impl Calls {
     /// Of a scenario, with what its calls may answer on these rows.
     pub fn of(scenario: &Scenario, rows: &[String]) -> Calls {
+        if let Some(queue) = rows.first().and_then(|row| scenario.queue(row)) {
+            return of_queue(&queue, scenario, rows);
+        }
         let on: Vec<On<'_>> =
             rows.iter().map(|row| On { row, program: scenario.program(row) }).collect();
         let cpus = on.first().map_or(0, |first| first.program.cpus.len());
@@ -27,6 +32,26 @@ impl Calls {
             finally: told(&on, |program| &program.finally, false),
         }
     }
+}
+
+/// Of a program on the command queue: what the queue is like stands in the place of a setup.
+fn of_queue(queue: &Queue, scenario: &Scenario, rows: &[String]) -> Calls {
+    let subject = Subject::Queue { program: queue.clone(), revision: String::new() };
+    let Spelled { setup, mut cpus, .. } = Spelled::of(&subject);
+    cpus.truncate(queue.cpus.len());
+    for (cpu, list) in cpus.iter_mut().enumerate() {
+        for (index, text) in list.iter_mut().enumerate() {
+            let answer = |row: &String| {
+                let asked = scenario.queue(row).unwrap_or_default().expect;
+                let place = (cpu, index as u32);
+                let own = asked.iter().find(|e| (usize::from(e.cpu), e.index) == place);
+                own.map_or_else(String::new, expected_of)
+            };
+            let answers = rows.iter().map(|row| (row.clone(), answer(row)));
+            text.push_str(&arrow(answers, "any"));
+        }
+    }
+    Calls { setup, cpus, finally: Vec::new() }
 }
 
 /// The program with the answers of one row.
@@ -43,12 +68,20 @@ fn told(on: &[On<'_>], list: impl Fn(&Program) -> &[Step], setup: bool) -> Vec<S
 
 /// ` -> 0`, or ` -> 0 on linux_6_13; -ENOENT on linux_6_17` where the rows differ.
 fn accepted(on: &[On<'_>], list: impl Fn(&Program) -> &[Step], at: usize, setup: bool) -> String {
+    let answer = |program: &Program| {
+        list(program).get(at).map_or_else(String::new, |s| expected_answers(s, setup))
+    };
+    let of_rows = on.iter().map(|On { row, program }| ((*row).clone(), answer(program)));
+    arrow(of_rows, if setup { "0" } else { "any" })
+}
+
+/// What stands behind a step; `unsaid` is what an empty answer means.
+fn arrow(of_rows: impl Iterator<Item = (String, String)>, unsaid: &str) -> String {
     let mut answers: Vec<(String, Vec<String>)> = Vec::new();
-    for On { row, program } in on {
-        let answer = list(program).get(at).map_or_else(String::new, |s| expected_answers(s, setup));
+    for (row, answer) in of_rows {
         match answers.iter_mut().find(|(same, _)| *same == answer) {
-            Some((_, rows)) => rows.push((*row).clone()),
-            None => answers.push((answer, vec![(*row).clone()])),
+            Some((_, rows)) => rows.push(row),
+            None => answers.push((answer, vec![row])),
         }
     }
     if let [(answer, _)] = answers.as_slice() {
@@ -57,7 +90,6 @@ fn accepted(on: &[On<'_>], list: impl Fn(&Program) -> &[Step], at: usize, setup:
             false => format!(" -> {answer}"),
         };
     }
-    let unsaid = if setup { "0" } else { "any" };
     let of_rows = answers.iter().map(|(answer, rows)| {
         let answer = if answer.is_empty() { unsaid } else { answer };
         format!("{answer} {}", in_words(rows))

@@ -7,7 +7,7 @@ use crate::commands::scenarios_named;
 use crate::judge::spelt;
 use crate::output::{answer, complain, width, wrap};
 use crate::record::json;
-use crate::rows::{in_words, revisions};
+use crate::rows::{all_rows, in_words};
 use crate::run::Exit;
 use crate::values::{counted, grouped};
 use scenarios::{left_out, Explorer, Kind, LeftOut, Scenario};
@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use uapi::pick::{Pick, Subject};
-use uapi::program::{FailNth, Limits, Program, Timers};
+use uapi::program::{FailNth, Limits, Timers};
 use uapi::step::{Cpu, Pending};
 
 #[derive(Serialize)]
@@ -79,8 +79,7 @@ pub fn list(format: Text) -> Result<Exit, Failed> {
             question: s.question,
         })
         .collect();
-    let rows: Vec<Row> = revisions()
-        .iter()
+    let rows: Vec<Row> = all_rows()
         .map(|r| Row {
             name: r.name,
             aliases: r.aliases,
@@ -180,7 +179,7 @@ fn explanation(scenario: Scenario, called: String) -> Result<Explanation, Failed
     let questions = Question::all(scenario.clone(), called.clone());
     let Calls { setup, cpus, finally } = Calls::of(&scenario, &scenario.revisions);
     let functions = match questions.first() {
-        Some(question) => functions_of(without_faults(question.program()), &question.revision)?,
+        Some(question) => functions_of(&without_faults(question.subject()))?,
         None => Vec::new(),
     };
     let settings = Settings::default();
@@ -253,20 +252,20 @@ impl Pick for LastEnabled {
 }
 
 /// The program with nothing injected where the explorers inject at every point.
-fn without_faults(mut program: Program) -> Program {
+fn without_faults(mut subject: Subject) -> Subject {
+    let Subject::Program { program, .. } = &mut subject else { return subject };
     let cpus = program.cpus.iter_mut().flatten();
     for step in program.setup.iter_mut().chain(cpus).chain(&mut program.finally) {
         if step.fail_nth == FailNth::Any {
             step.fail_nth = FailNth::None;
         }
     }
-    program
+    subject
 }
 
 /// The kernel functions of the two extreme interleavings that have a step or a label of their own: those with
 /// steps in the order of the first of them. One that only calls others is found in their file.
-fn functions_of(program: Program, revision: &str) -> Result<Vec<Functions>, Failed> {
-    let subject = &Subject::Program { program, revision: revision.to_owned() };
+fn functions_of(subject: &Subject) -> Result<Vec<Functions>, Failed> {
     let limits = Limits { trace: true, reach: true, ..Limits::default() };
     let sites = model_native::call_sites();
     let mut reached: BTreeSet<u16> = BTreeSet::new();

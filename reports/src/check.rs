@@ -12,7 +12,7 @@ use crate::progress::{Eyes, Screen};
 use crate::token::Token;
 use races::mutation::Beside;
 use races::{Backend, Finding, Recycle};
-use scenarios::{Explorer, Heap, Kind, Scenario};
+use scenarios::{Explorer, Heap, Kind, Scenario, Spelled};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::Duration;
 use uapi::pick::Subject;
-use uapi::program::Program;
 use uapi::verdict::{Expected, Verdict};
 
 /// What the user may say about how far a run goes. `None`: the scenario's bound, and otherwise
@@ -97,14 +96,14 @@ impl Question {
         rows.collect()
     }
 
-    /// The program on the row.
-    pub fn program(&self) -> Program {
-        self.scenario.program(&self.revision)
-    }
-
     /// What the explorers run.
     pub fn subject(&self) -> Subject {
-        Subject::Program { program: self.program(), revision: self.revision.clone() }
+        self.scenario.subject(&self.revision)
+    }
+
+    /// Its texts.
+    pub fn spelled(&self) -> Spelled {
+        Spelled::of(&self.subject())
     }
 
     /// What is recorded of the row beside the verdict.

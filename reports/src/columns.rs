@@ -7,10 +7,10 @@
 use crate::brief::{self, splats_at_the_end, splats_before, splats_of};
 use crate::output::wrap;
 use crate::values::Names;
+use scenarios::Spelled;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use uapi::outcome::{Ending, Outcome, Place};
-use uapi::program::Program;
 use uapi::step::{sleeper_of, Cpu};
 use uapi::trace::Trace;
 
@@ -26,8 +26,8 @@ const GAP: usize = 2;
 /// What to draw.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture<'a> {
-    /// What ran: for the texts of the calls.
-    pub program: &'a Program,
+    /// The texts of what ran.
+    pub spelled: &'a Spelled,
     /// What it gave, with its trace.
     pub outcome: &'a Outcome,
     /// Index of the step after which no passing completion exists.
@@ -98,13 +98,13 @@ impl Picture<'_> {
         let cpus = self.cpus();
         let width = width.min(WIDTH_MAX);
         if cpus == 1 || width / cpus < COLUMN_MIN {
-            return list(&lines, cpus, width.max(COLUMN_MIN));
+            return list(&lines, self.spelled, width.max(COLUMN_MIN));
         }
-        table(&lines, cpus, width)
+        table(&lines, self.spelled, width)
     }
 
     fn cpus(&self) -> usize {
-        self.program.cpus.len().max(1)
+        self.spelled.cpus.len().max(1)
     }
 
     fn lines(&self) -> Vec<Line> {
@@ -119,7 +119,7 @@ impl Picture<'_> {
         let names = Names::of(trace);
         let cpus = self.cpus();
         let mut lines = Vec::new();
-        let mut calls = Calls::new(self.program, self.outcome, trace);
+        let mut calls = Calls::new(self.spelled, self.outcome, trace);
         // The function whose name was printed last in each column.
         let mut functions: Vec<Option<&str>> = vec![None; cpus];
         let shown = match self.steps {
@@ -205,7 +205,7 @@ impl Picture<'_> {
 
 /// Where each CPU is in its list of calls, and what each call answered.
 struct Calls<'a> {
-    program: &'a Program,
+    spelled: &'a Spelled,
     answers: BTreeMap<(Cpu, u32), String>,
     /// Index of the last step of each call.
     last_steps: BTreeMap<(usize, u32), usize>,
@@ -214,7 +214,7 @@ struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    fn new(program: &'a Program, outcome: &Outcome, trace: &Trace) -> Calls<'a> {
+    fn new(spelled: &'a Spelled, outcome: &Outcome, trace: &Trace) -> Calls<'a> {
         let mut answers = BTreeMap::new();
         for result in &outcome.results {
             if let Place::Cpu(cpu) = result.place {
@@ -233,7 +233,7 @@ impl<'a> Calls<'a> {
             let cpu = usize::from(sleeper_of(step.cpu).unwrap_or(step.cpu));
             last_steps.insert((cpu, step.call), i);
         }
-        Calls { program, answers, last_steps, next: vec![0; program.cpus.len().max(1)] }
+        Calls { spelled, answers, last_steps, next: vec![0; spelled.cpus.len().max(1)] }
     }
 
     /// Draws the head of a call at its first step, and in front of it the calls without any
@@ -261,7 +261,7 @@ impl<'a> Calls<'a> {
     /// Draws the calls behind the last step of every CPU that answered anything.
     fn rest(&self, lines: &mut Vec<Line>) {
         for (cpu, &next) in self.next.iter().enumerate() {
-            let calls = self.program.cpus.get(cpu).map_or(0, Vec::len) as u32;
+            let calls = self.spelled.cpus.get(cpu).map_or(0, Vec::len) as u32;
             for call in next..calls {
                 if self.answers.contains_key(&(cpu as Cpu, call)) {
                     self.head(cpu, call, lines);
@@ -272,9 +272,9 @@ impl<'a> Calls<'a> {
     }
 
     fn head(&self, cpu: usize, call: u32, lines: &mut Vec<Line>) {
-        let step = self.program.cpus.get(cpu).and_then(|steps| steps.get(call as usize));
-        if let Some(step) = step {
-            lines.push(Line::Cell { cpu, kind: Cell::Call, text: step.text.clone() });
+        let step = self.spelled.cpus.get(cpu).and_then(|steps| steps.get(call as usize));
+        if let Some(text) = step {
+            lines.push(Line::Cell { cpu, kind: Cell::Call, text: text.clone() });
         }
     }
 
@@ -286,7 +286,8 @@ impl<'a> Calls<'a> {
 }
 
 /// The lines side by side.
-fn table(lines: &[Line], cpus: usize, width: usize) -> String {
+fn table(lines: &[Line], spelled: &Spelled, width: usize) -> String {
+    let cpus = spelled.cpus.len();
     // A column is as wide as its widest line, but no wider than its share; what the others
     // leave over goes to those that need it.
     let mut wanted = vec![COLUMN_MIN; cpus];
@@ -304,7 +305,8 @@ fn table(lines: &[Line], cpus: usize, width: usize) -> String {
     let mut page = String::new();
     let mut head = String::new();
     for (cpu, start) in starts.iter().enumerate() {
-        let _ = write!(head, "{:1$}CPU {cpu}", "", start.saturating_sub(head.chars().count()));
+        let gap = start.saturating_sub(head.chars().count());
+        let _ = write!(head, "{:gap$}{}", "", spelled.name(cpu));
     }
     push_line(&mut page, &head);
     let mut underline = String::new();
@@ -328,15 +330,15 @@ fn table(lines: &[Line], cpus: usize, width: usize) -> String {
 }
 
 /// The lines one below the other, each with its CPU in front (none, if there is only one).
-fn list(lines: &[Line], cpus: usize, width: usize) -> String {
+fn list(lines: &[Line], spelled: &Spelled, width: usize) -> String {
     let mut page = String::new();
     for line in lines {
         match line {
             Line::Cell { cpu, kind, text } => {
                 let depth = kind.depth();
-                let prefix = match cpus {
-                    1 => String::new(),
-                    _ => format!("CPU {cpu}  "),
+                let prefix = match spelled.cpus.len() {
+                    0 | 1 => String::new(),
+                    _ => format!("{}  ", spelled.name(*cpu)),
                 };
                 for part in wrap(text, 2 * depth, 2 * depth + 4, width.saturating_sub(prefix.len()))
                 {
@@ -410,16 +412,10 @@ fn shares(wanted: &[usize], total: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uapi::call::Call;
     use uapi::errno::{Errno, Ret};
     use uapi::outcome::StepResult;
-    use uapi::program::Step;
     use uapi::splat::{Kind, Splat};
     use uapi::trace::{TraceStep, Val};
-
-    fn call(text: &str) -> Step {
-        Step { text: text.into(), ..Step::new(Call::Destroy) }
-    }
 
     fn step(
         cpu: u8,
@@ -452,13 +448,13 @@ mod tests {
         Val::Field { ty: "viommu".into(), alloc: 5, field: "vdevs".into() }
     }
 
-    fn sample() -> (Program, Outcome) {
-        let program = Program {
+    fn sample() -> (Spelled, Outcome) {
+        let spelled = Spelled {
             cpus: vec![
-                vec![call("b = IOMMU_VDEVICE_ALLOC(viommu0, dev1, 0x99)")],
-                vec![call("IOMMU_DESTROY(a)"), call("IOMMU_DESTROY(9)")],
+                vec!["b = IOMMU_VDEVICE_ALLOC(viommu0, dev1, 0x99)".into()],
+                vec!["IOMMU_DESTROY(a)".into(), "IOMMU_DESTROY(9)".into()],
             ],
-            ..Program::default()
+            ..Spelled::default()
         };
         let users = Val::Field { ty: "vdevice".into(), alloc: 7, field: "obj.users".into() };
         let mut steps = vec![
@@ -529,14 +525,14 @@ mod tests {
                 names: vec![(5, "viommu0".into()), (7, "a".into())],
             }),
         };
-        (program, outcome)
+        (spelled, outcome)
     }
 
     #[test]
     fn two_cpus_stand_side_by_side() {
-        let (program, outcome) = sample();
+        let (spelled, outcome) = sample();
         let picture = Picture {
-            program: &program,
+            spelled: &spelled,
             outcome: &outcome,
             point_of_no_return: Some(2),
             steps: Steps::All,
@@ -546,9 +542,9 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_gets_a_list() {
-        let (program, outcome) = sample();
+        let (spelled, outcome) = sample();
         let picture = Picture {
-            program: &program,
+            spelled: &spelled,
             outcome: &outcome,
             point_of_no_return: Some(2),
             steps: Steps::All,
@@ -567,9 +563,9 @@ mod tests {
 
     #[test]
     fn no_width_breaks_it() {
-        let (program, outcome) = sample();
+        let (spelled, outcome) = sample();
         let picture = Picture {
-            program: &program,
+            spelled: &spelled,
             outcome: &outcome,
             point_of_no_return: None,
             steps: Steps::Meeting,

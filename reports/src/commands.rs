@@ -17,11 +17,11 @@ use crate::rows::{canonical, canonical_all, revisions};
 use crate::run::{Exit, Summary};
 use crate::token::Token;
 use races::Backend;
-use scenarios::{Scenario, ScenarioError};
+use scenarios::{Scenario, ScenarioError, Spelled};
 use std::path::Path;
 use uapi::mutation::Mutant;
 use uapi::pick::Subject;
-use uapi::program::{Limits, Program};
+use uapi::program::Limits;
 
 /// Reads the scenarios that the user named, or all of the checkout.
 ///
@@ -229,7 +229,7 @@ pub fn page_of(answered: &Answered, failure: &races::Failure, width: usize) -> S
     let page = Page {
         question: &question.scenario.question,
         token: &question.token(&failure.schedule),
-        program: &question.program(),
+        spelled: &question.spelled(),
         outcome: &failure.outcome,
         context_switches: failure.context_switches,
         point_of_no_return: failure.point_of_no_return,
@@ -284,15 +284,10 @@ pub fn replay(what: &str, steps: Steps, graph: bool, format: Text) -> Result<Exi
     match format {
         Text::Json => answer(&json(outcome).map_err(broken)?),
         Text::Human => {
-            let nothing = Program::default();
-            let program = match &recorded.subject {
-                Subject::Program { program, .. } => program,
-                Subject::Litmus(_) | Subject::Queue { .. } => &nothing,
-            };
             let page = Page {
                 question: &recorded.question,
                 token: &recorded.token,
-                program,
+                spelled: &Spelled::of(&recorded.subject),
                 outcome,
                 context_switches: replayed.context_switches,
                 point_of_no_return: recorded.point_of_no_return,
@@ -327,7 +322,7 @@ fn from_token(text: &str) -> Result<Recorded, Failed> {
     let row = canonical(&token.revision).map_err(Failed::usage)?;
     let path = scenarios::resolve(&token.scenario, &scenarios::directory())?;
     let scenario = Scenario::read(&path, revisions())?;
-    let subject = Subject::Program { program: scenario.program(row), revision: row.to_owned() };
+    let subject = scenario.subject(row);
     Ok(Recorded {
         question: scenario.question.clone(),
         point_of_no_return: point_of_no_return(scenario, row, &token),

@@ -190,17 +190,17 @@ fn beside(question: &Question, finding: &Finding) -> Option<String> {
 
 /// `CPU 0: IOMMU_DESTROY(a) -> 0 | CPU 1: …`
 pub fn answers(question: &Question, outcome: &Outcome) -> String {
-    let program = question.program();
+    let spelled = question.spelled();
     let of = |place: Place| {
         let head = match place {
-            Place::Cpu(cpu) => format!("CPU {cpu}"),
+            Place::Cpu(cpu) => spelled.name(usize::from(cpu)),
             _ => "finally".to_owned(),
         };
-        let steps = program.list(place);
+        let steps = spelled.list(place);
         let results = outcome.results.iter().filter(|r| r.place == place);
         let said: Vec<String> = results
             .filter_map(|r| {
-                let text = &steps.get(r.index as usize)?.text;
+                let text = steps.get(r.index as usize)?;
                 let ret = r.ret.map_or("not made".to_owned(), |ret| ret.to_string());
                 let entries = r.entry_num.map_or(String::new(), |n| format!(" (entry_num {n})"));
                 Some(format!("{text} -> {ret}{entries}"))
@@ -208,7 +208,8 @@ pub fn answers(question: &Question, outcome: &Outcome) -> String {
             .collect();
         (!said.is_empty()).then(|| format!("{head}: {}", said.join("; ")))
     };
-    let compared = program.places().filter(|place| *place != Place::Setup);
+    let cpus = (0..spelled.cpus.len()).map(|cpu| Place::Cpu(cpu as uapi::step::Cpu));
+    let compared = cpus.chain(std::iter::once(Place::Finally));
     compared.filter_map(of).collect::<Vec<String>>().join(" | ")
 }
 

@@ -17,7 +17,7 @@ use crate::interrupt;
 use crate::output::{answer, complain, tell};
 use crate::progress::Screen;
 use crate::record::json;
-use crate::rows::{canonical, canonical_all, revisions};
+use crate::rows::{canonical, canonical_all_of_iommufd, revisions};
 use crate::run::Exit;
 use races::mutation::{baseline, notices, Baseline, Notice};
 use races::{Bounds, Subject, Watch};
@@ -199,7 +199,7 @@ impl Watch for Patience {
 ///
 /// Bad files, bad usage, and a scenario whose verdict is not the recorded one without any mutant.
 pub fn mutate(options: &MutateOptions) -> Result<Exit, Failed> {
-    let mut rows = canonical_all(&options.revision).map_err(Failed::usage)?;
+    let mut rows = canonical_all_of_iommufd(&options.revision).map_err(Failed::usage)?;
     if rows.is_empty() {
         let base = revisions().iter().filter(|r| r.twin_of.is_none());
         rows = base.map(|r| r.name.to_owned()).collect();

@@ -9,7 +9,6 @@ use crate::check::Answered;
 use crate::commands::page_of;
 use crate::judge::Judgement;
 use crate::observation::counts;
-use crate::rows::revisions;
 use crate::values::grouped;
 use scenarios::Kind;
 use std::collections::BTreeSet;
@@ -182,7 +181,7 @@ fn answer(answered: &[Answered]) -> Result<String, String> {
                 finding.map_or(String::new(), |f| format!("{} {}", f.verdict, counts(f)))
             })
             .collect();
-        let doc = revisions().iter().find(|r| r.name == row).map_or("", |r| r.doc);
+        let doc = crate::rows::row(row).map_or("", |r| r.doc);
         let _ = writeln!(text, "| `{row}`: {doc} | {} |", cells.join(" | "));
     }
     Ok(text)

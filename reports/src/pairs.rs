@@ -13,7 +13,7 @@ use crate::judge::answers;
 use crate::output::{answer, complain, tell};
 use crate::progress::Screen;
 use crate::record::json;
-use crate::rows::{canonical_all, revisions};
+use crate::rows::{canonical_all_of_iommufd, revisions};
 use crate::run::Exit;
 use crate::values::{counted, grouped};
 use races::simulate::without_numbers;
@@ -119,7 +119,7 @@ pub fn pairs(options: &PairsOptions) -> Result<Exit, Failed> {
         None => scenarios::directory().join(PAIRS),
     };
     let file = scenarios::pairs(&path)?;
-    let mut rows = canonical_all(&options.revision).map_err(Failed::usage)?;
+    let mut rows = canonical_all_of_iommufd(&options.revision).map_err(Failed::usage)?;
     if rows.is_empty() {
         rows = ROWS.iter().map(ToString::to_string).collect();
     }

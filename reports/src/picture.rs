@@ -3,10 +3,10 @@
 
 use crate::columns::{Picture, Steps};
 use crate::token::Token;
+use scenarios::Spelled;
 use std::fmt::Write;
 use uapi::mutation::Mutant;
 use uapi::outcome::Outcome;
-use uapi::program::Program;
 
 /// What the page shows.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +15,8 @@ pub struct Page<'a> {
     pub question: &'a str,
     /// Scenario, row and interleaving.
     pub token: &'a Token,
-    /// What ran.
-    pub program: &'a Program,
+    /// The texts of what ran.
+    pub spelled: &'a Spelled,
     /// What it gave, with its trace.
     pub outcome: &'a Outcome,
     /// How often the CPU changed.
@@ -33,18 +33,18 @@ impl Page<'_> {
         let mut page = String::new();
         let _ = writeln!(page, "{}", self.question);
         let _ = writeln!(page, "{} on {}", self.token.scenario, self.token.revision);
-        if let Some(Mutant { site, change }) = &self.program.mutant {
+        if let Some(Mutant { site, change }) = &self.spelled.mutant {
             let _ = writeln!(page, "with a mutant of the model: {site}: {change}");
         }
         page.push('\n');
-        for (i, step) in self.program.setup.iter().enumerate() {
-            let _ = writeln!(page, "{} {}", if i == 0 { "setup:" } else { "      " }, step.text);
+        for (i, step) in self.spelled.setup.iter().enumerate() {
+            let _ = writeln!(page, "{} {step}", if i == 0 { "setup:" } else { "      " });
         }
-        if !self.program.setup.is_empty() {
+        if !self.spelled.setup.is_empty() {
             page.push('\n');
         }
         let picture = Picture {
-            program: self.program,
+            spelled: self.spelled,
             outcome: self.outcome,
             point_of_no_return: self.point_of_no_return,
             steps: self.steps,

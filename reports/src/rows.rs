@@ -1,14 +1,30 @@
-//! The rows of the kernel model, by name.
+//! The rows of the model, by name: those of iommufd, and those of the SMMUv3 command queue.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
 use uapi::pick::RevisionInfo;
 
-static ROWS: LazyLock<Vec<RevisionInfo>> = LazyLock::new(|| model_native::revisions().to_vec());
+static ROWS: LazyLock<Vec<RevisionInfo>> = LazyLock::new(model_native::revisions);
+static QUEUE_ROWS: LazyLock<Vec<RevisionInfo>> = LazyLock::new(model_native::queue_revisions);
 
-/// Every row that the model has.
+/// Every row of iommufd.
 pub fn revisions() -> &'static [RevisionInfo] {
     &ROWS
+}
+
+/// Every row of the command queue.
+pub fn queue_revisions() -> &'static [RevisionInfo] {
+    &QUEUE_ROWS
+}
+
+/// Every row.
+pub fn all_rows() -> impl Iterator<Item = &'static RevisionInfo> + Clone {
+    revisions().iter().chain(queue_revisions())
+}
+
+/// The row of this name.
+pub fn row(name: &str) -> Option<&'static RevisionInfo> {
+    all_rows().find(|r| r.name == name)
 }
 
 /// The canonical names of rows, as [`canonical`].
@@ -20,16 +36,41 @@ pub fn canonical_all(names: &[String]) -> Result<Vec<String>, String> {
     names.iter().map(|name| canonical(name).map(str::to_owned)).collect()
 }
 
+/// As [`canonical`], for what asks iommufd only.
+///
+/// # Errors
+///
+/// If there is no such row of iommufd.
+pub fn canonical_of_iommufd(name: &str) -> Result<&'static str, String> {
+    let row = canonical(name)?;
+    match revisions().iter().any(|r| r.name == row) {
+        true => Ok(row),
+        false => Err(format!(
+            "`{name}` is a row of the command queue, and this is about iommufd; `iommufd-testbed list` \
+             shows its rows"
+        )),
+    }
+}
+
+/// The canonical names of rows of iommufd, as [`canonical_of_iommufd`].
+///
+/// # Errors
+///
+/// As [`canonical_of_iommufd`].
+pub fn canonical_all_of_iommufd(names: &[String]) -> Result<Vec<String>, String> {
+    names.iter().map(|name| canonical_of_iommufd(name).map(str::to_owned)).collect()
+}
+
 /// The canonical name of a row, from its name or an alias.
 ///
 /// # Errors
 ///
 /// If there is none; the message says which one may be meant.
 pub fn canonical(name: &str) -> Result<&'static str, String> {
-    let row = revisions().iter().find(|r| r.name == name || r.aliases.contains(&name));
+    let row = all_rows().find(|r| r.name == name || r.aliases.contains(&name));
     row.map(|r| r.name).ok_or_else(|| {
         let names =
-            || revisions().iter().flat_map(|r| std::iter::once(r.name).chain(r.aliases.to_vec()));
+            || all_rows().flat_map(|r| std::iter::once(r.name).chain(r.aliases.iter().copied()));
         let meant = match scenarios::nearest(name, names()) {
             Some(near) => format!("did you mean `{near}`? "),
             None => String::new(),
@@ -44,7 +85,7 @@ pub fn in_words(names: &[String]) -> String {
     let mut base = "";
     let twins = if names.len() == 2 { "twin" } else { "twins" };
     for (i, name) in names.iter().enumerate() {
-        let twin_of = revisions().iter().find(|r| r.name == *name).and_then(|r| r.twin_of);
+        let twin_of = row(name).and_then(|r| r.twin_of);
         let short = twin_of.filter(|t| *t == base).and_then(|t| name.strip_prefix(t));
         let _ = match short {
             Some(what) if i == 1 => {

@@ -3,6 +3,8 @@
 //! The reader goes on after an error where it can, so that a file with three slips is corrected
 //! in one round and not in three.
 
+pub(crate) mod queue;
+
 use crate::error::{code, nearest, suggest, unprintable, Problem};
 use crate::load;
 use crate::step::{self, List, Scope, Shape, Text};
@@ -34,6 +36,7 @@ pub(crate) const KEYS: &[&str] = &[
     "given",
     "mutant",
     "revisions",
+    "queue",
     "devices",
     "setup",
     "cpu",
@@ -72,8 +75,15 @@ pub(crate) fn parse(
         // What a broken table holds is a guess: its contents are not looked at.
         return Err(fail(errors.iter().map(|e| toml_problem(e, text, &["cpu"])).collect()));
     }
+    let table = table.get_ref();
+    // A queue has rows of its own.
+    let of_queue = table.contains_key("queue").then(model_native::queue_revisions);
+    let rows = of_queue.as_deref().unwrap_or(rows);
     let mut reader = Reader { text, rows, problems: Vec::new() };
-    let scenario = reader.scenario(name, table.get_ref());
+    let scenario = match of_queue {
+        Some(_) => reader.queue_scenario(name, table),
+        None => reader.scenario(name, table),
+    };
     match scenario {
         Some(scenario) if reader.problems.is_empty() => Ok(scenario),
         _ => Err(fail(reader.problems)),
@@ -150,16 +160,7 @@ impl Reader<'_, '_> {
 
     fn scenario(&mut self, name: &str, table: &DeTable<'_>) -> Option<Scenario> {
         self.unknown_keys(table, KEYS, "a scenario");
-        let question = self.prose(table, "question", "what is asked, as one sentence");
-        let source = self.prose(
-            table,
-            "source",
-            "who asked, in a form that a machine finds: Message-ID, commit, selftest, R-number",
-        );
-        let notes = table
-            .get("notes")
-            .and_then(|v| self.string(v, "notes"))
-            .map(|notes| notes.trim().to_string());
+        let (question, source, notes) = self.words(table);
         let canary = table.get("canary").and_then(|v| self.boolean(v, "canary")).unwrap_or(false);
         let timers = self.timers(table);
         let orders = self.orders(table);
@@ -180,16 +181,7 @@ impl Reader<'_, '_> {
         program.syms = std::mem::take(&mut scope.syms);
         program.pdevs = pdevs(&scope, &devices);
 
-        if canary && !expected.is_empty() && expected.values().all(|e| *e == Expected::Never) {
-            let at = key_span(table, "canary").unwrap_or(0..0);
-            self.report(Problem::at(
-                at,
-                "claimed here",
-                "a canary that no revision is expected to fail",
-                "a canary shows that the explorers can find something: give one row `sometimes` \
-                 or `always`",
-            ));
-        }
+        self.canary_fails(table, canary, &expected);
         Some(Scenario {
             name: name.to_string(),
             path: None,
@@ -203,9 +195,43 @@ impl Reader<'_, '_> {
             bounds,
             canary,
             program,
+            queue: None,
             answers,
             rows: self.rows.to_vec(),
         })
+    }
+
+    /// Question, source and notes.
+    fn words(&mut self, table: &DeTable<'_>) -> (Option<String>, Option<String>, Option<String>) {
+        let question = self.prose(table, "question", "what is asked, as one sentence");
+        let source = self.prose(
+            table,
+            "source",
+            "who asked, in a form that a machine finds: Message-ID, commit, selftest, R-number",
+        );
+        let notes = table
+            .get("notes")
+            .and_then(|v| self.string(v, "notes"))
+            .map(|notes| notes.trim().to_string());
+        (question, source, notes)
+    }
+
+    fn canary_fails(
+        &mut self,
+        table: &DeTable<'_>,
+        canary: bool,
+        expected: &BTreeMap<String, Expected>,
+    ) {
+        if canary && !expected.is_empty() && expected.values().all(|e| *e == Expected::Never) {
+            let at = key_span(table, "canary").unwrap_or(0..0);
+            self.report(Problem::at(
+                at,
+                "claimed here",
+                "a canary that no revision is expected to fail",
+                "a canary shows that the explorers can find something: give one row `sometimes` \
+                 or `always`",
+            ));
+        }
     }
 
     // ---- keys and plain values ----
@@ -215,7 +241,10 @@ impl Reader<'_, '_> {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
                 // In TOML, what stands below a [table] belongs to it.
-                let help = if KEYS.contains(&name) {
+                let of_file = known.contains(&"question");
+                let help = if of_file && KEYS.contains(&name) {
+                    "it belongs to scenarios without a [queue]: leave it out".to_string()
+                } else if KEYS.contains(&name) {
                     format!("`{name}` is a key of the file: write it above the first [table]")
                 } else {
                     suggest(name, known, "its keys are")
@@ -851,7 +880,7 @@ impl Reader<'_, '_> {
             else {
                 continue;
             };
-            self.rows_cover(&resolved, revisions);
+            self.rows_cover(&resolved.rows_named, revisions);
             answers.push(resolved.answers);
             match p.list {
                 List::Setup => program.setup.push(resolved.step),
@@ -876,8 +905,8 @@ impl Reader<'_, '_> {
     }
 
     /// Answers per revision: those that are named must run, those that run must be named.
-    fn rows_cover(&mut self, resolved: &step::Resolved, revisions: &[String]) {
-        if resolved.rows_named.is_empty() {
+    fn rows_cover(&mut self, rows_named: &[(&str, Range<usize>)], revisions: &[String]) {
+        if rows_named.is_empty() {
             return;
         }
         let bases: BTreeSet<&str> = revisions
@@ -885,7 +914,7 @@ impl Reader<'_, '_> {
             .filter_map(|r| canonical(self.rows, r))
             .flat_map(|r| std::iter::once(r.name).chain(r.twin_of))
             .collect();
-        for (row, at) in &resolved.rows_named {
+        for (row, at) in rows_named {
             if !bases.contains(row) && !revisions.is_empty() {
                 self.report(Problem::at(
                     at.clone(),
@@ -895,11 +924,11 @@ impl Reader<'_, '_> {
                 ));
             }
         }
-        let named = |row: &str| resolved.rows_named.iter().any(|(r, _)| *r == row);
+        let named = |row: &str| rows_named.iter().any(|(r, _)| *r == row);
         for row in revisions {
             let twin_of = canonical(self.rows, row).and_then(|r| r.twin_of);
             if !named(row) && !twin_of.is_some_and(named) {
-                let at = resolved.rows_named[0].1.clone();
+                let at = rows_named[0].1.clone();
                 self.report(Problem::at(
                     at,
                     "these revisions have answers",

@@ -1,9 +1,9 @@
 //! The scenario format, the stories and the races.
 //!
 //! One file is one question. A file with one `[[cpu]]` is a story (sequential), with two or more
-//! a race. This crate turns the text into a [`uapi::program::Program`] for one revision, together
-//! with the verdict that the file records for it, and refuses everything else with an error that
-//! points at the line ([`ScenarioError`]).
+//! a race. This crate turns the text into a [`uapi::program::Program`] for one revision (or, if it
+//! has a `[queue]`, a [`uapi::queue::Queue`]), together with the verdict that the file records for
+//! it, and refuses everything else with an error that points at the line ([`ScenarioError`]).
 //!
 //! * [`Scenario::read`] and [`Scenario::parse`]: one file.
 //! * [`load_dir`]: all of them; [`resolve`]: what a user named on the command line.
@@ -31,6 +31,7 @@ mod permitted;
 mod profile;
 mod schema;
 pub mod simulate;
+mod spelled;
 mod step;
 mod survivors;
 mod unreached;
@@ -44,16 +45,21 @@ pub use pairs::{call_of, pairs, Known, Pairs, Serial, With, World, PAIRS};
 pub use permitted::{permitted, PermittedAnswer};
 pub use profile::{parse_profile, profile, profile_names};
 pub use schema::schema;
+pub use spelled::Spelled;
 pub use survivors::{survivors, Class, Survivor, SURVIVORS};
 pub use unreached::{unreached, Unreached};
-pub use write::{call_table, expected_answers, step_text, write, write_beside};
+pub use write::{
+    call_table, command_text, expected_answers, expected_of, request_table, request_text, step_text,
+    write, write_beside, write_queue,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use uapi::errno::Ret;
 use uapi::mutation::Mutant;
-use uapi::pick::RevisionInfo;
+use uapi::pick::{RevisionInfo, Subject};
 use uapi::program::{Orders, Program, Timers};
+use uapi::queue::Queue;
 use uapi::verdict::Expected;
 
 /// One question: a program with the verdict that is recorded for it.
@@ -81,8 +87,10 @@ pub struct Scenario {
     pub bounds: Bounds,
     /// Whether every explorer has to find the failure of every row that is not `Never`.
     pub canary: bool,
-    /// The program without the expectations that differ by row.
+    /// The program without the expectations that differ by row; empty if there is a queue.
     program: Program,
+    /// The program on the SMMUv3 command queue, without them.
+    queue: Option<Queue>,
     /// For each step of setup, CPUs and finally in that order: what it may answer.
     answers: Vec<Answers>,
     /// The rows that the reader was given.
@@ -197,7 +205,27 @@ impl Scenario {
         file::parse(name, name, text, revisions)
     }
 
-    /// The program for one row, by its name or an alias of it.
+    /// What the explorers run on a row, by its name or an alias of it.
+    pub fn subject(&self, revision: &str) -> Subject {
+        let row = canonical(&self.rows, revision).map_or(revision, |r| r.name).to_owned();
+        match self.queue(revision) {
+            Some(program) => Subject::Queue { program, revision: row },
+            None => Subject::Program { program: self.program(revision), revision: row },
+        }
+    }
+
+    /// The program on the command queue for one row, if the scenario has one.
+    pub fn queue(&self, revision: &str) -> Option<Queue> {
+        let mut queue = self.queue.clone()?;
+        for (expect, answers) in queue.expect.iter_mut().zip(&self.answers) {
+            expect.rets = self.accepted(answers, revision);
+        }
+        queue.expect.retain(|e| !e.rets.is_empty() || e.entry_num.is_some());
+        Some(queue)
+    }
+
+    /// The kernel program for one row, by its name or an alias of it; an empty one if the scenario
+    /// has a queue.
     ///
     /// A step whose answers are given per row has no expectation on a row that the file says
     /// nothing about.
@@ -209,13 +237,18 @@ impl Scenario {
             .chain(program.cpus.iter_mut().flatten())
             .chain(program.finally.iter_mut());
         for (step, answers) in steps.zip(&self.answers) {
-            step.expect = match answers {
-                Answers::Any => Vec::new(),
-                Answers::Same(rets) => rets.clone(),
-                Answers::PerRow(rows) => self.row_of(revision, rows).cloned().unwrap_or_default(),
-            };
+            step.expect = self.accepted(answers, revision);
         }
         program
+    }
+
+    /// What is as expected on a row; empty: anything.
+    fn accepted(&self, answers: &Answers, revision: &str) -> Vec<Ret> {
+        match answers {
+            Answers::Any => Vec::new(),
+            Answers::Same(rets) => rets.clone(),
+            Answers::PerRow(rows) => self.row_of(revision, rows).cloned().unwrap_or_default(),
+        }
     }
 
     /// The recorded verdict of a row, by its name or an alias of it.
@@ -225,16 +258,16 @@ impl Scenario {
 
     /// Whether it races.
     pub fn kind(&self) -> Kind {
-        if self.program.cpus.len() > 1 {
+        if self.cpus() > 1 {
             Kind::Race
         } else {
             Kind::Story
         }
     }
 
-    /// How many CPUs it has.
+    /// How many CPUs it has. The SMMU that consumes a queue is one, too.
     pub fn cpus(&self) -> usize {
-        self.program.cpus.len()
+        self.queue.as_ref().map_or(self.program.cpus.len(), Queue::cpus)
     }
 
     /// Whether the explorer runs this scenario: it was not left out, and has enough threads.

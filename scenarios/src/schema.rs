@@ -9,8 +9,10 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uapi::call::SIGNATURES;
+
+use crate::step::request::FORMS;
 
 /// A scenario of iommufd-testbed: one question, the program that asks it, and the answer per
 /// revision.
@@ -40,6 +42,8 @@ pub(crate) struct File {
     pub mutant: Option<Mutant>,
     /// Rows to run; without it, those of `verdict`.
     pub revisions: Option<Vec<String>>,
+    /// The SMMUv3 command queue that the program is for; its CPUs issue commands.
+    pub queue: Option<Queue>,
     /// Physical devices that are not in a group of their own behind the first IOMMU.
     #[serde(default)]
     pub devices: BTreeMap<Pdev, Device>,
@@ -71,7 +75,9 @@ impl JsonSchema for Step {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let calls: Vec<&str> = SIGNATURES.iter().map(|s| s.name).collect();
+        let calls: BTreeSet<&str> =
+            SIGNATURES.iter().map(|s| s.name).chain(FORMS.iter().map(|form| form.name)).collect();
+        let calls: Vec<&str> = calls.into_iter().collect();
         let pattern = format!(
             r"^\s*(\w+(\s*,\s*\w+)*\s*=\s*)?({})\s*(\(.*\))?\s*(\[.*\])?\s*(->.+)?$",
             calls.join("|")
@@ -84,6 +90,115 @@ impl JsonSchema for Step {
             "pattern": pattern,
         })
     }
+}
+
+/// A command queue, and what goes wrong in the SMMU that consumes it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Queue {
+    /// The ring has 2^n entries; without it, 8.
+    #[schemars(range(max = 10))]
+    pub log2size: Option<u8>,
+    /// Bits in a word of the valid map, and entries in a batch: a power of two, at most half of the
+    /// ring; without it, 4.
+    pub word: Option<u8>,
+    /// Commands that have gone through the ring before.
+    pub start: Option<u32>,
+    /// How CMD_SYNCs are waited for; without it, by polling CONS.
+    pub completion: Option<Completion>,
+    /// What goes wrong, once, at the n-th command that the SMMU consumes (from 0).
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    /// A CPU whose first step, a list with a CMD_SYNC, is published before anybody runs.
+    pub published: Option<u8>,
+    /// How often a CPU that waits for the shared lock may be overtaken.
+    pub overtaken_max: Option<u8>,
+    /// Erratum T264-SMMU-3: an entry can survive the first of two invalidations.
+    pub repeat_tlbi_cfgi: Option<bool>,
+    /// The queues beside the main one.
+    pub secondary: Option<Secondary>,
+    /// The vSMMU of a guest.
+    pub vsmmu: Option<Vsmmu>,
+}
+
+/// How a CPU waits for its CMD_SYNC.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Completion {
+    /// It polls CONS.
+    Cons,
+    /// It spins on the word that the SMMU writes.
+    Msi,
+}
+
+/// What goes wrong, at which command.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fault {
+    /// Its fetch is aborted.
+    Abort(u32),
+    /// It is an ATC_INV, and the endpoint does not answer in time.
+    AtcTimeout(u32),
+    /// The SMMU stops for good before it.
+    Dead(u32),
+}
+
+/// Queues beside the main one, each as large as it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Secondary {
+    /// What they are.
+    pub kind: QueueKind,
+    /// How many; without it, one.
+    pub queues: Option<u8>,
+}
+
+/// What a queue beside the main one is.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum QueueKind {
+    /// An enhanced command queue.
+    Ecmdq,
+    /// One of Tegra241's virtual queues, as a guest owns it.
+    Vcmdq,
+}
+
+/// A vSMMU, through which guests invalidate.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Vsmmu {
+    /// The VMID that the host gave to the VM; without it, 0.
+    pub vmid: Option<u16>,
+    /// Its vDEVICEs.
+    #[serde(default)]
+    pub vdevs: Vec<Vdev>,
+    /// What the physical SMMU behind it does not have.
+    #[serde(default)]
+    pub without: Vec<Without>,
+}
+
+/// A vDEVICE: virtual and physical StreamID.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Vdev {
+    /// The virtual StreamID.
+    pub vsid: u32,
+    /// The StreamID of the device.
+    pub sid: u32,
+}
+
+/// What an SMMU may be without, by its ID registers.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Without {
+    /// 16-bit ASIDs (IDR0).
+    Asid16,
+    /// Address translation services (IDR0).
+    Ats,
+    /// Range invalidation (IDR3).
+    Ril,
+    /// SubstreamIDs (IDR1.SSIDSIZE is 0).
+    Ssidsize,
 }
 
 /// `pdev0` to `pdev7`
@@ -251,7 +366,7 @@ pub fn schema() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::{schema, File};
-    use crate::file::{BOUNDS_KEYS, CPU_KEYS, DEVICE_KEYS, FINDINGS_KEYS, KEYS, MUTANT_KEYS};
+    use crate::file::{queue, BOUNDS_KEYS, CPU_KEYS, DEVICE_KEYS, FINDINGS_KEYS, KEYS, MUTANT_KEYS};
     use std::collections::BTreeSet;
     use std::path::Path;
 
@@ -273,12 +388,17 @@ mod tests {
         assert_eq!(keys("/$defs/Findings"), set(FINDINGS_KEYS));
         assert_eq!(keys("/$defs/Mutant"), set(MUTANT_KEYS));
         assert_eq!(keys("/$defs/Device"), set(DEVICE_KEYS));
+        assert_eq!(keys("/$defs/Queue"), set(queue::QUEUE_KEYS));
+        assert_eq!(keys("/$defs/Vsmmu"), set(queue::VSMMU_KEYS));
+        assert_eq!(keys("/$defs/Vdev"), set(queue::VDEV_KEYS));
+        assert_eq!(keys("/$defs/Secondary"), set(queue::SECONDARY_KEYS));
+        assert!(queue::KEYS.iter().all(|key| KEYS.contains(key)));
     }
 
     #[test]
     fn every_scenario_fits_the_schema() {
         let mut files = 0;
-        for dir in ["races", "stories", "canary"] {
+        for dir in ["races", "stories", "canary", "queue"] {
             let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
             for entry in std::fs::read_dir(dir).expect("a directory of scenarios") {
                 let path = entry.expect("an entry").path();

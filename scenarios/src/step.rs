@@ -2,13 +2,16 @@
 //!
 //! Two passes. [`parse`] knows only the shape. [`Scope`] then learns every name that any step
 //! binds, so that a name of another CPU can be told from a misspelt one, and [`Scope::resolve`]
-//! checks the step against the table of calls and makes it a [`uapi::program::Step`].
+//! checks the step against the table of calls and makes it a [`uapi::program::Step`]. The steps of
+//! a command queue bind nothing: [`request::resolve`] makes each a [`uapi::queue::Request`].
 
 mod args;
+pub(crate) mod request;
 mod scope;
 mod shape;
 
-pub(crate) use scope::{List, Resolved, Scope};
+use scope::answers;
+pub(crate) use scope::{List, Scope};
 pub(crate) use shape::{parse, Shape};
 
 use crate::error::{nearest, suggest, Problem};

@@ -1,10 +1,17 @@
 //! From a program back to the text of a file, and the table of calls for the README.
 
+use crate::file::queue::{COMPLETIONS, KINDS, WITHOUT};
+use crate::step::request::{usage, FORMS};
 use crate::step::{default_operand, long_kind};
 use crate::{Bounds, Findings, Heap};
+use smmuv3::Command;
 use std::fmt::Write;
 use uapi::call::{self, Arg, ArgKind, SIGNATURES};
 use uapi::program::{Entry, FailNth, Operand, Orders, Pdev, Program, Step, Timers};
+use uapi::queue::{
+    Completion, Expect, Fault, Invalidate, Queue, Request, Secondary, Vsmmu,
+    INVALIDATE_DATA_ARM_SMMUV3, INVALIDATE_ENTRY_LEN,
+};
 use uapi::verdict::Expected;
 
 /// A program as the text of a scenario file. `verdicts`: (row, verdict), in the order in which
@@ -57,6 +64,11 @@ pub fn write(
         let _ = writeln!(out, "\n[[cpu]]");
         steps(&mut out, "steps", cpu, &program.syms, false);
     }
+    verdict_lines(&mut out, verdicts);
+    out
+}
+
+fn verdict_lines(out: &mut String, verdicts: &[(String, Expected)]) {
     let _ = writeln!(out, "\n[verdict]");
     for (row, verdict) in verdicts {
         let verdict = match verdict {
@@ -66,7 +78,156 @@ pub fn write(
         };
         let _ = writeln!(out, "{row} = {verdict}");
     }
+}
+
+/// As [`write`], a program on the command queue. What its requests may answer is not written.
+pub fn write_queue(
+    queue: &Queue,
+    question: &str,
+    source: &str,
+    verdicts: &[(String, Expected)],
+) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "question = {}", quoted(question));
+    let _ = writeln!(out, "source   = {}", quoted(source));
+    let _ = writeln!(out, "\n[queue]");
+    for line in queue_lines(queue) {
+        let _ = writeln!(out, "{line}");
+    }
+    for cpu in &queue.cpus {
+        let _ = writeln!(out, "\n[[cpu]]\nsteps = [");
+        for request in cpu {
+            let _ = writeln!(out, "  {},", quoted(&request_text(request)));
+        }
+        let _ = writeln!(out, "]");
+    }
+    verdict_lines(&mut out, verdicts);
     out
+}
+
+/// The keys of a `[queue]`, a line each; those that are as if they were left out are left out.
+pub(crate) fn queue_lines(queue: &Queue) -> Vec<String> {
+    let Queue { log2size, word, start, completion, faults, .. } = queue;
+    let mut lines = vec![format!("log2size = {log2size}"), format!("word = {word}")];
+    if *start != 0 {
+        lines.push(format!("start = {start}"));
+    }
+    if *completion != Completion::default() {
+        let name = COMPLETIONS.iter().find(|(_, c)| c == completion).map_or("", |(name, _)| name);
+        lines.push(format!("completion = \"{name}\""));
+    }
+    if !faults.is_empty() {
+        let one = |fault: &Fault| match fault {
+            Fault::Abort(n) => format!("{{ abort = {n} }}"),
+            Fault::AtcTimeout(n) => format!("{{ atc_timeout = {n} }}"),
+            Fault::Dead(n) => format!("{{ dead = {n} }}"),
+        };
+        let faults: Vec<String> = faults.iter().map(one).collect();
+        lines.push(format!("faults = [{}]", faults.join(", ")));
+    }
+    lines.extend(queue.published.map(|cpu| format!("published = {cpu}")));
+    if queue.overtaken_max != 0 {
+        lines.push(format!("overtaken_max = {}", queue.overtaken_max));
+    }
+    if queue.repeat_tlbi_cfgi {
+        lines.push("repeat_tlbi_cfgi = true".to_string());
+    }
+    if let Some(Secondary { kind, queues }) = queue.secondary {
+        let name = KINDS.iter().find(|(_, k)| *k == kind).map_or("", |(name, _)| name);
+        lines.push(format!("secondary = {{ kind = \"{name}\", queues = {queues} }}"));
+    }
+    if let Some(Vsmmu { vmid, vdevs, without }) = &queue.vsmmu {
+        let vdev = |(vsid, sid): &(u32, u32)| format!("{{ vsid = {vsid:#x}, sid = {sid:#x} }}");
+        let vdevs: Vec<String> = vdevs.iter().map(vdev).collect();
+        let mut line = format!("vsmmu = {{ vmid = {vmid}, vdevs = [{}]", vdevs.join(", "));
+        if !without.is_empty() {
+            let names: Vec<String> = WITHOUT
+                .iter()
+                .filter(|(_, feature)| without.contains(feature))
+                .map(|(name, _)| quoted(name))
+                .collect();
+            let _ = write!(line, ", without = [{}]", names.join(", "));
+        }
+        lines.push(line + " }");
+    }
+    lines
+}
+
+/// A request to the command queue as a scenario spells it, without its expectation.
+pub fn request_text(request: &Request) -> String {
+    let list = |commands: &[[u64; 2]]| {
+        let commands: Vec<String> = commands.iter().map(|c| command_text(*c)).collect();
+        format!("[{}]", commands.join(", "))
+    };
+    let name = request.name();
+    match request {
+        Request::Issue { commands, sync } => {
+            let sync = if *sync { ", sync = 1" } else { "" };
+            format!("{name}({}{sync})", list(commands))
+        }
+        Request::Batch { commands, force_sync } => {
+            let force = if *force_sync { ", force_sync = 1" } else { "" };
+            format!("{name}({}{force})", list(commands))
+        }
+        Request::Invalidate(array) => {
+            let Invalidate { commands, data_type, entry_len, tail, unmapped_from, fail_nth } = array;
+            let mut text = format!("{name}({}", list(commands));
+            if *data_type != INVALIDATE_DATA_ARM_SMMUV3 {
+                let _ = write!(text, ", data_type = {data_type}");
+            }
+            if *entry_len != INVALIDATE_ENTRY_LEN {
+                let _ = write!(text, ", entry_len = {entry_len}");
+            }
+            if *tail != 0 {
+                let _ = write!(text, ", tail = {tail}");
+            }
+            if let Some(n) = unmapped_from {
+                let _ = write!(text, ", unmapped_from = {n}");
+            }
+            text.push(')');
+            if *fail_nth != 0 {
+                let _ = write!(text, " [fail_nth = {fail_nth}]");
+            }
+            text
+        }
+        Request::Migrate { task, to } => format!("{name}({task}, {to})"),
+        Request::Suspend | Request::Resume => name.to_string(),
+    }
+}
+
+/// An entry of the ring as a scenario spells it: the fields of its opcode that are not 0, and bits
+/// that are none of them.
+pub fn command_text(words: [u64; 2]) -> String {
+    let Ok(command) = Command::try_from(words) else {
+        return format!("{{word0 = {}, word1 = {}}}", number(words[0]), number(words[1]));
+    };
+    let mut text = format!("{{op = {}", command.op().row().name);
+    let mut spelt = Command::new(command.op()).words();
+    for (field, value) in command.fields().filter(|(_, value)| *value != 0) {
+        let _ = write!(text, ", {} = {}", field.name, number(value));
+        // The value was read from this field, so it fits.
+        let _ = field.put(&mut spelt, value);
+    }
+    for (n, (word, spelt)) in words.iter().zip(spelt).enumerate() {
+        if word & !spelt != 0 {
+            let _ = write!(text, ", word{n} = {}", number(word & !spelt));
+        }
+    }
+    text + "}"
+}
+
+/// What stands behind the arrow of a request; nothing if anything may.
+pub fn expected_of(expect: &Expect) -> String {
+    let answers: Vec<String> = expect.rets.iter().map(ToString::to_string).collect();
+    let answers = match answers.as_slice() {
+        [] => "any".to_string(),
+        some => some.join(" | "),
+    };
+    match expect.entry_num {
+        None if expect.rets.is_empty() => String::new(),
+        None => answers,
+        Some(n) => format!("{answers}, entry_num = {n}"),
+    }
 }
 
 /// The tables `[bounds]` and `[findings]` behind what [`write`] wrote. Of the bounds, those on
@@ -238,6 +399,15 @@ fn quoted(text: &str) -> String {
         }
     }
     out.push('"');
+    out
+}
+
+/// The calls of a queue's CPUs as a Markdown table.
+pub fn request_table() -> String {
+    let mut out = String::from("| call | what it does |\n|---|---|\n");
+    for form in FORMS {
+        let _ = writeln!(out, "| `{}` | {} |", usage(form), form.doc);
+    }
     out
 }
 

@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::step::CPUS_MAX;
+use crate::errno::Ret;
+use crate::step::{Cpu, CPUS_MAX};
 
 /// How a CPU waits for its CMD_SYNC.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -159,6 +160,19 @@ pub enum Fault {
     Dead(u32),
 }
 
+/// What a request may answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Expect {
+    /// Number of the producer.
+    pub cpu: Cpu,
+    /// Which of its requests, from 0.
+    pub index: u32,
+    /// Answers that are as expected; empty: any.
+    pub rets: Vec<Ret>,
+    /// Expected `entry_num` as written back, for an [`Invalidate`].
+    pub entry_num: Option<u32>,
+}
+
 /// A program on one command queue.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Queue {
@@ -191,9 +205,17 @@ pub struct Queue {
     pub published: Option<u8>,
     /// The producers.
     pub cpus: Vec<Vec<Request>>,
+    /// What their requests may answer. One that is not named may answer anything.
+    #[serde(default)]
+    pub expect: Vec<Expect>,
 }
 
 impl Queue {
+    /// CPUs of an execution: the producers, and behind them a consumer for each queue.
+    pub fn cpus(&self) -> usize {
+        self.cpus.len() + 1 + self.secondary.map_or(0, |s| usize::from(s.queues))
+    }
+
     /// The SMMU is switched off and on by one CPU, which leaves it on.
     fn check_power(&self) -> Result<(), String> {
         let mut by = None;
@@ -225,8 +247,8 @@ impl Queue {
     ///
     /// The reason, with the bound.
     pub fn check(&self) -> Result<(), String> {
-        let queues = 1 + self.secondary.map_or(0, |s| usize::from(s.queues));
-        if self.cpus.is_empty() || self.cpus.len() + queues > CPUS_MAX {
+        let queues = self.cpus() - self.cpus.len();
+        if self.cpus.is_empty() || self.cpus() > CPUS_MAX {
             return Err(format!(
                 "it has {} producers and {queues} queues; at least one of each, and {CPUS_MAX} \
                  together",

@@ -9,7 +9,7 @@ use crate::commands::page_of;
 use crate::judge::spelt;
 use crate::observation::counts;
 use crate::record;
-use crate::rows::revisions;
+use crate::rows::all_rows;
 use crate::run::Summary;
 use crate::sweep;
 use serde::{Deserialize, Serialize};
@@ -163,7 +163,7 @@ impl Report {
         let scenarios: Result<Vec<Scenario>, String> =
             of_scenario.map(|answered| scenario(answered, settings, times)).collect();
         let asked = |name: &str| answered.iter().any(|a| a.question.revision == name);
-        let rows = revisions().iter().filter(|r| asked(r.name)).map(|r| Row {
+        let rows = all_rows().filter(|r| asked(r.name)).map(|r| Row {
             name: r.name.to_owned(),
             twin_of: r.twin_of.map(str::to_owned),
             doc: r.doc.to_owned(),

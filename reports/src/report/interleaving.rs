@@ -28,6 +28,9 @@ pub struct Interleaving {
     pub replay: String,
     /// Number of columns.
     pub cpus: usize,
+    /// What the columns are called, if one is no CPU of the kernel.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub names: Vec<String>,
     /// Number of steps.
     pub steps: usize,
     /// Index of the step after which no passing completion exists.
@@ -134,9 +137,14 @@ pub fn interleaving(
     let replayed = races::replay(&question.subject(), &failure.schedule, Backend::Native, &limits)
         .map_err(|e| format!("{token} does not run again: {e}; please report this as a bug"))?;
     let outcome = &replayed.outcome;
-    let program = question.program();
+    let spelled = question.spelled();
+    let is_cpu = |(n, name): (usize, &String)| *name == format!("CPU {n}");
+    let names = match spelled.names.iter().enumerate().all(is_cpu) {
+        true => Vec::new(),
+        false => spelled.names.clone(),
+    };
     let picture = Picture {
-        program: &program,
+        spelled: &spelled,
         outcome,
         point_of_no_return: failure.point_of_no_return,
         steps: Steps::All,
@@ -147,7 +155,8 @@ pub fn interleaving(
         splat: Names::of(trace).join(&failure.splat.to_string()),
         context_switches: failure.context_switches,
         replay: token.command(),
-        cpus: program.cpus.len().max(1),
+        cpus: spelled.cpus.len().max(1),
+        names,
         steps: trace.steps.len(),
         point_of_no_return: failure.point_of_no_return,
         lines: rows(&picture, trace),

@@ -187,6 +187,7 @@
       make('tbody', {}, rows));
   }
 
+  const nameOf = (run, cpu) => run.names?.[cpu] ?? `CPU ${cpu}`;
   const cpus = (list) => list.map((c) => `CPU ${c}`).join(', ');
 
   function lockList(locks, hung) {
@@ -382,7 +383,7 @@
       const after = run.point_of_no_return !== null && count > run.point_of_no_return
         ? make('strong', {}, ' Behind the point of no return.') : null;
       now.replaceChildren(make('p', {}, `Step ${count} of ${run.steps}`,
-        step ? `: CPU ${step.cpu}, ${step.text} in ${step.code.function}, ` : ', before the first step.',
+        step ? `: ${nameOf(run, step.cpu)}, ${step.text} in ${step.code.function}, ` : ', before the first step.',
         step ? location(step.code) : null, after));
       const before = stateAfter(run, count - 1);
       const here = stateAfter(run, count);
@@ -404,7 +405,7 @@
     all.addEventListener('change', draw);
     keys = { ArrowRight: next, ArrowLeft: previous, Home: () => go(0), End: () => go(run.steps) };
     const heads = [];
-    for (let cpu = 0; cpu < run.cpus; cpu += 1) heads.push(make('th', { scope: 'col' }, `CPU ${cpu}`));
+    for (let cpu = 0; cpu < run.cpus; cpu += 1) heads.push(make('th', { scope: 'col' }, nameOf(run, cpu)));
     draw();
     return make('section', { class: 'interleaving', 'aria-label': 'Interleaving' },
       make('p', {}, 'Replay: ', make('code', {}, run.replay)),

@@ -191,7 +191,7 @@ impl Looking<'_> {
             let page = Page {
                 question: &question.scenario.question,
                 token: &question.token(schedule),
-                program: &question.program(),
+                spelled: &question.spelled(),
                 outcome,
                 context_switches,
                 point_of_no_return: lost,

@@ -154,7 +154,7 @@ impl<'r> Scope<'r> {
             Some(expect) => {
                 self.entry_num(expect, shape, signature, &mut resolved, problems);
                 self.outputs(expect, shape, signature, &mut resolved, problems);
-                self.answers(expect, &mut rows_named, problems)
+                answers(expect, self.rows, &mut rows_named, problems)
             }
         };
         (problems.len() == before).then_some(Resolved { step: resolved, answers, rows_named })
@@ -360,36 +360,37 @@ impl<'r> Scope<'r> {
             }
         }
     }
+}
 
-    fn answers(
-        &self,
-        expect: &ExpectShape<'_>,
-        rows_named: &mut Vec<(&'static str, Range<usize>)>,
-        problems: &mut Vec<Problem>,
-    ) -> Answers {
-        if expect.per_row.is_empty() && expect.same.is_empty() {
-            return Answers::Any;
-        }
-        if expect.per_row.is_empty() {
-            return Answers::Same(expect.same.clone());
-        }
-        let mut rows = BTreeMap::new();
-        for (word, answers) in &expect.per_row {
-            match canonical(self.rows, word.text) {
-                None => problems.push(unknown_row(word.text, word.at.clone(), self.rows)),
-                Some(row) => {
-                    if rows.insert(row.name.to_string(), answers.clone()).is_some() {
-                        problems.push(Problem::at(
-                            word.at.clone(),
-                            "again here",
-                            format!("the answers of `{}` are given twice", row.name),
-                            "an alias is the same revision; join the answers with `|`",
-                        ));
-                    }
-                    rows_named.push((row.name, word.at.clone()));
+/// What a step may answer, with the places of the rows that are named.
+pub(super) fn answers(
+    expect: &ExpectShape<'_>,
+    rows: &[RevisionInfo],
+    rows_named: &mut Vec<(&'static str, Range<usize>)>,
+    problems: &mut Vec<Problem>,
+) -> Answers {
+    if expect.per_row.is_empty() && expect.same.is_empty() {
+        return Answers::Any;
+    }
+    if expect.per_row.is_empty() {
+        return Answers::Same(expect.same.clone());
+    }
+    let mut of_rows = BTreeMap::new();
+    for (word, answers) in &expect.per_row {
+        match canonical(rows, word.text) {
+            None => problems.push(unknown_row(word.text, word.at.clone(), rows)),
+            Some(row) => {
+                if of_rows.insert(row.name.to_string(), answers.clone()).is_some() {
+                    problems.push(Problem::at(
+                        word.at.clone(),
+                        "again here",
+                        format!("the answers of `{}` are given twice", row.name),
+                        "an alias is the same revision; join the answers with `|`",
+                    ));
                 }
+                rows_named.push((row.name, word.at.clone()));
             }
         }
-        Answers::PerRow(rows)
     }
+    Answers::PerRow(of_rows)
 }
