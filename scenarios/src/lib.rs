@@ -49,8 +49,8 @@ pub use spelled::Spelled;
 pub use survivors::{survivors, Class, Survivor, SURVIVORS};
 pub use unreached::{unreached, Unreached};
 pub use write::{
-    call_table, command_text, expected_answers, expected_of, request_table, request_text, step_text,
-    write, write_beside, write_queue,
+    call_table, command_text, expected_answers, expected_of, request_table, request_text,
+    step_text, write, write_beside, write_queue,
 };
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -366,7 +366,9 @@ pub fn schema() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::{schema, File};
-    use crate::file::{queue, BOUNDS_KEYS, CPU_KEYS, DEVICE_KEYS, FINDINGS_KEYS, KEYS, MUTANT_KEYS};
+    use crate::file::{
+        queue, BOUNDS_KEYS, CPU_KEYS, DEVICE_KEYS, FINDINGS_KEYS, KEYS, MUTANT_KEYS,
+    };
     use std::collections::BTreeSet;
     use std::path::Path;
 

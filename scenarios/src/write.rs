@@ -170,7 +170,8 @@ pub fn request_text(request: &Request) -> String {
             format!("{name}({}{force})", list(commands))
         }
         Request::Invalidate(array) => {
-            let Invalidate { commands, data_type, entry_len, tail, unmapped_from, fail_nth } = array;
+            let Invalidate { commands, data_type, entry_len, tail, unmapped_from, fail_nth } =
+                array;
             let mut text = format!("{name}({}", list(commands));
             if *data_type != INVALIDATE_DATA_ARM_SMMUV3 {
                 let _ = write!(text, ", data_type = {data_type}");

@@ -18,7 +18,9 @@ use smmuv3::{
 };
 
 use crate::arm_smmu_v3::cmdq::{here, Cmdq, RING_BASE, SYNC_COUNT};
-use crate::linux::atomic::{queue_poll, read_entry, write_entry, writel, Entry, Order, Wait};
+use crate::linux::atomic::{
+    atomic_fetch, queue_poll, read_entry, write_entry, writel, Entry, Order, Rmw, Wait,
+};
 
 /// Actions in a row after which the SMMU gives up: more than any program here needs.
 const ACTIONS_MAX: u32 = 10_000;
@@ -163,10 +165,14 @@ pub fn smmu(q: &Cmdq) -> u32 {
         };
         let Some(prod) = queue_poll(&q.prod_reg, q.rev.orders.prod_read, &wait) else { break };
         if std::mem::replace(&mut power, q.power.peek()) != q.power.peek() {
-            // What it had in its registers is gone: it goes on from what was written since.
+            // What it had in its registers is gone: it goes on from what was written since. They are
+            // its own, so it knows them as they were when its power came back: what is exchanged is
+            // never read late.
+            atomic_fetch(&q.power, Order::Acquire, Rmw::Or(0), |_| {});
             wires.cons = q.cons_reg.peek() as u32;
             let Some(probed) = probed(q, wires.cons) else { break };
             (device, seen) = (probed, wires.cons.into());
+            continue;
         }
         if prod == seen || !has_power() {
             break;

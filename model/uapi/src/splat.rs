@@ -130,6 +130,12 @@ pub const INVARIANTS: &[&str] = &[
     "cmdq: after an illegal command the SMMU consumes something else than a CMD_SYNC",
     "cmdq: CPU {}'s command {} comes after its command {}",
     "cmdq: CPU {}'s commands reach the SMMU in another order than it issued them",
+    "cmdq: CPU {} issues two lists without a CMD_SYNC between them",
+    "cmdq: CPU {} returns from its batch, of which {} entries in queue {} are not complete",
+    "cmdq: CPU {} returns from its batch, of which {} entries in queue {} were replaced by a CMD_SYNC",
+    "cmdq: llq.prod is two laps ahead of llq.cons",
+    // B15: an SMMU that needs every invalidation twice.
+    "cmdq: CPU {} returns, and {} of its invalidations ran once on an SMMU that needs two",
     // B14: dev_err_ratelimited() of who waits for space.
     "cmdq: CMDQ timeout: CPU {} waits for space, and the SMMU is dead",
     // B18: an SMMU without power.

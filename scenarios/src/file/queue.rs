@@ -11,9 +11,8 @@ use uapi::queue::{Completion, Expect, Fault, Queue, QueueKind, Secondary, Vsmmu,
 use uapi::step::CPUS_MAX;
 
 /// Keys of a file with a queue, in the order in which they are best written.
-pub(crate) const KEYS: &[&str] = &[
-    "question", "source", "notes", "canary", "revisions", "queue", "cpu", "verdict", "bounds",
-];
+pub(crate) const KEYS: &[&str] =
+    &["question", "source", "notes", "canary", "revisions", "queue", "cpu", "verdict", "bounds"];
 /// Keys of `[queue]`.
 pub(crate) const QUEUE_KEYS: &[&str] = &[
     "log2size",

@@ -295,7 +295,11 @@ fn command(
                     None => {
                         let names: Vec<&str> = OPCODES.iter().map(|op| op.name).collect();
                         let help = suggest(word.text, &names, "the opcodes are");
-                        wrong(word.at.clone(), format!("there is no command `{}`", word.text), help);
+                        wrong(
+                            word.at.clone(),
+                            format!("there is no command `{}`", word.text),
+                            help,
+                        );
                         return None;
                     }
                 }
@@ -349,12 +353,7 @@ fn command(
     good.then_some(words)
 }
 
-fn options(
-    shape: &Shape<'_>,
-    form: &Form,
-    request: &mut Request,
-    problems: &mut Vec<Problem>,
-) {
+fn options(shape: &Shape<'_>, form: &Form, request: &mut Request, problems: &mut Vec<Problem>) {
     for (name, value) in &shape.options {
         let at = value.as_ref().map_or(name.at.clone(), Term::at);
         let mut wrong = |message: String, help: &str| {
