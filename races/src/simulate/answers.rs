@@ -156,6 +156,7 @@ mod tests {
             state: Vec::new(),
             reached: Vec::new(),
             apart: Vec::new(),
+            trace: None,
         }
     }
 
