@@ -3,8 +3,11 @@
 //! Nothing is exhausted here. What an execution shows is sorted into [`Class`]es: the splat that the
 //! kernel prints first, an execution that does not end, a wake-up that comes too late, and answers
 //! that no order of the calls explains (`orders.rs`, which is the sequential model). What is
-//! found is made smaller by [`shrink`] and then decided by [`crate::dpor`].
+//! found is made smaller by [`shrink`] and then decided by [`crate::dpor`]. The requests of a command
+//! queue have no order of whole calls that could explain what they answer: of each of them is asked
+//! whether it may answer so at all (`answers.rs`).
 
+mod answers;
 mod class;
 mod shrink;
 mod walk;
@@ -21,10 +24,11 @@ use crate::orders::Sequential;
 use crate::seed::Draws;
 use crate::{Backend, FailAt, ModelError, Permitted, Sampler, Subject};
 use std::collections::{BTreeMap, BTreeSet};
-use uapi::call::Call;
+use uapi::call::signature;
 use uapi::errno::Ret;
 use uapi::outcome::{Ending, Outcome, Place, StepResult};
 use uapi::program::{FailNth, Limits, Program, Step};
+use uapi::queue::Request;
 use uapi::step::Cpu;
 use walk::Walk;
 
@@ -63,8 +67,8 @@ pub struct Observed {
     pub shown: BTreeMap<Class, Shown>,
     /// Call sites of the model that were reached.
     pub reached: BTreeSet<u16>,
-    /// What the calls answered.
-    pub answered: BTreeSet<(Call, Ret)>,
+    /// What the calls and requests answered, by their names.
+    pub answered: BTreeSet<(&'static str, Ret)>,
     /// Executions whose answers were too many to be explained or not within the bound.
     pub unjudged: u64,
     /// A fingerprint of everything that happened: choices, answers, splats.
@@ -104,7 +108,7 @@ pub fn fingerprint(bytes: &[u8]) -> u64 {
 pub fn observe(subject: &Subject, plan: &Plan) -> Result<Observed, ModelError> {
     let limits = limits(plan.recycle);
     let mut seen = Seen {
-        program: program_of(subject),
+        subject,
         observed: Observed { digest: DIGEST_START, ..Observed::default() },
         passing: Vec::new(),
         judged: BTreeSet::new(),
@@ -125,10 +129,11 @@ pub fn observe(subject: &Subject, plan: &Plan) -> Result<Observed, ModelError> {
             backend::explore(Backend::Native, subject, &mut walk, &limits)?;
         }
     }
-    let fail = fail_of(program_of(subject));
+    let program = program_of(subject);
+    let fail = fail_of(program);
     let mut sequential = Sequential::new(subject, &fail, &plan.permitted, limits);
-    let Seen { passing, mut observed, program, .. } = seen;
-    if !plan.explain {
+    let Seen { passing, mut observed, .. } = seen;
+    if !plan.explain || program.is_none() {
         return Ok(observed);
     }
     for (results, choices, executions) in &passing {
@@ -136,7 +141,7 @@ pub fn observe(subject: &Subject, plan: &Plan) -> Result<Observed, ModelError> {
             Explained::Yes => {}
             Explained::NotWithin => observed.unjudged += executions,
             Explained::No => {
-                let class = Class::unexplained(results, program);
+                let class = Class::unexplained(results, subject);
                 add(&mut observed.shown, class, *executions, choices);
             }
         }
@@ -191,7 +196,7 @@ fn add(shown: &mut BTreeMap<Class, Shown>, class: Class, executions: u64, choice
 
 /// Looks at executions.
 struct Seen<'a> {
-    program: Option<&'a Program>,
+    subject: &'a Subject,
     observed: Observed,
     /// Different answers of passing executions, the choices of the first and how many there were.
     passing: Vec<(Vec<StepResult>, Vec<Cpu>, u64)>,
@@ -207,7 +212,7 @@ impl Seen<'_> {
         for reached in &outcome.reached {
             observed.reached.insert(*reached);
         }
-        for class in Class::all_of(outcome) {
+        for class in classes(self.subject, outcome) {
             observed.digest = digest(observed.digest, class.text().as_bytes());
             add(&mut observed.shown, class, 1, choices);
         }
@@ -221,9 +226,8 @@ impl Seen<'_> {
             for out in &result.out {
                 observed.digest = digest(observed.digest, &out.to_le_bytes());
             }
-            let call = self.program.and_then(|p| call_of(p, result));
-            if let (Some(call), Some(ret)) = (call, result.ret) {
-                observed.answered.insert((call, ret));
+            if let (Some(name), Some(ret)) = (name_of(self.subject, result), result.ret) {
+                observed.answered.insert((name, ret));
             }
         }
         self.keep(choices, outcome);
@@ -258,7 +262,26 @@ impl Sink for Seen<'_> {
     }
 }
 
-/// Which call a result is of.
-fn call_of(program: &Program, result: &StepResult) -> Option<Call> {
-    program.list(result.place).get(result.index as usize).map(|step| step.call)
+/// Everything that one execution shows, except for answers that no order explains.
+fn classes(subject: &Subject, outcome: &Outcome) -> Vec<Class> {
+    let mut classes = Class::all_of(outcome);
+    if let Subject::Queue { program, .. } = subject {
+        classes.extend(answers::impossible(program, outcome));
+    }
+    classes
+}
+
+/// Which call or request a result is of.
+fn name_of(subject: &Subject, result: &StepResult) -> Option<&'static str> {
+    let index = result.index as usize;
+    match (subject, result.place) {
+        (Subject::Program { program, .. }, _) => {
+            program.list(result.place).get(index).map(|step| signature(step.call).name)
+        }
+        (Subject::Queue { program, .. }, Place::Cpu(cpu)) => {
+            let requests = program.cpus.get(usize::from(cpu))?;
+            requests.get(index).map(Request::name)
+        }
+        _ => None,
+    }
 }

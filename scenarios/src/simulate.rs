@@ -10,6 +10,7 @@ mod calls;
 mod drivers;
 mod features;
 mod names;
+pub mod queue;
 
 pub use drivers::drivers_agree;
 use drivers::{pasids_agree, pasids_detached};

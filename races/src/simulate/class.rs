@@ -1,12 +1,11 @@
 //! What an execution shows, sorted: two executions of one class fail in the same way, whatever the
 //! numbers of their objects.
 
-use super::call_of;
+use super::name_of;
+use crate::Subject;
 use std::collections::BTreeSet;
-use uapi::call::signature;
 use uapi::errno::Ret;
 use uapi::outcome::{Ending, Outcome, Place, StepResult};
-use uapi::program::Program;
 use uapi::splat::{Kind, Splat};
 
 /// A class: kind and function of a splat, or what else is wrong.
@@ -15,6 +14,9 @@ pub struct Class(String);
 
 /// How the text of a class of answers begins.
 const UNEXPLAINED: &str = "unexplained: ";
+
+/// How the text of a class of an answer begins that a request may not give by itself.
+const IMPOSSIBLE: &str = "impossible answer: ";
 
 impl Class {
     /// Reads what [`Class::text`] wrote.
@@ -32,7 +34,17 @@ impl Class {
         Class("late wake-up".to_owned())
     }
 
-    /// Whether it is about answers.
+    /// An answer that a request may not give, whatever the others do.
+    pub fn impossible(answer: &str) -> Class {
+        Class(format!("{IMPOSSIBLE}{answer}"))
+    }
+
+    /// Whether it is such an answer.
+    pub fn is_impossible(&self) -> bool {
+        self.0.starts_with(IMPOSSIBLE)
+    }
+
+    /// Whether it is about answers that only an order of the calls could explain.
     pub fn is_unexplained(&self) -> bool {
         self.0.starts_with(UNEXPLAINED)
     }
@@ -73,12 +85,11 @@ impl Class {
     }
 
     /// Answers that no order of the calls explains, by the errors among them.
-    pub(crate) fn unexplained(results: &[StepResult], program: Option<&Program>) -> Class {
+    pub(crate) fn unexplained(results: &[StepResult], subject: &Subject) -> Class {
         let mut errors = BTreeSet::new();
         for result in results.iter().filter(|r| matches!(r.place, Place::Cpu(_))) {
-            let call = program.and_then(|p| call_of(p, result));
-            if let (Some(call), Some(Ret::Err(errno))) = (call, result.ret) {
-                errors.insert(format!("{} {errno}", signature(call).name));
+            if let (Some(name), Some(Ret::Err(errno))) = (name_of(subject, result), result.ret) {
+                errors.insert(format!("{name} {errno}"));
             }
         }
         let errors: Vec<String> = errors.into_iter().collect();

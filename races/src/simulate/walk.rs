@@ -33,6 +33,10 @@ pub enum Focus {
     Locks,
     /// Those that allocate, free and publish.
     Memory,
+    /// Those that change a word of a command queue at once.
+    Atomics,
+    /// Those at a register of a command queue, and those that wait.
+    Registers,
 }
 
 impl std::fmt::Display for Strategy {
@@ -54,6 +58,8 @@ impl Focus {
             Focus::Counters => "counters",
             Focus::Locks => "locks",
             Focus::Memory => "memory",
+            Focus::Atomics => "atomics",
+            Focus::Registers => "registers",
         }
     }
 
@@ -64,6 +70,8 @@ impl Focus {
             Focus::Counters => starts(&["refcount_", "get_device", "put_device"]),
             Focus::Locks => starts(&["mutex_", "down_", "spin_", "xa_lock", "wait_event"]),
             Focus::Memory => starts(&["k", "store", "list_", "copy_"]),
+            Focus::Atomics => starts(&["cmpxchg", "atomic_fetch_"]),
+            Focus::Registers => starts(&["readl", "writel", "queue_poll", "atomic_cond_read"]),
         }
     }
 }

@@ -89,13 +89,16 @@ impl Looking<'_> {
         let drawn = draw(races::seed::Draws::seed_of_run(self.seed, run), self.row)?;
         let plan = drawn.plan(self.permitted);
         let observed = observe(&drawn.subject(self.row), &plan)?;
-        let program = drawn.program.clone();
-        let mut finding = Finding { shows: shows.clone(), drawn: drawn.program, small: None };
+        let mut finding =
+            Finding { shows: shows.clone(), drawn: drawn.program.clone(), small: None };
         let Some(shown) = observed.shown.get(&shows.class) else { return Ok(finding) };
         let choices = shown.choices.clone();
-        let found = Found { program, choices, recycle: plan.recycle };
-        let wanted =
-            Wanted { revision: self.row.name(), class: &shows.class, allowed: &drivers_agree };
+        let found = Found { subject: drawn.subject(self.row), choices, recycle: plan.recycle };
+        let allowed = |subject: &Subject| match subject {
+            Subject::Program { program, .. } => drivers_agree(program),
+            Subject::Litmus(_) | Subject::Queue { .. } => true,
+        };
+        let wanted = Wanted { class: &shows.class, allowed: &allowed };
         let small = shrink(found, &wanted, &plan, CANDIDATES_MAX)?;
         if let Some(small) = small {
             finding.small = Some(self.decide(small, &shows.class, run)?);
@@ -106,8 +109,10 @@ impl Looking<'_> {
     /// Asks the deciding explorer, and writes the scenario.
     fn decide(&self, found: Found, class: &Class, run: u64) -> Result<Small, ModelError> {
         let row = self.row.name().to_owned();
-        let seen = record(&found, &row)?;
-        let mut program = found.program;
+        let seen = record(&found)?;
+        let Subject::Program { mut program, .. } = found.subject else {
+            return Err(ModelError::Malformed("no program of the kernel model".to_owned()));
+        };
         self.tidy(&mut program, class)?;
         // A question about what stands behind a data race takes the race for granted.
         let first = seen.as_ref().and_then(|(outcome, _)| outcome.splats.first());

@@ -6,7 +6,6 @@
 use races::simulate::Observed;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use uapi::call::signature;
 
 /// One run.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -43,9 +42,7 @@ impl Record {
             digest: observed.digest,
             shown: shown.map(|(class, n)| (class.text().to_owned(), n.executions)).collect(),
             reached: observed.reached.clone(),
-            answered: answered
-                .map(|(call, ret)| format!("{} {ret}", signature(*call).name))
-                .collect(),
+            answered: answered.map(|(name, ret)| format!("{name} {ret}")).collect(),
         }
     }
 }

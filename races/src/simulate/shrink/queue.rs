@@ -1,0 +1,327 @@
+//! What can be left out of a program on the command queue.
+//!
+//! The faults of a program count the commands that the SMMU consumes, so wherever commands are left out
+//! they are tried with lower numbers, too.
+
+use super::{renumbered, Candidates, Found};
+use crate::Subject;
+use uapi::queue::{
+    Completion, Fault, Invalidate, Queue, Request, INVALIDATE_DATA_ARM_SMMUV3, INVALIDATE_ENTRY_LEN,
+};
+
+/// The largest parts first.
+pub(super) const PASSES: &[Candidates] = &[
+    |found, n| nth(found, n, without_producer),
+    |found, n| nth(found, n, without_request),
+    |found, n| nth(found, n, without_queue),
+    |found, n| nth(found, n, without_fault),
+    |found, n| nth(found, n, without_option),
+    |found, n| nth(found, n, without_command),
+    |found, n| nth(found, n, with_plain_list),
+    |found, n| nth(found, n, with_plain_array),
+    |found, n| nth(found, n, without_part_of_vsmmu),
+    |found, n| nth(found, n, with_lower_fault),
+    |found, n| nth(found, n, with_smaller_ring),
+    |found, n| nth(found, n, with_lower_start),
+    |found, n| nth(found, n, with_plain_command),
+];
+
+/// A smaller program, and the CPU that is missing from its executions.
+struct Smaller {
+    program: Queue,
+    gone: Option<usize>,
+}
+
+impl From<Queue> for Smaller {
+    fn from(program: Queue) -> Smaller {
+        Smaller { program, gone: None }
+    }
+}
+
+/// The `n`-th of the ways that change something and leave a program.
+fn nth(found: &Found, n: usize, ways: fn(&Queue) -> Vec<Smaller>) -> Option<Found> {
+    let Subject::Queue { program, revision } = &found.subject else { return None };
+    let good = |s: &Smaller| s.program != *program && s.program.check().is_ok();
+    let Smaller { program, gone } = ways(program).into_iter().filter(good).nth(n)?;
+    let choices = match gone {
+        Some(gone) => renumbered(&found.choices, gone),
+        None => found.choices.clone(),
+    };
+    let subject = Subject::Queue { program, revision: revision.clone() };
+    Some(Found { subject, choices, recycle: found.recycle })
+}
+
+/// The program with one change.
+fn with(program: &Queue, change: impl FnOnce(&mut Queue)) -> Smaller {
+    let mut smaller = program.clone();
+    change(&mut smaller);
+    smaller.into()
+}
+
+/// The same with the faults as they are, and as if so many commands came before them no more.
+fn with_faults(smaller: Queue, fewer: u32) -> Vec<Smaller> {
+    let mut earlier = smaller.clone();
+    for fault in &mut earlier.faults {
+        *fault = moved(*fault, fewer);
+    }
+    // Both, although they may be one: what follows does not count on their number.
+    vec![smaller.into(), earlier.into()]
+}
+
+fn moved(fault: Fault, fewer: u32) -> Fault {
+    match fault {
+        Fault::Abort(n) => Fault::Abort(n.saturating_sub(fewer)),
+        Fault::AtcTimeout(n) => Fault::AtcTimeout(n.saturating_sub(fewer)),
+        Fault::Dead(n) => Fault::Dead(n.saturating_sub(fewer)),
+    }
+}
+
+/// Entries of the ring that a request asks for, about.
+fn entries(request: &Request) -> u32 {
+    match request {
+        Request::Issue { commands, sync } => commands.len() as u32 + u32::from(*sync),
+        Request::Batch { commands, .. } => commands.len() as u32 + 1,
+        Request::Invalidate(array) => array.commands.len() as u32 + 1,
+        Request::Migrate { .. } | Request::Suspend | Request::Resume => 0,
+    }
+}
+
+/// Behind the producers come the consumers, which move down.
+fn without_producer(program: &Queue) -> Vec<Smaller> {
+    let mut ways = Vec::new();
+    for gone in (0..program.cpus.len()).rev() {
+        let mut smaller = program.clone();
+        let requests = smaller.cpus.remove(gone);
+        let number = gone as u8;
+        smaller.published = match program.published {
+            Some(cpu) if cpu == number => None,
+            published => published.map(|cpu| cpu - u8::from(cpu > number)),
+        };
+        for list in &mut smaller.cpus {
+            list.retain(|r| !matches!(r, Request::Migrate { task, .. } if *task == number));
+            for request in list {
+                if let Request::Migrate { task, .. } = request {
+                    *task -= u8::from(*task > number);
+                }
+            }
+        }
+        let fewer = requests.iter().map(entries).sum();
+        let both = with_faults(smaller, fewer).into_iter();
+        ways.extend(both.map(|s| Smaller { gone: Some(gone), ..s }));
+    }
+    ways
+}
+
+/// A Suspend goes with its Resume.
+fn without_request(program: &Queue) -> Vec<Smaller> {
+    let mut ways = Vec::new();
+    for (cpu, requests) in program.cpus.iter().enumerate().rev() {
+        for index in (0..requests.len()).rev() {
+            let mut smaller = program.clone();
+            let list = &mut smaller.cpus[cpu];
+            let gone = list.remove(index);
+            if gone == Request::Suspend {
+                let resumes = |r: &Request| *r == Request::Resume;
+                if let Some(on) = list[index..].iter().position(resumes) {
+                    list.remove(index + on);
+                }
+            }
+            if index == 0 && smaller.published == Some(cpu as u8) {
+                smaller.published = None;
+            }
+            ways.extend(with_faults(smaller, entries(&gone)));
+        }
+    }
+    ways
+}
+
+/// The last of the queues beside the main one, or all of them.
+fn without_queue(program: &Queue) -> Vec<Smaller> {
+    let Some(secondary) = program.secondary else { return Vec::new() };
+    let mut smaller = program.clone();
+    smaller.secondary = None;
+    let last = program.cpus.len() + usize::from(secondary.queues);
+    if let Some(less) = secondary.queues.checked_sub(1).filter(|less| *less > 0) {
+        smaller.secondary = Some(uapi::queue::Secondary { queues: less, ..secondary });
+    }
+    let gone = (secondary.queues > 0).then_some(last);
+    vec![Smaller { program: smaller, gone }]
+}
+
+fn without_fault(program: &Queue) -> Vec<Smaller> {
+    let all = (0..program.faults.len()).rev();
+    let without = |n| {
+        with(program, |smaller| {
+            smaller.faults.remove(n);
+        })
+    };
+    all.map(without).collect()
+}
+
+/// What is said of the whole program, and is not what it is by default.
+fn without_option(program: &Queue) -> Vec<Smaller> {
+    vec![
+        with(program, |smaller| smaller.published = None),
+        with(program, |smaller| smaller.repeat_tlbi_cfgi = false),
+        with(program, |smaller| smaller.completion = Completion::Cons),
+        with(program, |smaller| smaller.overtaken_max = 0),
+    ]
+}
+
+/// The commands of every list of the program, by CPU and request.
+fn lists(program: &Queue) -> Vec<(usize, usize, usize)> {
+    let mut lists = Vec::new();
+    for (cpu, requests) in program.cpus.iter().enumerate() {
+        for (index, request) in requests.iter().enumerate() {
+            let commands = match request {
+                Request::Issue { commands, .. } | Request::Batch { commands, .. } => commands,
+                Request::Invalidate(array) => &array.commands,
+                Request::Migrate { .. } | Request::Suspend | Request::Resume => continue,
+            };
+            lists.push((cpu, index, commands.len()));
+        }
+    }
+    lists
+}
+
+fn commands_of(request: &mut Request) -> Option<&mut Vec<[u64; 2]>> {
+    match request {
+        Request::Issue { commands, .. } | Request::Batch { commands, .. } => Some(commands),
+        Request::Invalidate(array) => Some(&mut array.commands),
+        Request::Migrate { .. } | Request::Suspend | Request::Resume => None,
+    }
+}
+
+fn without_command(program: &Queue) -> Vec<Smaller> {
+    let mut ways = Vec::new();
+    for (cpu, index, commands) in lists(program).into_iter().rev() {
+        // Nobody submits a batch with nothing in it.
+        let is_batch = matches!(program.cpus[cpu][index], Request::Batch { .. });
+        for n in (0..commands).rev().filter(|_| !is_batch || commands > 1) {
+            let mut smaller = program.clone();
+            if let Some(commands) = commands_of(&mut smaller.cpus[cpu][index]) {
+                commands.remove(n);
+            }
+            ways.extend(with_faults(smaller, 1));
+        }
+    }
+    ways
+}
+
+/// A list without its CMD_SYNC, a batch that is not forced, or a list in its place.
+fn with_plain_list(program: &Queue) -> Vec<Smaller> {
+    let mut ways = Vec::new();
+    for (cpu, index, _) in lists(program) {
+        let replaced = |request| with(program, |smaller| smaller.cpus[cpu][index] = request);
+        match &program.cpus[cpu][index] {
+            Request::Issue { commands, sync: true } => {
+                let quiet = Request::Issue { commands: commands.clone(), sync: false };
+                ways.extend(with_faults(replaced(quiet).program, 1));
+            }
+            Request::Batch { commands, force_sync } => {
+                let list = Request::Issue { commands: commands.clone(), sync: true };
+                ways.push(replaced(list));
+                if *force_sync {
+                    let commands = commands.clone();
+                    ways.push(replaced(Request::Batch { commands, force_sync: false }));
+                }
+            }
+            _ => {}
+        }
+    }
+    ways
+}
+
+/// An array with less that is wrong around it.
+fn with_plain_array(program: &Queue) -> Vec<Smaller> {
+    let changes: [fn(&mut Invalidate); 5] = [
+        |array| array.fail_nth = 0,
+        |array| array.unmapped_from = None,
+        |array| array.tail = 0,
+        |array| array.entry_len = INVALIDATE_ENTRY_LEN,
+        |array| array.data_type = INVALIDATE_DATA_ARM_SMMUV3,
+    ];
+    let mut ways = Vec::new();
+    for (cpu, index, _) in lists(program) {
+        for change in changes {
+            let mut smaller = program.clone();
+            if let Request::Invalidate(array) = &mut smaller.cpus[cpu][index] {
+                change(array);
+                ways.push(smaller.into());
+            }
+        }
+    }
+    ways
+}
+
+/// Nothing that it lacks, no vDEVICE that nobody names, and none of it if nobody uses it.
+fn without_part_of_vsmmu(program: &Queue) -> Vec<Smaller> {
+    let Some(vsmmu) = &program.vsmmu else { return Vec::new() };
+    let mut less = Vec::new();
+    for n in (0..vsmmu.without.len()).rev() {
+        let mut smaller = vsmmu.clone();
+        smaller.without.remove(n);
+        less.push(smaller);
+    }
+    for n in (0..vsmmu.vdevs.len()).rev() {
+        let mut smaller = vsmmu.clone();
+        smaller.vdevs.remove(n);
+        less.push(smaller);
+    }
+    // Without any, an IOMMU_HWPT_INVALIDATE is refused.
+    let all = std::iter::once(None).chain(less.into_iter().map(Some));
+    all.map(|vsmmu| with(program, |smaller| smaller.vsmmu = vsmmu)).collect()
+}
+
+fn with_lower_fault(program: &Queue) -> Vec<Smaller> {
+    let all = 0..program.faults.len();
+    all.map(|n| with(program, |smaller| smaller.faults[n] = moved(smaller.faults[n], 1))).collect()
+}
+
+/// A ring of half the size, words of half the size, or both. Indexes begin as far from the ring's end, or
+/// where they did.
+fn with_smaller_ring(program: &Queue) -> Vec<Smaller> {
+    let (Some(half), word) = (program.log2size.checked_sub(1), program.word / 2) else {
+        return Vec::new();
+    };
+    let nearer = program.start.saturating_sub(1 << half);
+    vec![
+        with(program, |smaller| (smaller.log2size, smaller.word) = (half, word)),
+        with(program, |smaller| {
+            (smaller.log2size, smaller.word, smaller.start) = (half, word, nearer);
+        }),
+        with(program, |smaller| smaller.log2size = half),
+        with(program, |smaller| (smaller.log2size, smaller.start) = (half, nearer)),
+        with(program, |smaller| smaller.word = word),
+    ]
+}
+
+/// From the beginning; as it is with all pairs of laps left out; a lap or a slot earlier.
+fn with_lower_start(program: &Queue) -> Vec<Smaller> {
+    let (start, entries) = (program.start, 1 << program.log2size);
+    let lower = [0, start % (2 * entries), start % entries, start.saturating_sub(1)];
+    lower.into_iter().map(|start| with(program, |smaller| smaller.start = start)).collect()
+}
+
+/// TLBI_NH_VA, each of another page, so that their order can be seen.
+fn with_plain_command(program: &Queue) -> Vec<Smaller> {
+    let mut ways = Vec::new();
+    let mut page = 0;
+    for (cpu, index, commands) in lists(program) {
+        for n in 0..commands {
+            let plain = [0x12, page << 12];
+            page += 1;
+            let mut smaller = program.clone();
+            let command = commands_of(&mut smaller.cpus[cpu][index]).and_then(|c| c.get_mut(n));
+            if let Some(command) = command.filter(|command| !is_plain(**command)) {
+                *command = plain;
+                ways.push(smaller.into());
+            }
+        }
+    }
+    ways
+}
+
+fn is_plain([word0, word1]: [u64; 2]) -> bool {
+    word0 == 0x12 && word1 & 0xfff == 0
+}
