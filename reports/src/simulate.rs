@@ -1,4 +1,5 @@
-//! The command `simulate`: programs over the whole API, drawn from one seed, on one row.
+//! The command `simulate`: programs over the whole API, or for the command queue, drawn from one seed,
+//! on one row.
 //!
 //! [`scenarios::simulate`] draws, [`races::simulate`] executes and makes smaller; here are the runs of
 //! a simulation, their [`journal`], and what is printed. A run depends on the master seed, the row and its
@@ -11,6 +12,7 @@ pub mod finding;
 pub mod journal;
 pub mod known;
 pub mod record;
+pub mod subject;
 
 use crate::check::{in_parallel, Settings};
 use crate::cli::{jobs_or_cpus, DemoOptions, Failed, MergeOptions, Shard, SimulateOptions};
@@ -20,7 +22,6 @@ use crate::interrupt;
 use crate::mutate::reached_by_scenarios;
 use crate::output::{answer, complain, tell};
 use crate::progress::Screen;
-use crate::rows::canonical;
 use crate::run::Exit;
 use crate::values::{counted, grouped};
 use coverage::{Coverage, Reasons};
@@ -31,15 +32,16 @@ use races::seed::Draws;
 use races::simulate::{observe, Class};
 use races::Permitted;
 use record::{Record, Records};
-use scenarios::simulate::{draw, Row};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::time::Duration;
 use uapi::call::signature;
-use uapi::pick::ModelError;
-use uapi::program::Program;
+use subject::{calls, listed, Simulated};
+use uapi::pick::{ModelError, Subject};
+use uapi::program::Step;
+use uapi::queue::{Queue, Request};
 
 /// Runs of a simulation that names neither a number nor a time.
 pub const RUNS: u64 = 1_000;
@@ -52,7 +54,7 @@ const CHUNK: u64 = 256;
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// The row.
-    pub row: Row,
+    pub row: Simulated,
     /// The master seed.
     pub seed: u64,
     /// The first run.
@@ -111,8 +113,7 @@ fn is_new(finding: &Finding) -> bool {
 ///
 /// Bad usage, a journal or a directory that cannot be used, and bugs of the testbed.
 pub fn simulate(options: &SimulateOptions) -> Result<Exit, Failed> {
-    let row = canonical(&options.revision).map_err(Failed::usage)?;
-    let row = Row::ask(row).map_err(broken)?;
+    let row = Simulated::ask(&options.revision).map_err(Failed::usage)?;
     let known = match options.all {
         true => KnownShows::nothing(),
         false => KnownShows::of(row.name())?,
@@ -180,8 +181,7 @@ pub fn simulate(options: &SimulateOptions) -> Result<Exit, Failed> {
 /// Journals that cannot be read or are of different simulations.
 pub fn merge(options: &MergeOptions) -> Result<Exit, Failed> {
     let (head, records) = journal::merge(&options.files).map_err(Failed::usage)?;
-    let row = canonical(&head.revision).map_err(Failed::usage)?;
-    let row = Row::ask(row).map_err(broken)?;
+    let row = Simulated::ask(&head.revision).map_err(Failed::usage)?;
     let known = KnownShows::of(row.name())?;
     let directory = options.output.as_deref().map(Directory::open).transpose();
     let directory = directory.map_err(Failed::usage)?;
@@ -237,7 +237,7 @@ struct Showing {
 
 /// Looks into what the runs show, and prints it.
 fn finish(
-    row: &Row,
+    row: &Simulated,
     seed: u64,
     records: Records,
     known: &KnownShows,
@@ -350,11 +350,11 @@ fn guarded<T>(what: &str, work: impl FnOnce() -> Result<T, ModelError>) -> Resul
 }
 
 /// Makes one run.
-fn made(row: &Row, seed: u64, run: u64, permitted: &[Permitted]) -> Result<Made, ModelError> {
-    let drawn = draw(Draws::seed_of_run(seed, run), row)?;
+fn made(row: &Simulated, seed: u64, run: u64, permitted: &[Permitted]) -> Result<Made, ModelError> {
+    let drawn = row.draw(Draws::seed_of_run(seed, run), permitted)?;
     let mut text = format!("run {run}, seed {:#018x}: {}\n", drawn.seed, drawn.parameters);
-    text.push_str(&listed(&drawn.program));
-    let observed = observe(&drawn.subject(row), &drawn.plan(permitted))?;
+    text.push_str(&listed(&drawn.subject));
+    let observed = observe(&drawn.subject, &drawn.plan)?;
     let record = Record::of(run, &observed);
     let _ = writeln!(
         text,
@@ -365,27 +365,6 @@ fn made(row: &Row, seed: u64, run: u64, permitted: &[Permitted]) -> Result<Made,
         let _ = writeln!(text, "  {executions} show: {class}");
     }
     Ok(Made { record, text })
-}
-
-/// A program, a call per line.
-fn listed(program: &Program) -> String {
-    let mut text = String::new();
-    let shared = program.pdevs.iter().enumerate().filter(|(n, p)| p.group as usize != *n);
-    for (n, pdev) in shared {
-        let _ = writeln!(text, "  pdev{n}: group {}, IOMMU {}", pdev.group, pdev.iommu);
-    }
-    for step in &program.setup {
-        let _ = writeln!(text, "  setup: {}", step.text);
-    }
-    for (cpu, steps) in program.cpus.iter().enumerate() {
-        for step in steps {
-            let _ = writeln!(text, "  CPU {cpu}: {}", step.text);
-        }
-    }
-    for step in &program.finally {
-        let _ = writeln!(text, "  finally: {}", step.text);
-    }
-    text
 }
 
 /// Looks into the classes that show, one thread per class.
@@ -502,7 +481,7 @@ fn of_finding(finding: &Finding, written: bool) -> String {
         });
         return out;
     };
-    let _ = writeln!(out, "  {} made smaller to {}", size(drawn), size(&small.program));
+    let _ = writeln!(out, "  {} made smaller to {}", size(drawn), size(&small.subject));
     let _ = writeln!(out, "  {}", small.shown);
     if !small.reproduced {
         out.push_str("  the deciding explorer does not show it within its bound\n");
@@ -521,14 +500,27 @@ fn of_finding(finding: &Finding, written: bool) -> String {
 }
 
 /// How large a program is.
-fn size(program: &Program) -> String {
-    let calls: usize = program.cpus.iter().map(Vec::len).sum();
-    let objects = program.setup.iter().filter(|s| !signature(s.call).outs.is_empty()).count();
+fn size(subject: &Subject) -> String {
     let counted = |n: usize, what| counted(n as u64, what);
-    format!(
-        "{}, {} and {}",
-        counted(program.cpus.len(), "CPU"),
-        counted(calls, "call"),
-        counted(objects, "object")
-    )
+    let cpus = calls(subject);
+    let (cpus, calls) = (cpus.len(), cpus.iter().map(Vec::len).sum());
+    let last = match subject {
+        Subject::Program { program, .. } => {
+            let gives_out = |s: &&Step| !signature(s.call).outs.is_empty();
+            counted(program.setup.iter().filter(gives_out).count(), "object")
+        }
+        Subject::Queue { program, .. } => counted(commands(program), "command"),
+        Subject::Litmus(_) => String::new(),
+    };
+    format!("{}, {} and {last}", counted(cpus, "CPU"), counted(calls, "call"))
+}
+
+/// Commands that the CPUs of a program issue.
+fn commands(program: &Queue) -> usize {
+    let of = |request: &Request| match request {
+        Request::Issue { commands, .. } | Request::Batch { commands, .. } => commands.len(),
+        Request::Invalidate(array) => array.commands.len(),
+        Request::Migrate { .. } | Request::Suspend | Request::Resume => 0,
+    };
+    program.cpus.iter().flatten().map(of).sum()
 }

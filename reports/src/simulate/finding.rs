@@ -2,6 +2,7 @@
 //! deciding explorer, written down as a scenario, and held against what is known.
 
 use super::known::KnownShows;
+use super::subject::{calls, somebody_could, Drawn, Simulated};
 use crate::check::{Question, Settings};
 use crate::columns::Steps;
 use crate::judge::answers;
@@ -9,10 +10,8 @@ use crate::picture::Page;
 use crate::rows::revisions;
 use races::simulate::{observe, plain, record, shrink, without_numbers, Class, Found, Wanted};
 use races::{Backend, ModelError, Permitted, Unwatched};
-use scenarios::simulate::{draw, drivers_agree, Row};
-use scenarios::{step_text, write, write_beside, Bounds, Findings, Heap, Scenario};
+use scenarios::{step_text, write, write_beside, write_queue, Bounds, Findings, Heap, Scenario};
 use std::path::Path;
-use uapi::call::signature;
 use uapi::errno::Ret;
 use uapi::outcome::Place;
 use uapi::pick::{FirstEnabled, Subject};
@@ -39,7 +38,7 @@ pub struct Finding {
     /// What it is.
     pub shows: Shows,
     /// Its first program, before.
-    pub drawn: Program,
+    pub drawn: Subject,
     /// The smaller one. Nothing: the class did not show again, which would be a bug of the testbed.
     pub small: Option<Small>,
 }
@@ -47,8 +46,8 @@ pub struct Finding {
 /// A program that shows a class, decided.
 #[derive(Clone, Debug)]
 pub struct Small {
-    /// The program.
-    pub program: Program,
+    /// The program, on its row.
+    pub subject: Subject,
     /// The scenario file.
     pub text: String,
     /// Name of that file.
@@ -67,7 +66,7 @@ pub struct Small {
 #[derive(Clone, Copy, Debug)]
 pub struct Looking<'a> {
     /// The row.
-    pub row: &'a Row,
+    pub row: &'a Simulated,
     /// The master seed.
     pub seed: u64,
     /// Answers that need no reason.
@@ -86,19 +85,14 @@ impl Looking<'_> {
     /// If the model does not take a program.
     pub fn look(&self, shows: &Shows) -> Result<Finding, ModelError> {
         let run = shows.runs.first().copied().unwrap_or(0);
-        let drawn = draw(races::seed::Draws::seed_of_run(self.seed, run), self.row)?;
-        let plan = drawn.plan(self.permitted);
-        let observed = observe(&drawn.subject(self.row), &plan)?;
-        let mut finding =
-            Finding { shows: shows.clone(), drawn: drawn.program.clone(), small: None };
+        let seed = races::seed::Draws::seed_of_run(self.seed, run);
+        let Drawn { subject, plan, .. } = self.row.draw(seed, self.permitted)?;
+        let observed = observe(&subject, &plan)?;
+        let mut finding = Finding { shows: shows.clone(), drawn: subject.clone(), small: None };
         let Some(shown) = observed.shown.get(&shows.class) else { return Ok(finding) };
         let choices = shown.choices.clone();
-        let found = Found { subject: drawn.subject(self.row), choices, recycle: plan.recycle };
-        let allowed = |subject: &Subject| match subject {
-            Subject::Program { program, .. } => drivers_agree(program),
-            Subject::Litmus(_) | Subject::Queue { .. } => true,
-        };
-        let wanted = Wanted { class: &shows.class, allowed: &allowed };
+        let found = Found { subject, choices, recycle: plan.recycle };
+        let wanted = Wanted { class: &shows.class, allowed: &somebody_could };
         let small = shrink(found, &wanted, &plan, CANDIDATES_MAX)?;
         if let Some(small) = small {
             finding.small = Some(self.decide(small, &shows.class, run)?);
@@ -110,14 +104,14 @@ impl Looking<'_> {
     fn decide(&self, found: Found, class: &Class, run: u64) -> Result<Small, ModelError> {
         let row = self.row.name().to_owned();
         let seen = record(&found)?;
-        let Subject::Program { mut program, .. } = found.subject else {
-            return Err(ModelError::Malformed("no program of the kernel model".to_owned()));
-        };
-        self.tidy(&mut program, class)?;
-        // A question about what stands behind a data race takes the race for granted.
-        let first = seen.as_ref().and_then(|(outcome, _)| outcome.splats.first());
-        if let Some(race) = first.filter(|s| s.kind.is_race() && Class::of(s) != *class) {
-            program.given.push(Class::of(race).text().to_owned());
+        let mut subject = found.subject;
+        if let Subject::Program { program, .. } = &mut subject {
+            self.tidy(program, class)?;
+            // A question about what stands behind a data race takes the race for granted.
+            let first = seen.as_ref().and_then(|(outcome, _)| outcome.splats.first());
+            if let Some(race) = first.filter(|s| s.kind.is_race() && Class::of(s) != *class) {
+                program.given.push(Class::of(race).text().to_owned());
+            }
         }
         let name = self.name(class, run);
         let heap = if found.recycle { Heap::Recycle } else { Heap::Auto };
@@ -126,12 +120,17 @@ impl Looking<'_> {
             Some(dir) => dir.join(format!("{name}.toml")).display().to_string(),
             None => name.clone(),
         };
-        let asked = question(&program, class);
+        let asked = question(&subject, class);
         let source =
             format!("simulate --revision {row} --seed {} --from {run} --runs 1", self.seed);
         let file = |expected: Expected, findings: &Findings| {
-            write(&program, &asked, &source, &[(row.clone(), expected)])
-                + &write_beside(&bounds, findings)
+            let verdict = [(row.clone(), expected)];
+            let text = match &subject {
+                Subject::Queue { program, .. } => write_queue(program, &asked, &source, &verdict),
+                Subject::Program { program, .. } => write(program, &asked, &source, &verdict),
+                Subject::Litmus(_) => String::new(),
+            };
+            text + &write_beside(&bounds, findings)
         };
         // The program of the file, since that is what `check` will run.
         let text = file(Expected::Never, &Findings::default());
@@ -204,8 +203,8 @@ impl Looking<'_> {
             };
             page.text(crate::columns::WIDTH_MAX)
         });
-        let known = self.known.source(class.text(), &shown, &program, &row).map(str::to_owned);
-        Ok(Small { text: file(expected, &findings), name, page, shown, reproduced, known, program })
+        let known = self.known.source(class.text(), &shown, &subject, &row).map(str::to_owned);
+        Ok(Small { text: file(expected, &findings), name, page, shown, reproduced, known, subject })
     }
 
     fn name(&self, class: &Class, run: u64) -> String {
@@ -256,15 +255,8 @@ impl Looking<'_> {
 }
 
 /// The question of a program.
-fn question(program: &Program, class: &Class) -> String {
-    let cpus: Vec<String> = program
-        .cpus
-        .iter()
-        .map(|list| {
-            let names: Vec<&str> = list.iter().map(|s| signature(s.call).name).collect();
-            names.join(", ")
-        })
-        .collect();
+fn question(subject: &Subject, class: &Class) -> String {
+    let cpus: Vec<String> = calls(subject).iter().map(|names| names.join(", ")).collect();
     format!("Drawn by simulate: does {} show \"{}\"?", cpus.join(" against "), class.text())
 }
 

@@ -2,12 +2,12 @@
 
 use crate::cli::Failed;
 use crate::commands::scenarios_named;
-use crate::rows::revisions;
+use super::subject::{self, calls_of_setup};
+use crate::rows;
 use races::simulate::plain;
 use scenarios::{Known, Scenario, With, PAIRS};
 use std::collections::BTreeSet;
-use uapi::call::signature;
-use uapi::program::{Program, Step};
+use uapi::pick::Subject;
 use uapi::splat::Kind;
 use uapi::verdict::Expected;
 
@@ -29,7 +29,7 @@ impl KnownShows {
     /// Bad files.
     pub fn of(row: &str) -> Result<KnownShows, Failed> {
         let mut known = scenarios::pairs(&scenarios::directory().join(PAIRS))?.known;
-        let base = revisions().iter().find(|r| r.name == row).and_then(|r| r.twin_of);
+        let base = rows::row(row).and_then(|r| r.twin_of);
         for (scenario, _) in scenarios_named(&[])? {
             if scenario.mutant().is_some() {
                 continue;
@@ -50,9 +50,9 @@ impl KnownShows {
     }
 
     /// Where it is said that a program shows this: a class, or what is printed in full.
-    pub fn source(&self, class: &str, full: &str, program: &Program, row: &str) -> Option<&str> {
-        let steps = program.setup.iter().chain(program.cpus.iter().flatten());
-        let calls: Vec<&str> = steps.map(|s| signature(s.call).name).collect();
+    pub fn source(&self, class: &str, full: &str, subject: &Subject, row: &str) -> Option<&str> {
+        let mut calls = calls_of_setup(subject);
+        calls.extend(subject::calls(subject).into_iter().flatten());
         let texts = [unnumbered(class), unnumbered(full)];
         let known = |k: &&Known| texts.iter().any(|text| k.covers(text, &calls, row));
         self.0.iter().find(known).map(|k| k.source.as_str())
@@ -76,13 +76,13 @@ fn unnumbered(text: &str) -> String {
 
 /// What a scenario records of a row.
 fn recorded(scenario: &Scenario, row: &str) -> Vec<Known> {
-    let names = |steps: &[Step]| steps.iter().map(|s| signature(s.call).name).collect::<Vec<_>>();
-    let program = scenario.program(row);
-    let called: BTreeSet<&str> = program.cpus.iter().flat_map(|list| names(list)).collect();
+    let subject = scenario.subject(row);
+    let called: BTreeSet<&str> = subject::calls(&subject).into_iter().flatten().collect();
     let entry = |text: &str| Known {
         text: text.to_owned(),
-        // A splat of the same kind in the same function is the same one, whoever calls it.
-        calls: match names_function(text) {
+        // A splat of the same kind in the same function is the same one, whoever calls it; what a
+        // queue's invariants say is about its text, too.
+        calls: match names_function(text) || scenario.queue(row).is_some() {
             true => Vec::new(),
             false => called.iter().map(ToString::to_string).collect(),
         },
@@ -96,7 +96,9 @@ fn recorded(scenario: &Scenario, row: &str) -> Vec<Known> {
         known.push(entry(text));
     }
     // A splat that a question takes for granted is known, too.
-    known.extend(program.given.iter().map(|text| entry(text)));
+    if let Subject::Program { program, .. } = &subject {
+        known.extend(program.given.iter().map(|text| entry(text)));
+    }
     if scenario.findings.late_wakeup.contains(row) {
         known.push(entry("late wake-up"));
     }
