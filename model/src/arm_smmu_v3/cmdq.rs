@@ -95,8 +95,8 @@ impl Cmdq {
         };
         // Slot i was toggled once per lap that has passed it.
         let toggled = |slot: u32| {
-            let entries = shape.entries();
-            u64::from(((program.start + entries - 1 - slot) / entries) & 1)
+            let entries = u64::from(shape.entries());
+            ((u64::from(program.start) + entries - 1 - u64::from(slot)) / entries) & 1
         };
         let bits = |w: u32| (0..shape.word).fold(0, |b, i| b | toggled(w * shape.word + i) << i);
         let llq = Llq { prod: at as u32, cons: at as u32 };
