@@ -8,7 +8,7 @@
 //! The same reading gives the list of call sites ([`call_sites`]): every call of a primitive that
 //! a mutant can change, whether or not any program reaches it.
 
-use uapi::mutation::{CallSite, Change, PRIMITIVES};
+use uapi::mutation::{CallSite, Change, OF_QUEUE, PRIMITIVES};
 use uapi::step::Site;
 
 use crate::sync::OncePerProcess;
@@ -221,14 +221,20 @@ fn is_kernel(file: &str) -> bool {
     (file.starts_with("iommufd/") && !CHECKS.contains(&file)) || MODELLED.contains(&file)
 }
 
+/// Whether a file is a part of the command queue and its SMMU, and none of the testbed's own checks.
+fn is_queue(file: &str) -> bool {
+    file.starts_with("arm_smmu_v3/") && file != "arm_smmu_v3/ghost.rs"
+}
+
 /// The call sites of [`SOURCES`], by file, line and column.
 static CALL_SITES: OncePerProcess<Vec<CallSite>> = OncePerProcess::new();
 
-/// Every place in the kernel model that calls a primitive which can be done otherwise, and every
-/// label.
+/// Every place in the kernel model that calls a primitive which can be done otherwise, every label,
+/// and every place in the command queue that calls one of its primitives.
 pub fn call_sites() -> &'static [CallSite] {
     CALL_SITES.get_or_init(|| {
-        let mut files: Vec<_> = SOURCES.iter().filter(|(file, _)| is_kernel(file)).collect();
+        let mut files: Vec<_> =
+            SOURCES.iter().filter(|(file, _)| is_kernel(file) || is_queue(file)).collect();
         files.sort_unstable();
         files.into_iter().flat_map(|(file, text)| call_sites_of(file, text)).collect()
     })
@@ -245,7 +251,12 @@ fn call_sites_of(file: &'static str, text: &'static str) -> Vec<CallSite> {
         let Some(&(part, function)) = i.checked_sub(1).map(|i| &functions[i]) else { continue };
         for (column, op) in calls(text) {
             let primitive = PRIMITIVES.iter().find(|(name, _)| *name == op);
+            let of_queue = OF_QUEUE.iter().find(|name| **name == op);
             let (op, changes): (&str, &[Change]) = match (primitive, label_name(text)) {
+                _ if is_queue(file) => match of_queue {
+                    Some(op) => (op, &[]),
+                    None => continue,
+                },
                 (Some((op, changes)), _) => (op, changes),
                 (None, Some(name)) if op == "label" => (name, &[]),
                 _ => continue,

@@ -541,7 +541,7 @@ fn in_no_row(
     let by_twins = parts(&reached, sites);
     let orphan = |s: &&CallSite| {
         let part = (s.file, s.part);
-        !s.is_label() && !entered.contains(&part) && !by_twins.contains(&part)
+        !s.changes.is_empty() && !entered.contains(&part) && !by_twins.contains(&part)
     };
     Ok(sites.iter().filter(orphan).map(|s| format!("{}:{} {}", s.file, s.line, s.name())).collect())
 }

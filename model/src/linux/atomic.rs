@@ -9,31 +9,42 @@
 
 use std::panic::Location;
 
+use uapi::step::Site;
+
 pub use crate::sync::atomic::{also, Atomic, Entry, Gate, Order, OwnLine, Rmw, Slot, Wait};
 use crate::sync::{self, atomic::fence};
+
+/// Where the caller of a primitive stands. A simulation asks which of these places were reached.
+#[inline(always)]
+#[track_caller]
+fn place() -> Site {
+    let at = sync::site(Location::caller());
+    sync::reached(at);
+    at
+}
 
 /// READ_ONCE(), atomic_read()
 #[track_caller]
 pub fn read_once(word: &Atomic, order: Order) -> u64 {
-    word.load("READ_ONCE", sync::site(Location::caller()), order)
+    word.load("READ_ONCE", place(), order)
 }
 
 /// readl(), readl_relaxed()
 #[track_caller]
 pub fn readl(register: &Atomic, order: Order) -> u64 {
-    register.load("readl", sync::site(Location::caller()), order)
+    register.load("readl", place(), order)
 }
 
 /// writel_relaxed(), with an order. `then` happens together with it.
 #[track_caller]
 pub fn writel(register: &Atomic, order: Order, value: u64, then: impl FnOnce()) {
-    register.store("writel", sync::site(Location::caller()), order, value, then);
+    register.store("writel", place(), order, value, then);
 }
 
 /// A store to memory that a device reads. `then` happens together with it.
 #[track_caller]
 pub fn write_entry(slot: &Slot, entry: Entry, then: impl FnOnce()) {
-    slot.write("queue_write", sync::site(Location::caller()), entry, then);
+    slot.write("queue_write", place(), entry, then);
 }
 
 /// Stores of a list to memory that a device reads, one command after the other into as many slots.
@@ -45,25 +56,25 @@ pub fn write_entries(
     tag: impl Fn(u32) -> u64,
     then: impl Fn(u32),
 ) {
-    Slot::write_all(slots, "queue_write", sync::site(Location::caller()), cmds, tag, then);
+    Slot::write_all(slots, "queue_write", place(), cmds, tag, then);
 }
 
 /// A device's load of it.
 #[track_caller]
 pub fn read_entry(slot: &Slot) -> Entry {
-    slot.read("READ_ONCE", sync::site(Location::caller()))
+    slot.read("READ_ONCE", place())
 }
 
 /// WRITE_ONCE() and atomic_set(). `then` happens together with it.
 #[track_caller]
 pub fn atomic_set(word: &Atomic, order: Order, value: u64, then: impl FnOnce()) {
-    word.store("atomic_set", sync::site(Location::caller()), order, value, then);
+    word.store("atomic_set", place(), order, value, then);
 }
 
 /// WRITE_ONCE() to a part of a word. `then` happens together with it.
 #[track_caller]
 pub fn write_part(word: &Atomic, order: Order, f: impl Fn(u64) -> u64, then: impl FnOnce()) {
-    word.update("WRITE_ONCE", sync::site(Location::caller()), order, f, then);
+    word.update("WRITE_ONCE", place(), order, f, then);
 }
 
 /// cmpxchg(): what was found, if it was something else. `then` happens together with a write.
@@ -74,7 +85,7 @@ pub fn cmpxchg(
     (old, new): (u64, u64),
     then: impl FnOnce(),
 ) -> Result<(), u64> {
-    word.cmpxchg("cmpxchg", sync::site(Location::caller()), order, (old, new), then)
+    word.cmpxchg("cmpxchg", place(), order, (old, new), then)
 }
 
 /// atomic_fetch_add(), atomic_fetch_andnot() and their like: the old value. `then` happens
@@ -87,21 +98,21 @@ pub fn atomic_fetch(word: &Atomic, order: Order, rmw: Rmw, then: impl FnOnce(u64
         Rmw::Or(_) => "atomic_fetch_or",
         Rmw::Xor(_) => "atomic_fetch_xor",
     };
-    word.rmw(op, sync::site(Location::caller()), order, rmw, then)
+    word.rmw(op, place(), order, rmw, then)
 }
 
 /// atomic_cond_read_relaxed(), smp_cond_load_relaxed(), with an order.
 #[inline(always)]
 #[track_caller]
 pub fn atomic_cond_read(word: &Atomic, order: Order, until: impl Fn(u64) -> bool) -> u64 {
-    let at = sync::site(Location::caller());
+    let at = place();
     word.cond_read("atomic_cond_read", at, order, until)
 }
 
 /// A loop that reads a word and backs off: queue_poll(), WFE, cpu_relax(). `None`: time is up.
 #[track_caller]
 pub fn queue_poll(word: &Atomic, order: Order, wait: &Wait<'_>) -> Option<u64> {
-    word.wait("queue_poll", sync::site(Location::caller()), order, wait)
+    word.wait("queue_poll", place(), order, wait)
 }
 
 /// dma_wmb(): what was written before is visible to the device, and to whoever sees a later write.

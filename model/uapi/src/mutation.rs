@@ -129,14 +129,20 @@ pub struct CallSite {
     pub op: &'static str,
     /// Which call of this primitive in the C function of this file it is, from 1.
     pub nth: u32,
-    /// What can be done there instead. Nothing at a label, which is no step.
+    /// What can be done there instead. Nothing at a label, which is no step, and in the command
+    /// queue ([`OF_QUEUE`]).
     pub changes: &'static [Change],
 }
 
 impl CallSite {
     /// Whether it is a label.
     pub fn is_label(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && !self.is_of_queue()
+    }
+
+    /// Whether it is a call of the command queue.
+    pub fn is_of_queue(&self) -> bool {
+        OF_QUEUE.contains(&self.op)
     }
 
     /// Its name in data files, which survives changes elsewhere: file, function, primitive and
@@ -171,6 +177,24 @@ pub fn may_be_the_same(op: &str, change: Change) -> bool {
         _ => false,
     }
 }
+
+/// The primitives of the command queue. Their calls are counted where a simulation asks what it has
+/// reached; none is changed, as the mutants of the queue are rows of their own
+/// (reports/kill-matrix.md).
+pub const OF_QUEUE: &[&str] = &[
+    "atomic_cond_read",
+    "atomic_fetch",
+    "atomic_set",
+    "cmpxchg",
+    "queue_poll",
+    "read_entry",
+    "read_once",
+    "readl",
+    "write_entries",
+    "write_entry",
+    "write_part",
+    "writel",
+];
 
 /// What makes sense for each primitive. A call of a primitive that is not in this list is not
 /// changed.

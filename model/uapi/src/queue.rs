@@ -273,6 +273,15 @@ impl Queue {
         self.check_power()?;
         for request in self.cpus.iter().flatten() {
             let most = match request {
+                // A list that needs a CMD_SYNC is issued when one slot of a batch is left.
+                Request::Batch { force_sync, .. }
+                    if word < 2 && (*force_sync || self.repeat_tlbi_cfgi) =>
+                {
+                    return Err(
+                        "a batch whose lists need a CMD_SYNC wants words of 2 bits or more"
+                            .to_string(),
+                    );
+                }
                 // A batch is cut into lists of a word.
                 Request::Batch { .. } => continue,
                 Request::Invalidate(_) if self.vsmmu.is_none() => {

@@ -2,7 +2,8 @@
 //!
 //! The call sites of a row are those of the functions that the simulation or a scenario of the row
 //! enters, as for `mutate`; the labels of their unwinds are told like them. What was never reached has
-//! a reason in `scenarios/unreached.toml` or `survivors.toml`, or somebody has to look for one.
+//! a reason in `scenarios/unreached.toml` or `survivors.toml`, or somebody has to look for one. The
+//! places of the command queue are the calls of its primitives.
 
 use super::record::Records;
 use crate::cli::Failed;

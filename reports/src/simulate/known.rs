@@ -1,8 +1,8 @@
 //! What is known to show on a row: the entries of `scenarios/pairs.toml`, and what scenarios record.
 
+use super::subject::{self, calls_of_setup};
 use crate::cli::Failed;
 use crate::commands::scenarios_named;
-use super::subject::{self, calls_of_setup};
 use crate::rows;
 use races::simulate::plain;
 use scenarios::{Known, Scenario, With, PAIRS};
