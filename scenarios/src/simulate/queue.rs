@@ -89,8 +89,8 @@ impl Start {
             Start::Zero => 0,
             Start::NearEnd { slots, laps } => (1 + laps) * entries - slots.min(entries),
             Start::SecondLap { slots } => entries + slots % entries,
-            // The valid map of the lap before it has to have a number.
-            Start::NearWrap { slots } => u32::MAX - (entries - 1) - slots % entries,
+            // The model computes with the end of the lap in 32 bits.
+            Start::NearWrap { slots } => u32::MAX - entries - slots % entries,
         }
     }
 }
@@ -268,8 +268,9 @@ impl Maker<'_> {
             () if self.has(QueueFeature::LargeRing) => RING_MAX,
             () => self.draws.weighted(&[(3, 2), (4, 3), (2, 4)]).unwrap_or(3),
         };
-        // With a CMD_SYNC that another one of them needs, a list of no commands is left of 1.
-        let needs_two = self.has(QueueFeature::Guests) || self.has(QueueFeature::Forced);
+        // Of 1, a list of no commands would be left before the CMD_SYNC that a list needs.
+        let needs_two = [QueueFeature::Guests, QueueFeature::Forced, QueueFeature::Erratum];
+        let needs_two = needs_two.into_iter().any(|feature| self.has(feature));
         let fitting = [(1, 1), (4, 2), (4, 4), (1, 8)].into_iter();
         let fitting: Vec<(usize, u8)> = fitting
             .filter(|(_, word)| 2 * u32::from(*word) <= 1 << log2size && (*word > 1 || !needs_two))
@@ -535,7 +536,8 @@ pub fn drivers_agree(program: &Queue) -> bool {
                 Request::Migrate { task, .. } => *task != cpu && program.secondary.is_some(),
                 Request::Issue { commands, .. } => is_list(program, commands),
                 Request::Batch { commands, force_sync } => {
-                    is_batch(program, commands) && (program.word > 1 || !force_sync)
+                    let forced = *force_sync || program.repeat_tlbi_cfgi;
+                    is_batch(program, commands) && (program.word > 1 || !forced)
                 }
             },
         )

@@ -1,7 +1,8 @@
 //! What can be left out of a program on the command queue.
 //!
 //! The faults of a program count the commands that the SMMU consumes, so wherever commands are left out
-//! they are tried with lower numbers, too.
+//! they are tried with lower numbers, too; and what a CPU did before others began can be over before all
+//! begin, so requests are tried as commands that have gone through the ring before ([`Queue::start`]).
 
 use super::{renumbered, Candidates, Found};
 use crate::Subject;
@@ -68,6 +69,17 @@ fn with_faults(smaller: Queue, fewer: u32) -> Vec<Smaller> {
     vec![smaller.into(), earlier.into()]
 }
 
+/// The same, and with the missing commands gone through the ring before.
+fn with_faults_or_start(smaller: Queue, fewer: u32) -> Vec<Smaller> {
+    let mut ways = with_faults(smaller, fewer);
+    // The model computes with the end of the lap in 32 bits.
+    let room = |p: &Queue| u32::MAX - (1 << p.log2size) - p.start >= fewer;
+    if let Some(Smaller { program, .. }) = ways.last().filter(|s| room(&s.program)) {
+        ways.push(with(program, |later| later.start += fewer));
+    }
+    ways
+}
+
 fn moved(fault: Fault, fewer: u32) -> Fault {
     match fault {
         Fault::Abort(n) => Fault::Abort(n.saturating_sub(fewer)),
@@ -106,8 +118,8 @@ fn without_producer(program: &Queue) -> Vec<Smaller> {
             }
         }
         let fewer = requests.iter().map(entries).sum();
-        let both = with_faults(smaller, fewer).into_iter();
-        ways.extend(both.map(|s| Smaller { gone: Some(gone), ..s }));
+        let all = with_faults_or_start(smaller, fewer).into_iter();
+        ways.extend(all.map(|s| Smaller { gone: Some(gone), ..s }));
     }
     ways
 }
@@ -129,7 +141,7 @@ fn without_request(program: &Queue) -> Vec<Smaller> {
             if index == 0 && smaller.published == Some(cpu as u8) {
                 smaller.published = None;
             }
-            ways.extend(with_faults(smaller, entries(&gone)));
+            ways.extend(with_faults_or_start(smaller, entries(&gone)));
         }
     }
     ways
@@ -208,7 +220,7 @@ fn without_command(program: &Queue) -> Vec<Smaller> {
     ways
 }
 
-/// A list without its CMD_SYNC, a batch that is not forced, or a list in its place.
+/// A list without its CMD_SYNC, a batch that is not forced, or a list in the place of a batch or an array.
 fn with_plain_list(program: &Queue) -> Vec<Smaller> {
     let mut ways = Vec::new();
     for (cpu, index, _) in lists(program) {
@@ -225,6 +237,9 @@ fn with_plain_list(program: &Queue) -> Vec<Smaller> {
                     let commands = commands.clone();
                     ways.push(replaced(Request::Batch { commands, force_sync: false }));
                 }
+            }
+            Request::Invalidate(Invalidate { commands, .. }) => {
+                ways.push(replaced(Request::Issue { commands: commands.clone(), sync: true }));
             }
             _ => {}
         }
@@ -309,19 +324,14 @@ fn with_plain_command(program: &Queue) -> Vec<Smaller> {
     let mut page = 0;
     for (cpu, index, commands) in lists(program) {
         for n in 0..commands {
-            let plain = [0x12, page << 12];
-            page += 1;
             let mut smaller = program.clone();
             let command = commands_of(&mut smaller.cpus[cpu][index]).and_then(|c| c.get_mut(n));
-            if let Some(command) = command.filter(|command| !is_plain(**command)) {
-                *command = plain;
+            if let Some(command) = command {
+                *command = [0x12, page << 12];
                 ways.push(smaller.into());
             }
+            page += 1;
         }
     }
     ways
-}
-
-fn is_plain([word0, word1]: [u64; 2]) -> bool {
-    word0 == 0x12 && word1 & 0xfff == 0
 }

@@ -121,7 +121,9 @@ pub fn strange(draws: &mut Draws, vsmmu: &Vsmmu) -> [u64; 2] {
         }
         // What not every SMMU has: wide ASIDs, ranges, SubstreamIDs, ATS.
         _ => {
-            let (num, scale) = (draws.below(4) as u64, draws.below(4) as u64);
+            let num = draws.below(4) as u64;
+            // 39 is the most that addresses need, and no text looks at more than whether there is DS.
+            let scale = draws.pick(&[0, 1, 3, 39, 40, 63]).copied().unwrap_or(0);
             let some = [
                 [0x12 | 0x1ff << 48, page << 12],
                 [0x12 | num << 12 | scale << 20, page << 12 | 1 << 10],
