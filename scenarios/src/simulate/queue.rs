@@ -610,3 +610,6 @@ impl fmt::Display for QueueParameters {
         write!(f, ", seed of the schedules {:#018x}", self.schedules)
     }
 }
+
+#[cfg(test)]
+mod tests;
