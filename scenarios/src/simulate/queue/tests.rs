@@ -1,12 +1,13 @@
 //! What is drawn of the command queue, and what it finds.
 
+use super::commands::family;
 use super::*;
 use races::simulate::{observe, record, shrink, Class, Found, Observed, Wanted, STEPS_MAX};
 use uapi::errno::Ret;
 use uapi::outcome::Ending;
 use uapi::pick::FirstEnabled;
 use uapi::program::Limits;
-use uapi::queue::{INVALIDATE_DATA_ARM_SMMUV3, INVALIDATE_ENTRY_LEN};
+use uapi::queue::{QueueKind, INVALIDATE_DATA_ARM_SMMUV3, INVALIDATE_ENTRY_LEN};
 
 fn ask(name: &str) -> QueueRow {
     QueueRow::ask(name).expect("a row")
