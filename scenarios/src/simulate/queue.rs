@@ -1,26 +1,28 @@
 //! The deterministic simulator on the command queue: CPUs that issue lists, batches and the
 //! invalidations of guests, and an SMMU with errors, drawn from one seed.
 //!
-//! A run switches [`QueueFeature`]s on and off, as a program over the API does. What a row's text does
-//! not have is not drawn, since that is refused before it runs ([`QueueRow`]); nor is what no driver
-//! does ([`drivers_agree`]). A ring that is too small for a text with bounds of its own is made larger.
+//! A run switches [`QueueFeature`]s on and off, as a program over the API does. What a row's text
+//! does not have is not drawn, since that is refused before it runs ([`QueueRow`]); nor is what no
+//! driver does ([`drivers_agree`]). A ring that is too small for a text with bounds of its own is made
+//! larger.
 
 mod commands;
+mod drivers;
 mod features;
 mod row;
 
+pub use drivers::drivers_agree;
 pub use features::{QueueFeature, QUEUE_FEATURES};
 pub use row::{Can, QueueRow};
 
-use commands::{atc_inv, family, of_guest, of_host, reserved, strange, tlbi, Family, SSEC};
+use commands::{atc_inv, of_guest, of_host, reserved, strange, tlbi, Family, SSEC};
+use drivers::has_ats;
 use races::seed::Draws;
 use races::simulate::{Focus, Plan, Strategy};
 use std::collections::BTreeSet;
 use std::fmt;
 use uapi::pick::{ModelError, Subject};
-use uapi::queue::{
-    Completion, Fault, Invalidate, Queue, QueueKind, Request, Secondary, Vsmmu, Without,
-};
+use uapi::queue::{Completion, Fault, Invalidate, Queue, Request, Secondary, Vsmmu, Without};
 use uapi::step::CPUS_MAX;
 
 /// Requests of all CPUs together.
@@ -89,8 +91,8 @@ impl Start {
             Start::Zero => 0,
             Start::NearEnd { slots, laps } => (1 + laps) * entries - slots.min(entries),
             Start::SecondLap { slots } => entries + slots % entries,
-            // The valid map of the lap before it has to have a number.
-            Start::NearWrap { slots } => u32::MAX - (entries - 1) - slots % entries,
+            // The model computes with the end of the lap in 32 bits.
+            Start::NearWrap { slots } => u32::MAX - entries - slots % entries,
         }
     }
 }
@@ -128,11 +130,11 @@ pub fn draw(seed: u64, row: &QueueRow) -> Result<QueueDrawn, ModelError> {
 fn fitting(mut program: Queue, start: Start, row: &QueueRow) -> Result<(Queue, u32), ModelError> {
     loop {
         program.start = start.at(1 << program.log2size);
-        let refused = match model_native_takes(&program, row) {
+        let refused = match takes(&program, row) {
             Ok(()) => return Ok((program.clone(), program.start)),
             Err(refused) => refused,
         };
-        // What bounds the lists by the ring wants fewer CPUs, too, once the ring is as large as it may be.
+        // Once the ring is as large as it may be, what bounds the lists by it wants fewer CPUs.
         match (program.log2size < RING_MAX, program.cpus.len()) {
             (true, _) => program.log2size += 1,
             (false, 2..) => without_last_cpu(&mut program),
@@ -141,7 +143,7 @@ fn fitting(mut program: Queue, start: Start, row: &QueueRow) -> Result<(Queue, u
     }
 }
 
-fn model_native_takes(program: &Queue, row: &QueueRow) -> Result<(), ModelError> {
+fn takes(program: &Queue, row: &QueueRow) -> Result<(), ModelError> {
     match row::sequential(row.name(), program.clone())? {
         Some(_) => Ok(()),
         None => Err(ModelError::Malformed(format!("{} refuses {program:?}", row.name()))),
@@ -268,8 +270,9 @@ impl Maker<'_> {
             () if self.has(QueueFeature::LargeRing) => RING_MAX,
             () => self.draws.weighted(&[(3, 2), (4, 3), (2, 4)]).unwrap_or(3),
         };
-        // With a CMD_SYNC that another one of them needs, a list of no commands is left of 1.
-        let needs_two = self.has(QueueFeature::Guests) || self.has(QueueFeature::Forced);
+        // Of 1, a list of no commands would be left before the CMD_SYNC that a list needs.
+        let needs_two = [QueueFeature::Guests, QueueFeature::Forced, QueueFeature::Erratum];
+        let needs_two = needs_two.into_iter().any(|feature| self.has(feature));
         let fitting = [(1, 1), (4, 2), (4, 4), (1, 8)].into_iter();
         let fitting: Vec<(usize, u8)> = fitting
             .filter(|(_, word)| 2 * u32::from(*word) <= 1 << log2size && (*word > 1 || !needs_two))
@@ -510,65 +513,9 @@ fn entries(request: &Request) -> usize {
     }
 }
 
-fn has_ats(program: &Queue) -> bool {
-    !program.vsmmu.iter().any(|vsmmu| vsmmu.without.contains(&Without::Ats))
-}
-
-/// Whether a kernel could make these requests. What is drawn is so, and what is left of it when it is
-/// made smaller has to be, too.
-///
-/// Illegal commands are no driver's, but they are asked for: those of a reserved opcode, or with SSec.
-pub fn drivers_agree(program: &Queue) -> bool {
-    let all = || program.cpus.iter().flatten();
-    let stops = all().any(|request| *request == Request::Suspend);
-    let dies = program.faults.iter().any(|fault| matches!(fault, Fault::Dead(_)));
-    // Who could not suspend does not resume; a published list is in the main queue.
-    if stops && dies || program.published.is_some() && program.secondary.is_some() {
-        return false;
-    }
-    let cpus = program.cpus.iter().zip(0u8..);
-    cpus.into_iter().all(|(requests, cpu)| {
-        requests.iter().zip(requests.iter().skip(1).map(Some).chain([None])).all(
-            |(request, next)| match request {
-                Request::Suspend => next == Some(&Request::Resume),
-                Request::Resume | Request::Invalidate(_) => true,
-                Request::Migrate { task, .. } => *task != cpu && program.secondary.is_some(),
-                Request::Issue { commands, .. } => is_list(program, commands),
-                Request::Batch { commands, force_sync } => {
-                    is_batch(program, commands) && (program.word > 1 || !force_sync)
-                }
-            },
-        )
-    })
-}
-
-/// A list of one call: of one family, where its first command decides what becomes of all.
-fn is_list(program: &Queue, commands: &[[u64; 2]]) -> bool {
-    let kind = program.secondary.map(|secondary| secondary.kind);
-    let first_decides = program.repeat_tlbi_cfgi || kind == Some(QueueKind::GuestVcmdq);
-    let families: Vec<Option<Family>> = commands
-        .iter()
-        .map(|cmd| family(*cmd))
-        .filter(|f| f.is_some() || program.repeat_tlbi_cfgi)
-        .collect();
-    let is_one = families.windows(2).all(|two| two[0] == two[1]);
-    (is_one || !first_decides) && commands.iter().all(|cmd| is_of_host(program, *cmd))
-}
-
-fn is_batch(program: &Queue, commands: &[[u64; 2]]) -> bool {
-    // That all of it is executed can only be asked of commands that an SMMU executes.
-    let is_illegal = |[word0, _]: &[u64; 2]| word0 & SSEC != 0;
-    !commands.is_empty() && commands.iter().all(|cmd| is_of_host(program, *cmd) && !is_illegal(cmd))
-}
-
-/// CMD_SYNCs are `arm_smmu_cmdq_issue_cmdlist()`'s own; and there are no ATC_INVs without ATS.
-fn is_of_host(program: &Queue, [word0, word1]: [u64; 2]) -> bool {
-    word0 & 0xff != 0x46 && (has_ats(program) || family([word0, word1]) != Some(Family::Atc))
-}
-
 impl QueueDrawn {
-    /// How it is executed. No order of whole calls says what requests answer: the SMMU is a CPU of its
-    /// own, and batches interleave.
+    /// How it is executed. No order of whole calls says what requests answer: the SMMU is a CPU of
+    /// its own, and batches interleave.
     pub fn plan(&self) -> Plan {
         Plan {
             strategy: self.parameters.strategy,
@@ -608,3 +555,6 @@ impl fmt::Display for QueueParameters {
         write!(f, ", seed of the schedules {:#018x}", self.schedules)
     }
 }
+
+#[cfg(test)]
+mod tests;

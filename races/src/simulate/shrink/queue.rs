@@ -1,7 +1,8 @@
 //! What can be left out of a program on the command queue.
 //!
 //! The faults of a program count the commands that the SMMU consumes, so wherever commands are left out
-//! they are tried with lower numbers, too.
+//! they are tried with lower numbers, too; and what a CPU did before others began can be over before all
+//! begin, so requests are tried as commands that have gone through the ring before ([`Queue::start`]).
 
 use super::{renumbered, Candidates, Found};
 use crate::Subject;
@@ -68,6 +69,17 @@ fn with_faults(smaller: Queue, fewer: u32) -> Vec<Smaller> {
     vec![smaller.into(), earlier.into()]
 }
 
+/// The same, and with the missing commands gone through the ring before.
+fn with_faults_or_start(smaller: Queue, fewer: u32) -> Vec<Smaller> {
+    let mut ways = with_faults(smaller, fewer);
+    // The model computes with the end of the lap in 32 bits.
+    let room = |p: &Queue| u32::MAX - (1 << p.log2size) - p.start >= fewer;
+    if let Some(Smaller { program, .. }) = ways.last().filter(|s| room(&s.program)) {
+        ways.push(with(program, |later| later.start += fewer));
+    }
+    ways
+}
+
 fn moved(fault: Fault, fewer: u32) -> Fault {
     match fault {
         Fault::Abort(n) => Fault::Abort(n.saturating_sub(fewer)),
@@ -106,8 +118,8 @@ fn without_producer(program: &Queue) -> Vec<Smaller> {
             }
         }
         let fewer = requests.iter().map(entries).sum();
-        let both = with_faults(smaller, fewer).into_iter();
-        ways.extend(both.map(|s| Smaller { gone: Some(gone), ..s }));
+        let all = with_faults_or_start(smaller, fewer).into_iter();
+        ways.extend(all.map(|s| Smaller { gone: Some(gone), ..s }));
     }
     ways
 }
@@ -129,7 +141,7 @@ fn without_request(program: &Queue) -> Vec<Smaller> {
             if index == 0 && smaller.published == Some(cpu as u8) {
                 smaller.published = None;
             }
-            ways.extend(with_faults(smaller, entries(&gone)));
+            ways.extend(with_faults_or_start(smaller, entries(&gone)));
         }
     }
     ways
@@ -208,7 +220,7 @@ fn without_command(program: &Queue) -> Vec<Smaller> {
     ways
 }
 
-/// A list without its CMD_SYNC, a batch that is not forced, or a list in its place.
+/// A list without its CMD_SYNC, a batch that is not forced, or a list in the place of a batch or an array.
 fn with_plain_list(program: &Queue) -> Vec<Smaller> {
     let mut ways = Vec::new();
     for (cpu, index, _) in lists(program) {
@@ -225,6 +237,9 @@ fn with_plain_list(program: &Queue) -> Vec<Smaller> {
                     let commands = commands.clone();
                     ways.push(replaced(Request::Batch { commands, force_sync: false }));
                 }
+            }
+            Request::Invalidate(Invalidate { commands, .. }) => {
+                ways.push(replaced(Request::Issue { commands: commands.clone(), sync: true }));
             }
             _ => {}
         }
@@ -309,19 +324,131 @@ fn with_plain_command(program: &Queue) -> Vec<Smaller> {
     let mut page = 0;
     for (cpu, index, commands) in lists(program) {
         for n in 0..commands {
-            let plain = [0x12, page << 12];
-            page += 1;
             let mut smaller = program.clone();
             let command = commands_of(&mut smaller.cpus[cpu][index]).and_then(|c| c.get_mut(n));
-            if let Some(command) = command.filter(|command| !is_plain(**command)) {
-                *command = plain;
+            if let Some(command) = command {
+                *command = [0x12, page << 12];
                 ways.push(smaller.into());
             }
+            page += 1;
         }
     }
     ways
 }
 
-fn is_plain([word0, word1]: [u64; 2]) -> bool {
-    word0 == 0x12 && word1 & 0xfff == 0
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uapi::queue::{QueueKind, Secondary, Vsmmu};
+
+    fn list(pages: &[u64], sync: bool) -> Request {
+        Request::Issue { commands: pages.iter().map(|page| [0x12, page << 12]).collect(), sync }
+    }
+
+    /// Something of everything.
+    fn found() -> Found {
+        let array = Invalidate {
+            data_type: 2,
+            entry_len: 24,
+            tail: 1,
+            unmapped_from: Some(1),
+            fail_nth: 3,
+            ..Invalidate::of(vec![[0x40 | 0x99 << 32, 52], [0x12, 0]])
+        };
+        let batch = vec![[0x12, 0], [0x05, 1], [0x12, 0x5000]];
+        let program = Queue {
+            log2size: 4,
+            word: 4,
+            start: 39,
+            completion: Completion::Msi,
+            faults: vec![Fault::Abort(4), Fault::AtcTimeout(1)],
+            vsmmu: Some(Vsmmu { vmid: 7, vdevs: vec![(0x99, 0x40)], without: Vec::new() }),
+            secondary: Some(Secondary { kind: QueueKind::Ecmdq, queues: 2 }),
+            repeat_tlbi_cfgi: true,
+            overtaken_max: 255,
+            published: Some(2),
+            cpus: vec![
+                vec![list(&[1, 2], true), Request::Migrate { task: 2, to: 1 }],
+                vec![Request::Suspend, Request::Resume, list(&[7], false)],
+                vec![list(&[3], true), Request::Batch { commands: batch, force_sync: true }],
+                vec![Request::Invalidate(array)],
+            ],
+        };
+        assert_eq!(program.check(), Ok(()));
+        let subject = Subject::Queue { program, revision: "cmdq_latest".to_owned() };
+        // Four producers and, behind them, the consumers of three queues.
+        Found { subject, choices: vec![0, 1, 2, 3, 4, 5, 6], recycle: false }
+    }
+
+    fn of(found: &Found) -> &Queue {
+        match &found.subject {
+            Subject::Queue { program, .. } => program,
+            _ => panic!("no queue"),
+        }
+    }
+
+    #[test]
+    fn consumers_move_down_with_the_producers_that_are_left() {
+        let found = found();
+        // From the last to the first, each with three ways; the SMMU's own CPUs stay.
+        let smaller = nth(&found, 8, without_producer).expect("it is there");
+        assert_eq!(smaller.choices, [0, 1, 2, 3, 4, 5]);
+        let program = of(&smaller);
+        assert_eq!((program.cpus.len(), program.published), (3, Some(1)));
+        assert_eq!(program.cpus[0][1], Request::Migrate { task: 1, to: 1 });
+        // A list of one went through the ring before, and the faults come that much earlier.
+        assert_eq!((program.start, program.faults[0]), (40, Fault::Abort(3)));
+        let smaller = nth(&found, 3, without_producer).expect("it is there");
+        assert_eq!((of(&smaller).published, of(&smaller).cpus[0].len()), (None, 1));
+        let smaller = nth(&found, 0, without_queue).expect("it is there");
+        assert_eq!(smaller.choices, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(of(&smaller).secondary.map(|s| s.queues), Some(1));
+    }
+
+    #[test]
+    fn a_suspend_goes_with_its_resume() {
+        let found = found();
+        let all: Vec<Found> = (0..).map_while(|n| nth(&found, n, without_request)).collect();
+        let lists = all.iter().map(|smaller| of(smaller).cpus[1].len());
+        let lists: std::collections::BTreeSet<usize> = lists.collect();
+        assert_eq!(lists, [1, 2, 3].into());
+        let left = |smaller: &&Found| of(smaller).cpus[1] == [list(&[7], false)];
+        assert!(all.iter().any(|smaller| left(&smaller)), "{all:#?}");
+    }
+
+    /// Every way leads to another program, and there is an end to it whatever still fails.
+    #[test]
+    fn it_ends_at_one_request() {
+        for later in [false, true] {
+            let mut best = found();
+            let mut candidates = 0;
+            loop {
+                let before = best.subject.clone();
+                for pass in PASSES {
+                    // The first way each time, or the last.
+                    loop {
+                        let all: Vec<Found> = (0..).map_while(|n| pass(&best, n)).collect();
+                        candidates += all.len();
+                        let way = if later { all.last() } else { all.first() };
+                        match way.filter(|f| !of(f).cpus.concat().is_empty()) {
+                            Some(smaller) => best = smaller.clone(),
+                            None => break,
+                        }
+                        assert_ne!(best.subject, before);
+                        assert_eq!(of(&best).check(), Ok(()));
+                        assert!(candidates < 10_000, "{best:#?}");
+                    }
+                }
+                if best.subject == before {
+                    break;
+                }
+            }
+            let program = of(&best);
+            assert_eq!((program.cpus.len(), program.cpus[0].len()), (1, 1), "{program:#?}");
+            let plain = Queue { start: 0, ..program.clone() };
+            let expected =
+                Queue { log2size: 1, word: 1, cpus: program.cpus.clone(), ..Queue::default() };
+            assert_eq!(plain, expected);
+        }
+    }
 }

@@ -9,9 +9,9 @@ pub const SSEC: u64 = 1 << 10;
 /// Opcodes that nobody has given a meaning.
 const RESERVED: &[u64] = &[0x00, 0x0f, 0x7f, 0xff];
 
-/// Commands that the driver issues together. A list of [`uapi::queue::Request::Issue`] is of one: whether
-/// it is repeated, and which queue it goes to, is decided by its first command. (The driver's own lists have
-/// one command, or are those of a batch.)
+/// Commands that the driver issues together. A list of [`uapi::queue::Request::Issue`] is of one:
+/// whether it is repeated, and which queue it goes to, is decided by its first command. (The driver's
+/// own lists have one command, or are those of a batch.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
     /// TLBI_NH_VA and TLBI_NH_ASID, which a guest's VCMDQ executes.
@@ -121,7 +121,9 @@ pub fn strange(draws: &mut Draws, vsmmu: &Vsmmu) -> [u64; 2] {
         }
         // What not every SMMU has: wide ASIDs, ranges, SubstreamIDs, ATS.
         _ => {
-            let (num, scale) = (draws.below(4) as u64, draws.below(4) as u64);
+            let num = draws.below(4) as u64;
+            // 39 is the most that addresses need.
+            let scale = draws.pick(&[0, 1, 3, 39, 40, 63]).copied().unwrap_or(0);
             let some = [
                 [0x12 | 0x1ff << 48, page << 12],
                 [0x12 | num << 12 | scale << 20, page << 12 | 1 << 10],
