@@ -294,3 +294,15 @@ proptest! {
         }
     }
 }
+
+/// The calls of a file are those that output names.
+#[test]
+fn requests_are_called_what_they_are_called_in_a_file() {
+    let table = scenarios::request_table();
+    for name in Request::NAMES {
+        assert!(table.contains(&format!("| `{name}")), "{name}");
+    }
+    assert_eq!(table.lines().count(), 2 + Request::NAMES.len());
+    let spelt = [Request::Suspend, Request::Resume].map(|r| request_text(&r));
+    assert!(spelt.iter().all(|text| Request::NAMES.contains(&text.as_str())));
+}

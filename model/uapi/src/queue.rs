@@ -136,6 +136,16 @@ pub enum Request {
 }
 
 impl Request {
+    /// What requests are called.
+    pub const NAMES: &'static [&'static str] = &[
+        "arm_smmu_cmdq_issue_cmdlist",
+        "arm_smmu_cmdq_batch_submit",
+        "IOMMU_HWPT_INVALIDATE",
+        "migrate",
+        "arm_smmu_runtime_suspend",
+        "arm_smmu_runtime_resume",
+    ];
+
     /// The call that it is, as output names it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -8,11 +8,13 @@
 use super::record::Records;
 use crate::cli::Failed;
 use crate::mutate::parts;
+use crate::rows::queue_revisions;
 use scenarios::{Survivor, Unreached};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use uapi::call::SIGNATURES;
 use uapi::mutation::CallSite;
+use uapi::queue::Request;
 
 /// The table of one row.
 #[derive(Clone, Debug)]
@@ -88,11 +90,14 @@ impl Coverage {
             }
         }
         let mut answered: BTreeMap<_, Vec<String>> = BTreeMap::new();
-        for signature in SIGNATURES {
-            let of =
-                |a: &String| a.strip_prefix(signature.name)?.strip_prefix(' ').map(str::to_owned);
+        let calls: Vec<&'static str> = match queue_revisions().iter().any(|r| r.name == row) {
+            true => Request::NAMES.to_vec(),
+            false => SIGNATURES.iter().map(|signature| signature.name).collect(),
+        };
+        for name in calls {
+            let of = |a: &String| a.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned);
             let answers = records.answered().iter().filter_map(of).collect();
-            answered.insert(signature.name, answers);
+            answered.insert(name, answers);
         }
         Coverage { functions, answered }
     }
