@@ -129,17 +129,18 @@ fn everything_is_drawn() {
     }
     let wanted = "arm_smmu_cmdq_issue_cmdlist; arm_smmu_cmdq_batch_submit; IOMMU_HWPT_INVALIDATE; \
         migrate; arm_smmu_runtime_suspend; arm_smmu_runtime_resume; a list with a CMD_SYNC; \
-        a list without one; a CMD_SYNC alone; SSec; a reserved opcode; a forced batch; a batch; \
-        a batch of two lists; a mixed batch; an empty array; an array of a window; an array of more; \
-        an array of three; another type; short entries; long entries; a tail; unmapped memory; \
-        a failing point; a guest's CMD_SYNC; a guest's SSec; an unknown vSID; \
-        a guest's reserved opcode; an abort; an ATC time-out; a dead SMMU; several faults; CONS; \
-        MSIs; without Asid16; without Ats; without Ril; without SubstreamIds; Ecmdq 1; Ecmdq 2; \
-        Ecmdq 3; GuestVcmdq 1; GuestVcmdq 2; GuestVcmdq 3; a published list; the erratum; \
-        few may overtake; 1 producers; 2 producers; 3 producers; 4 producers; 5 producers; \
-        6 producers; a ring of 4 with words of 1; a ring of 4 with words of 2; \
-        a ring of 8 with words of 2; a ring of 8 with words of 4; a ring of 16 with words of 8; \
-        a ring of 32 with words of 8; from 0; near the end; in the second lap; near the wrap";
+        a list without one; a CMD_SYNC alone; SSec; a reserved opcode; a forced batch; a \
+        batch; a batch of two lists; a mixed batch; an empty array; an array of a window; an \
+        array of more; an array of three; another type; short entries; long entries; a tail; \
+        unmapped memory; a failing point; a guest's CMD_SYNC; a guest's SSec; an unknown \
+        vSID; a guest's reserved opcode; an abort; an ATC time-out; a dead SMMU; several \
+        faults; CONS; MSIs; without Asid16; without Ats; without Ril; without SubstreamIds; \
+        Ecmdq 1; Ecmdq 2; Ecmdq 3; GuestVcmdq 1; GuestVcmdq 2; GuestVcmdq 3; a published \
+        list; the erratum; few may overtake; 1 producers; 2 producers; 3 producers; 4 \
+        producers; 5 producers; 6 producers; a ring of 4 with words of 1; a ring of 4 with \
+        words of 2; a ring of 8 with words of 2; a ring of 8 with words of 4; a ring of 16 \
+        with words of 8; a ring of 32 with words of 8; from 0; near the end; in the second \
+        lap; near the wrap";
     let missing: Vec<&str> = wanted.split("; ").filter(|text| !seen.contains(*text)).collect();
     assert_eq!(missing, [] as [&str; 0]);
     let missing: Vec<&str> =
