@@ -13,8 +13,9 @@ use uapi::splat::{Kind, Splat};
 use uapi::step::{sleeper_of, Cpu};
 use uapi::trace::{Trace, TraceStep, Val};
 
-/// A place that steps can meet in: an allocation's field and, for an xarray, the index.
-type Location<'a> = (u32, &'a str, Option<u64>);
+/// A place that steps can meet in: an allocation's field and, for an xarray, the index. A word of the
+/// command queue is in no allocation.
+type Location<'a> = (Option<u32>, &'a str, Option<u64>);
 
 /// How a step uses a place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,17 +148,30 @@ fn locations(step: &TraceStep) -> Vec<Location<'_>> {
                 true => number(step.args.get(i + 1)).or_else(|| number(Some(&step.result))),
                 false => None,
             };
-            found.push((*alloc, field.as_str(), index));
+            found.push((Some(*alloc), field.as_str(), index));
         }
     }
+    if let (Some(Val::Text(word)), true) = (step.args.first(), is_of_queue(step)) {
+        found.push((None, word.as_str(), None));
+    }
     found
+}
+
+fn is_of_queue(step: &TraceStep) -> bool {
+    step.file.starts_with("arm_smmu_v3/")
 }
 
 fn how(step: &TraceStep) -> Use {
     let op = step.op.as_str();
     let reads = ["load", "xa_load", "xas_load", "xa_find", "xa_empty", "refcount_read"];
+    let looks = ["READ_ONCE", "readl", "atomic_cond_read", "queue_poll"];
     if ["xa_lock", "xa_unlock", "lockdep_assert_held"].contains(&op) {
         Use::Guards
+    } else if is_of_queue(step) {
+        match looks.contains(&op) {
+            true => Use::Reads,
+            false => Use::Changes,
+        }
     } else if reads.contains(&op) {
         // What a counter reads as is its exact value.
         match op {
@@ -215,6 +229,24 @@ mod tests {
 
     fn shown_of(steps: Vec<TraceStep>) -> Vec<bool> {
         shown(&outcome(steps))
+    }
+
+    /// A word that two CPUs use is one in which they meet, if one of them writes it.
+    #[test]
+    fn words_of_the_queue_are_places() {
+        let of_queue = |cpu, op: &str, word: &str| TraceStep {
+            file: "arm_smmu_v3/cmdq.rs".into(),
+            args: vec![Val::Text(word.into())],
+            ..step(cpu, op, 0, "", None)
+        };
+        let steps = vec![
+            of_queue(0, "queue_write", "ring[0]"),
+            of_queue(0, "queue_write", "ring[1]"),
+            of_queue(0, "READ_ONCE", "llq"),
+            of_queue(1, "READ_ONCE", "llq"),
+            of_queue(1, "READ_ONCE", "ring[0]"),
+        ];
+        assert_eq!(shown_of(steps), [true, false, false, false, true]);
     }
 
     #[test]

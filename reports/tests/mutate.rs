@@ -209,7 +209,7 @@ fn what_is_said_to_be_unreached_exists() {
         assert!(sites.iter().any(|s| s.name() == entry.site), "{}", entry.site);
         assert!(!entry.reason.trim().is_empty(), "{}", entry.site);
         for row in &entry.revisions {
-            assert!(revisions().iter().any(|r| r.name == *row), "{row}");
+            assert!(reports::rows::row(row).is_some(), "{row}");
         }
     }
 }

@@ -37,6 +37,8 @@ struct Wires<'a> {
     fetched: [u64; 2],
     /// How many commands it has consumed.
     consumed: u32,
+    /// How many before it had its power: the [`Device`] counts from there.
+    before: u32,
     /// Aborts that are still to come, by the number of the command.
     aborts: Vec<u32>,
     gerror_irq: bool,
@@ -150,6 +152,7 @@ pub fn smmu(q: &Cmdq) -> u32 {
         cons: start,
         fetched: [0; 2],
         consumed: 0,
+        before: 0,
         aborts: aborts.collect(),
         gerror_irq: false,
     };
@@ -172,6 +175,7 @@ pub fn smmu(q: &Cmdq) -> u32 {
             wires.cons = q.cons_reg.peek() as u32;
             let Some(probed) = probed(q, wires.cons) else { break };
             (device, seen) = (probed, wires.cons.into());
+            wires.before = wires.consumed;
             continue;
         }
         if prod == seen || !has_power() {
@@ -203,7 +207,7 @@ fn is_dead(q: &Cmdq, consumed: u32) -> bool {
 /// One action of the SMMU, if it has one: it finishes what it has begun, then it goes on.
 fn act(q: &Cmdq, device: &mut Device, wires: &mut Wires<'_>) -> bool {
     let late = device.begun().first().filter(|begun| {
-        faults(q).contains(&Fault::AtcTimeout(begun.number - 1))
+        faults(q).contains(&Fault::AtcTimeout(wires.before + begun.number - 1))
             && begun.command.op().row().class == Class::Atc
     });
     let next = match late {

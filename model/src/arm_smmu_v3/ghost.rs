@@ -123,7 +123,7 @@ pub struct Ghost {
     /// The SMMU has no power.
     is_off: bool,
     /// How often others have come before a CPU that waits for the shared lock.
-    overtaken: [u8; CPUS_MAX],
+    overtaken: [u32; CPUS_MAX],
     /// The commands of every CPU in the order of its calls.
     asked: [Vec<[u64; 2]>; CPUS_MAX],
 }
@@ -547,7 +547,7 @@ impl Cmdq {
             }
             for cpu in (0..CPUS_MAX).filter(|cpu| g.wants_shared[*cpu]) {
                 g.overtaken[cpu] += 1;
-                if g.overtaken[cpu] > self.program.overtaken_max {
+                if g.overtaken[cpu] > self.program.overtaken_max.into() {
                     return Err(format!("CPU {cpu} waits for the shared lock and is overtaken"));
                 }
             }
