@@ -14,7 +14,7 @@ use reports::simulate::record::Records;
 use reports::token::Token;
 use reports::{answers, baseline};
 use scenarios::answers::Recording;
-use scenarios::{parse_profile, write, Scenario, ScenarioError};
+use scenarios::{parse_profile, write, write_queue, Scenario, ScenarioError};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use uapi::pick::{FirstEnabled, Subject};
@@ -71,9 +71,18 @@ fn scenario(bytes: &[u8]) {
         Err(error) => return rendered(error),
     };
     for row in &scenario.revisions {
-        let program = scenario.program(row);
         let expected = scenario.expected(row).cloned().unwrap_or(Expected::Never);
         let verdicts = [(row.clone(), expected.clone())];
+        if let Some(mut queue) = scenario.queue(row) {
+            let text = write_queue(&queue, &scenario.question, &scenario.source, &verdicts);
+            queue.expect.clear();
+            match Scenario::parse("again", &text, revisions()) {
+                Ok(again) => assert_eq!(again.queue(row), Some(queue), "{text}"),
+                Err(error) => panic!("{text}\n{:?}", Report::new(error)),
+            }
+            continue;
+        }
+        let program = scenario.program(row);
         let text = write(&program, &scenario.question, &scenario.source, &verdicts);
         let again = match Scenario::parse("again", &text, revisions()) {
             Ok(again) => again,
@@ -100,15 +109,16 @@ fn story(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Ok(scenario) = Scenario::parse("fuzz", &text, revisions()) else { return };
     for row in scenario.revisions.iter().take(2) {
-        let mut program = scenario.program(row);
-        for place in program.places().collect::<Vec<_>>() {
-            for step in program.list_mut(place) {
-                if step.fail_nth == FailNth::Any {
-                    step.fail_nth = FailNth::Nth(1);
+        let mut subject = scenario.subject(row);
+        if let Subject::Program { program, .. } = &mut subject {
+            for place in program.places().collect::<Vec<_>>() {
+                for step in program.list_mut(place) {
+                    if step.fail_nth == FailNth::Any {
+                        step.fail_nth = FailNth::Nth(1);
+                    }
                 }
             }
         }
-        let subject = Subject::Program { program, revision: row.clone() };
         match run(&subject, &mut FirstEnabled, &LIMITS) {
             Ok(outcome) => assert!(outcome.is_some(), "the first one that can run always can"),
             Err(error) => assert!(!error.to_string().is_empty()),

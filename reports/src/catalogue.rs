@@ -194,6 +194,8 @@ fn explanation(scenario: Scenario, called: String) -> Result<Explanation, Failed
     if !scenario.suits(Explorer::Loom) {
         limits.push("Loom does not run it: it has at most 4 CPUs, or the file leaves it out.");
     }
+    let of_queue = scenario.revisions.first().is_some_and(|r| scenario.queue(r).is_some());
+    let is_about_it = |left: &LeftOut| left.queue == of_queue;
     Ok(Explanation {
         kind: kind(&scenario),
         verdicts: scenario
@@ -208,7 +210,7 @@ fn explanation(scenario: Scenario, called: String) -> Result<Explanation, Failed
         explorers: Explorer::ALL.iter().filter(|e| scenario.suits(**e)).map(|e| e.name()).collect(),
         functions,
         limits,
-        left_out: left_out().map_err(Failed::usage)?,
+        left_out: left_out().map_err(Failed::usage)?.into_iter().filter(is_about_it).collect(),
         commands: vec![
             format!("iommufd-testbed check {called}"),
             format!("iommufd-testbed report {called} --no-sweep -o report.html"),

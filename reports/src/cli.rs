@@ -154,6 +154,8 @@ enum Command {
     /// Draw programs over the whole API from one seed, with faults, unplugged devices and processes
     /// that exit, run them under drawn schedules, and make what fails smaller.
     ///
+    /// On a row of the command queue (`cmdq_…`) it draws CPUs that issue lists, batches and a guest's
+    /// invalidations, and the errors of the SMMU.
     /// Every run has a seed of its own, so that threads, parts and order change nothing. What is
     /// not known of the row becomes a scenario file (-o DIR) that `check` reproduces.
     #[command(after_help = SIMULATE_EXIT_CODES, args_conflicts_with_subcommands = true)]
@@ -432,7 +434,7 @@ pub struct DemoOptions {
 /// Options of `simulate`.
 #[derive(Args, Clone, Debug)]
 pub struct SimulateOptions {
-    /// On this revision (name or alias).
+    /// On this revision (name or alias), of iommufd or of the command queue (`cmdq_…`).
     #[arg(long, value_name = "R")]
     pub revision: String,
     /// The seed that everything is drawn from.

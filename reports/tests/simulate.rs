@@ -34,7 +34,7 @@ fn directory() -> TempDir {
 #[test]
 fn a_seed_is_the_same_bytes_every_time() {
     let dir = directory();
-    for row in ["linux_7_3", "p2_v3"] {
+    for row in ["linux_7_3", "p2_v3", "cmdq_prod_stop"] {
         let args = ["--revision", row, "--seed", "7", "--runs", "60", "--findings", "1", "-v"];
         let one = simulate(dir.path(), &[&args[..], &["--jobs", "1"]].concat());
         let two = simulate(dir.path(), &[&args[..], &["--jobs", "2"]].concat());
@@ -60,7 +60,7 @@ fn a_seed_is_the_same_bytes_every_time() {
 #[test]
 fn a_seed_is_the_same_bytes_in_every_build() {
     let dir = directory();
-    for row in ["linux_6_13", "linux_7_3"] {
+    for row in ["linux_6_13", "linux_7_3", "cmdq_2d4f03f6610d"] {
         let args = ["--revision", row, "--seed", "7", "--runs", "20", "--findings", "0", "-v"];
         let made = simulate(dir.path(), &args);
         assert_eq!(made.matches(", fingerprint ").count(), 21, "one per run, one of all");
@@ -271,6 +271,54 @@ fn what_is_found_is_a_scenario_that_check_reproduces() {
     }
     // The columns and the token of each stand in the output, and replay.
     assert!(text.contains("CPU 0") && text.contains("replay: iommufd-testbed replay '"), "{text}");
+}
+
+/// A row of the command queue: drawn with the errors of the SMMU, known where a scenario says so, and what
+/// is not known is a file with a `[queue]`.
+#[test]
+fn the_command_queue_is_simulated() {
+    let dir = directory();
+    let row = "cmdq_2d4f03f6610d";
+    let text = simulate(dir.path(), &["--revision", row, "--runs", "400", "-v", "--coverage"]);
+    assert!(text.contains("0 of them not known"), "{text}");
+    for drawn in ["{ abort = ", "{ atc_timeout = ", "{ dead = ", "word0 = ", "vsmmu = { vmid = "] {
+        assert!(text.contains(drawn), "{drawn}");
+    }
+    assert!(text.contains("known: cmdq: CMDQ timeout: CPU N waits for space"), "{text}");
+    assert!(text.contains("arm_smmu_cmdq_issue_cmdlist (arm_smmu_v3/cmdq.rs)"), "{text}");
+    assert!(text.contains("  arm_smmu_cmdq_batch_submit: ") && !text.contains("IOMMU_DESTROY"));
+    let args = ["simulate", "--revision", "cmdq_owner_does_not_wait", "--runs", "60", "--all"];
+    let output = run(dir.path(), &[&args[..], &["-o", "found", "--findings", "4"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let found = fs::read_dir(dir.path().join("found")).expect("a directory");
+    let files: Vec<_> = found
+        .map(|entry| entry.expect("an entry").path().display().to_string())
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    assert!(!files.is_empty());
+    for file in &files {
+        let written = fs::read_to_string(file).expect("a file");
+        assert!(written.contains("\n[queue]\n"), "{written}");
+        let output = run(dir.path(), &["check", file, "--explorer", "dpor"]);
+        assert_eq!(output.status.code(), Some(0), "{written}\n{output:?}");
+    }
+    // The columns of an SMMU are called so.
+    let text = from_utf8(&output.stdout).expect("UTF-8");
+    assert!(text.contains("is publishing") && text.contains("SMMU\n"), "{text}");
+}
+
+/// Nothing of iommufd is asked of a row of the queue, and the other way round.
+#[test]
+fn a_row_of_the_queue_is_no_row_of_iommufd() {
+    let dir = directory();
+    for args in
+        [&["mutate", "--revision", "cmdq_latest"][..], &["pairs", "--revision", "cmdq_latest"]]
+    {
+        let output = run(dir.path(), args);
+        let errors = from_utf8(&output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains("a row of the command queue"), "{errors}");
+    }
 }
 
 #[test]

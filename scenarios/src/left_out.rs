@@ -10,6 +10,9 @@ pub struct LeftOut {
     pub what: String,
     /// Why.
     pub reason: String,
+    /// Whether it is left out of the command queue and its SMMU; otherwise, of iommufd.
+    #[serde(default)]
+    pub queue: bool,
     /// R-numbers of the reference that cannot be asked for that reason.
     pub races: Vec<String>,
 }

@@ -5,12 +5,12 @@
 //! bug counts as found when it is the first splat of an execution, or the first behind a data race.
 
 use super::permitted;
+use super::subject::Simulated;
 use crate::check::in_parallel;
 use crate::clock::Stopwatch;
 use crate::progress::Screen;
 use races::seed::Draws;
 use races::simulate::{observe, sample, Plan};
-use scenarios::simulate::{draw, Row};
 use std::fmt::Write;
 use std::time::Duration;
 use uapi::pick::ModelError;
@@ -66,6 +66,32 @@ pub const CASES: &[Case] = &[
     case("linux_6_17_rc1", "mmap", "BUG: KASAN: slab-use-after-free in iommufd_fops_mmap"),
     case("linux_7_3", "mmap", "BUG: KASAN: slab-use-after-free in iommufd_fops_mmap"),
     case("linux_7_3", "HW queues", "refcount_t: addition on 0; use-after-free."),
+    case(
+        "cmdq_587e6c10a7ce",
+        "command queue",
+        "cmdq: CPU N waits for the shared lock and is overtaken",
+    ),
+    case(
+        "cmdq_owner_does_not_wait",
+        "command queue",
+        "cmdq: CPU N becomes owner while CPU N is publishing",
+    ),
+    case("cmdq_fetch_add", "command queue", "cmdq: the lock counts N holders, there are N"),
+    case(
+        "cmdq_prod_stop_without_drain",
+        "runtime PM",
+        "cmdq: the SMMU is switched off with N commands in the ring",
+    ),
+    case(
+        "cmdq_df180b1a4cc5",
+        "guest's commands",
+        "cmdq: entry_num says that N commands were handled, N of them reached the ring",
+    ),
+    case(
+        "cmdq_tegra241_cmdqv",
+        "VCMDQs",
+        "cmdq: CPU N returns from its batch, of which N entries in queue N are not complete",
+    ),
 ];
 
 /// Seeds of the page: few, since a test makes it.
@@ -113,7 +139,7 @@ impl Found {
 ///
 /// If the model does not take a program.
 pub fn ask(case: &Case, seeds: u64, most: u64) -> Result<Answer, ModelError> {
-    let row = Row::ask(case.revision)?;
+    let row = Simulated::ask(case.revision).map_err(ModelError::Malformed)?;
     let permitted = permitted();
     let until = |shows: &dyn Fn(u64, u64) -> Result<bool, ModelError>| {
         let watch = Stopwatch::start();
@@ -131,15 +157,15 @@ pub fn ask(case: &Case, seeds: u64, most: u64) -> Result<Answer, ModelError> {
         Ok::<Found, ModelError>(Found { programs, time: watch.elapsed() })
     };
     let ours = until(&|seed, run| {
-        let drawn = draw(Draws::seed_of_run(seed, run), &row)?;
-        let plan = Plan { explain: false, ..drawn.plan(&permitted) };
-        let observed = observe(&drawn.subject(&row), &plan)?;
+        let drawn = row.draw(Draws::seed_of_run(seed, run), &permitted)?;
+        let plan = Plan { explain: false, ..drawn.plan };
+        let observed = observe(&drawn.subject, &plan)?;
         Ok(observed.shown.keys().any(|class| class.text().starts_with(case.class)))
     })?;
     let shuttle = until(&|seed, run| {
-        let drawn = draw(Draws::seed_of_run(seed, run), &row)?;
+        let drawn = row.draw(Draws::seed_of_run(seed, run), &permitted)?;
         let mut found = false;
-        sample(&drawn.subject(&row), &drawn.plan(&permitted), &mut |classes| {
+        sample(&drawn.subject, &drawn.plan, &mut |classes| {
             found |= classes.iter().any(|class| class.text().starts_with(case.class));
             !found
         })?;
