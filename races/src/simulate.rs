@@ -109,6 +109,7 @@ pub fn observe(subject: &Subject, plan: &Plan) -> Result<Observed, ModelError> {
     let limits = limits(plan.recycle);
     let mut seen = Seen {
         subject,
+        explain: plan.explain,
         observed: Observed { digest: DIGEST_START, ..Observed::default() },
         passing: Vec::new(),
         judged: BTreeSet::new(),
@@ -197,6 +198,7 @@ fn add(shown: &mut BTreeMap<Class, Shown>, class: Class, executions: u64, choice
 /// Looks at executions.
 struct Seen<'a> {
     subject: &'a Subject,
+    explain: bool,
     observed: Observed,
     /// Different answers of passing executions, the choices of the first and how many there were.
     passing: Vec<(Vec<StepResult>, Vec<Cpu>, u64)>,
@@ -235,7 +237,8 @@ impl Seen<'_> {
 
     /// Keeps the answers of a passing execution for the sequential model.
     fn keep(&mut self, choices: &[Cpu], outcome: &Outcome) {
-        if outcome.ending != Ending::Complete || !outcome.splats.is_empty() {
+        let passes = outcome.ending == Ending::Complete && outcome.splats.is_empty();
+        if !self.explain || !passes {
             return;
         }
         let same =

@@ -373,6 +373,7 @@ mod tests {
                 vec![list(&[3], true), Request::Batch { commands: batch, force_sync: true }],
                 vec![Request::Invalidate(array)],
             ],
+            expect: Vec::new(),
         };
         assert_eq!(program.check(), Ok(()));
         let subject = Subject::Queue { program, revision: "cmdq_latest".to_owned() };
