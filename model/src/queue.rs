@@ -9,6 +9,7 @@ use uapi::program::{Orders, Timers};
 use uapi::queue::{Invalidate, Queue, Request};
 use uapi::splat::Kind;
 use uapi::step::Cpu;
+use uapi::trace::{Graph, GraphObject, Val};
 use uapi::Errno;
 
 use crate::arm_smmu_v3::cmdq::{here, Cmdq};
@@ -185,6 +186,10 @@ impl Guest for Run {
         }
     }
 
+    fn graph(&self) -> Graph {
+        Graph { objects: self.smmu.queues().map(words).collect() }
+    }
+
     fn report(&self, outcome: &mut Outcome) {
         let mut results = self.results.with(std::mem::take);
         results.sort_unstable_by_key(|r| (r.place, r.index));
@@ -194,6 +199,37 @@ impl Guest for Run {
             outcome.state.extend(q.ghost.with(|g| g.log()).into_iter().flatten());
         }
     }
+}
+
+/// A ring of more entries is not drawn.
+const DRAWN_MAX: usize = 16;
+
+/// The words of a queue as they are now, in the place of an object. Those that only some texts have
+/// are there once they are not 0.
+fn words(q: &Cmdq) -> GraphObject {
+    let hex = |name: &str, value: u64| (name.to_owned(), Val::Hex(value));
+    let mut fields = vec![
+        hex("llq", q.llq.peek()),
+        hex("owner_prod", q.owner_prod.peek()),
+        ("lock".to_owned(), Val::Num(i64::from(q.lock.peek() as i32))),
+        hex("CMDQ_PROD", q.prod_reg.peek()),
+        hex("CMDQ_CONS", q.cons_reg.peek()),
+    ];
+    let map = q.valid_map.iter().zip(0..);
+    fields.extend(map.map(|(word, n)| hex(&format!("valid_map[{n}]"), word.peek())));
+    let of_some = [
+        ("llq.cons", &q.llq_cons),
+        ("slock", &*q.spinlock),
+        ("sync_nr", &q.sync_nr),
+        ("sync_count", &q.sync_count),
+    ];
+    let of_some = of_some.into_iter().filter(|(_, word)| word.peek() != 0);
+    fields.extend(of_some.map(|(name, word)| hex(name, word.peek())));
+    if q.ring.len() <= DRAWN_MAX {
+        let ring = q.ring.iter().zip(0..);
+        fields.extend(ring.map(|(slot, n)| hex(&format!("ring[{n}]"), slot.first().peek())));
+    }
+    GraphObject { ty: "cmdq".to_owned(), alloc: q.number, id: None, fields }
 }
 
 /// Whether the text has what the program asks of it.

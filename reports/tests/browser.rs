@@ -346,3 +346,37 @@ fn a_thousand_scenarios_are_no_burden() {
         text.len() / 1_024
     );
 }
+
+/// A queue: a column for its SMMU, and its words in the place of objects.
+#[test]
+fn a_queue_has_an_smmu_and_words() {
+    let Some(mut browser) = Browser::start() else { return };
+    let dir = TempDir::new().expect("a directory");
+    let text = r#"question = "Who owns the group?"
+source   = "reference/smmuv3.md 3.7"
+[queue]
+log2size = 2
+word = 2
+[[cpu]]
+steps = ["arm_smmu_cmdq_issue_cmdlist([{op = TLBI_NH_VA}], sync = 1)"]
+[[cpu]]
+steps = ["arm_smmu_cmdq_issue_cmdlist([{op = TLBI_NH_VA}], sync = 1)"]
+[verdict]
+cmdq_owner_does_not_wait = { sometimes = "is publishing" }
+"#;
+    fs::write(dir.path().join("owner.toml"), text).expect("writable");
+    let args = ["report", "owner.toml", "--explorer", "dpor", "--no-sweep", "-o", "report.html"];
+    exits(&run(dir.path(), &args), 0);
+    let file = dir.path().join("report.html");
+    browser.open(&file);
+    browser.go("#race/owner/cmdq_owner_does_not_wait");
+    let heads = "[...document.querySelectorAll('.interleaving thead th')]\
+        .map(h => h.textContent).join()";
+    let heads = browser.value(heads);
+    assert!(heads.as_str().is_some_and(|h| h.contains("CPU 0,CPU 1,SMMU")), "{heads}");
+    browser.press("End");
+    let words = browser.value("document.querySelector('.interleaving').textContent");
+    let words = words.as_str().unwrap_or_default();
+    assert!(words.contains("owner_prod") && words.contains("valid_map[0]"), "{words}");
+    quiet(&browser, &file);
+}

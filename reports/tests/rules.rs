@@ -200,7 +200,7 @@ fn floors_between_crates_point_down() {
         ("model/src", &["uapi", "smmuv3"]),
         ("races", &["uapi", "smmuv3", "model_native", "model_std", "model_shuttle", "model_loom"]),
         ("model/timing", &["smmuv3_timing"]),
-        ("scenarios", &["uapi", "races", "model_native", "smmuv3_timing"]),
+        ("scenarios", &["uapi", "smmuv3", "races", "model_native", "smmuv3_timing"]),
         (
             "benches",
             &[
@@ -283,7 +283,7 @@ fn floors_in_manifests_point_down() {
         ("model/native", &["uapi", "smmuv3"]),
         ("races", &["uapi", "smmuv3", "model-std", "model-loom", "model-shuttle", "model-native"]),
         ("model/timing", &[]),
-        ("scenarios", &["uapi", "races", "model-native", "model-std", "smmuv3-timing"]),
+        ("scenarios", &["uapi", "smmuv3", "races", "model-native", "model-std", "smmuv3-timing"]),
     ];
     let all = [
         "uapi",

@@ -44,7 +44,8 @@ fn explore(subject: &Subject, dependence: Dependence) -> (Counts, BTreeSet<Seen>
     (counts, all)
 }
 
-fn injects(program: &Program) -> bool {
+fn injects(subject: &Subject) -> bool {
+    let Subject::Program { program, .. } = subject else { return false };
     let all = program.setup.iter().chain(program.cpus.iter().flatten()).chain(&program.finally);
     all.into_iter().any(|step| step.fail_nth == FailNth::Any)
 }
@@ -66,11 +67,10 @@ fn keyed_and_commuting_dependence_lose_no_outcome_of_plain_dependence() {
         let rows: BTreeSet<&String> =
             scenario.revisions.first().into_iter().chain(scenario.revisions.last()).collect();
         for revision in rows {
-            let program = scenario.program(revision);
-            if injects(&program) {
+            let subject = scenario.subject(revision);
+            if injects(&subject) {
                 continue;
             }
-            let subject = Subject::Program { program, revision: revision.clone() };
             let (plain, expected) = explore(&subject, Dependence::Plain);
             if !plain.exhausted {
                 continue;
