@@ -11,7 +11,7 @@ use races::search::{reduced, Counts};
 use races::{Backend, Subject};
 use scenarios::Kind;
 use uapi::outcome::{Ending, Outcome, StepResult};
-use uapi::program::{Dependence, FailNth, Limits, Program};
+use uapi::program::{Dependence, FailNth, Limits};
 use uapi::splat::Kind as SplatKind;
 
 /// Executions under plain dependence beyond which a scenario is too large to compare.

@@ -45,8 +45,10 @@ pub(crate) const WITHOUT: &[(&str, Without)] = &[
     ("RIL", Without::Ril),
     ("SSIDSIZE", Without::SubstreamIds),
 ];
+/// A kind of fault, and what makes one of the number of a command.
+type FaultKind = (&'static str, fn(u32) -> Fault);
 /// What goes wrong, at which command.
-pub(crate) const FAULTS: &[(&str, fn(u32) -> Fault)] =
+pub(crate) const FAULTS: &[FaultKind] =
     &[("abort", Fault::Abort), ("atc_timeout", Fault::AtcTimeout), ("dead", Fault::Dead)];
 
 /// Faults of one program.
