@@ -206,7 +206,8 @@ counts when it is the first splat of an execution, or the first behind a data ra
 nothing: they want calls on one object that few programs make, within a few steps that few
 schedules meet. Generated: `UPDATE=1 cargo test -p iommufd-testbed --test simulate` rewrites this
 page (a test makes a part of it again), `iommufd-testbed simulate demo --seconds` prints the table
-with the time that all seeds took on your machine.
+with the time that all seeds took on your machine; of one machine it stands in
+[benches/README.md](../benches/README.md).
 
 {}",
         answers.len(),
