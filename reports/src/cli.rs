@@ -181,8 +181,10 @@ enum Command {
     /// failing interleaving step by step, what the cost model says, and the findings.
     ///
     /// The HTML is one file that needs no network and no server. The exit code is that of the run.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
     Report {
+        #[command(subcommand)]
+        command: Option<ReportCommand>,
         /// Scenario files, or names of scenarios of the checkout. None: all of the checkout.
         #[arg(value_name = "FILE or NAME")]
         what: Vec<String>,
@@ -399,6 +401,15 @@ impl PairsOptions {
     pub fn settings(&self) -> Settings {
         bounded(self.budget, self.executions, self.jobs)
     }
+}
+
+#[derive(Subcommand, Debug)]
+enum ReportCommand {
+    /// What `simulate merge` does: the journals of the parts of one simulation, as one.
+    Merge {
+        #[command(flatten)]
+        options: MergeOptions,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -625,7 +636,10 @@ pub fn main() -> u8 {
             None => Err(Failed::usage("name a row: `simulate --revision linux_7_3`")),
         },
         Some(Command::Sweep { options }) => sweep::sweep(&options),
-        Some(Command::Report { what, options }) => report::report(&what, &options),
+        Some(Command::Report { command: Some(ReportCommand::Merge { options }), .. }) => {
+            simulate::merge(&options)
+        }
+        Some(Command::Report { command: None, what, options }) => report::report(&what, &options),
         Some(Command::Schema) => commands::schema(),
         Some(Command::Man { output }) => man(output.as_deref()),
         Some(Command::Completions { shell }) => {

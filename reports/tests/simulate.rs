@@ -225,6 +225,8 @@ fn the_shards_are_the_whole() {
     }
     let merge: Vec<&str> = merge.iter().map(String::as_str).collect();
     assert_eq!(simulate(dir.path(), &merge), whole);
+    let output = run(dir.path(), &[&["report"], &merge[..]].concat());
+    assert_eq!(from_utf8(&output.stdout), Ok(whole.as_str()), "{output:?}");
     let output = run(dir.path(), &[&["simulate"], &merge[..merge.len() - 1]].concat());
     let errors = from_utf8(&output.stderr).expect("UTF-8");
     assert!(errors.contains("20 runs are in none of the journals"), "{errors}");
