@@ -14,12 +14,14 @@ use uapi::queue::{Invalidate, Request};
 pub(crate) struct Form {
     /// Its name.
     pub name: &'static str,
-    /// Its arguments; those with a number are 0 if they are left out.
+    /// Its arguments; those behind the needed ones may be left out.
     pub args: &'static [&'static str],
     /// How many of them have to be there.
     pub needed: usize,
     /// What it does.
     pub doc: &'static str,
+    /// Makes the request of what was given.
+    make: fn(&[Option<Given>]) -> Request,
 }
 
 /// The calls of a CPU of a `[queue]`.
@@ -28,27 +30,33 @@ pub(crate) const FORMS: &[Form] = &[
     Form {
         name: "arm_smmu_cmdq_issue_cmdlist", args: &["cmds", "sync"], needed: 1,
         doc: "Puts a list of commands into the ring; with `sync = 1` a CMD_SYNC behind it, which is waited for.",
+        make: |given| Request::Issue { commands: commands(given), sync: number(given, 1) != 0 },
     },
     Form {
         name: "arm_smmu_cmdq_batch_submit", args: &["cmds", "force_sync"], needed: 1,
         doc: "Gathers the commands as a batch, in lists of a word, and submits it; with `force_sync = 1` the SMMU needs a CMD_SYNC behind every list.",
+        make: |given| Request::Batch { commands: commands(given), force_sync: number(given, 1) != 0 },
     },
     Form {
         name: "IOMMU_HWPT_INVALIDATE",
         args: &["data_uptr", "data_type", "entry_len", "tail", "unmapped_from"], needed: 1,
         doc: "A guest's commands on the vSMMU; `unmapped_from` is the first entry that lies in memory which cannot be read.",
+        make: invalidate,
     },
     Form {
         name: "migrate", args: &["task", "to"], needed: 2,
         doc: "The scheduler moves the task of another CPU to a processor.",
+        make: |given| Request::Migrate { task: number(given, 0) as u8, to: number(given, 1) as u8 },
     },
     Form {
         name: "arm_smmu_runtime_suspend", args: &[], needed: 0,
         doc: "The SMMU loses its power: no list gets into the ring any more.",
+        make: |_| Request::Suspend,
     },
     Form {
         name: "arm_smmu_runtime_resume", args: &[], needed: 0,
         doc: "The SMMU gets it back.",
+        make: |_| Request::Resume,
     },
 ];
 
@@ -100,38 +108,7 @@ pub(crate) fn resolve(
         ));
     }
     let given = arguments(shape, form, problems);
-    let numbers: Vec<u64> = given
-        .iter()
-        .map(|value| match value {
-            Some(Given::Number(n)) => *n,
-            _ => 0,
-        })
-        .collect();
-    let commands = match given.first() {
-        Some(Some(Given::Commands(commands))) => commands.clone(),
-        _ => Vec::new(),
-    };
-    let number = |n: usize| numbers.get(n).copied().unwrap_or(0);
-    let is_given = |n: usize| given.get(n).is_some_and(Option::is_some);
-    let mut request = match form.name {
-        "arm_smmu_cmdq_issue_cmdlist" => Request::Issue { commands, sync: number(1) != 0 },
-        "arm_smmu_cmdq_batch_submit" => Request::Batch { commands, force_sync: number(1) != 0 },
-        "IOMMU_HWPT_INVALIDATE" => {
-            let mut array = Invalidate::of(commands);
-            if is_given(1) {
-                array.data_type = number(1) as u32;
-            }
-            if is_given(2) {
-                array.entry_len = number(2) as u32;
-            }
-            array.tail = number(3) as u8;
-            array.unmapped_from = is_given(4).then(|| number(4) as u32);
-            Request::Invalidate(array)
-        }
-        "migrate" => Request::Migrate { task: number(0) as u8, to: number(1) as u8 },
-        "arm_smmu_runtime_suspend" => Request::Suspend,
-        _ => Request::Resume,
-    };
+    let mut request = (form.make)(&given);
     options(shape, form, &mut request, problems);
     let mut resolved =
         ResolvedRequest { request, answers: Answers::Any, entry_num: None, rows_named: Vec::new() };
@@ -164,6 +141,35 @@ pub(crate) fn resolve(
         }
     }
     (problems.len() == before).then_some(resolved)
+}
+
+/// The number that was given; 0 if there is none.
+fn number(given: &[Option<Given>], n: usize) -> u64 {
+    match given.get(n) {
+        Some(Some(Given::Number(number))) => *number,
+        _ => 0,
+    }
+}
+
+/// The commands, which come first.
+fn commands(given: &[Option<Given>]) -> Vec<[u64; 2]> {
+    match given.first() {
+        Some(Some(Given::Commands(commands))) => commands.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// An array of a guest: what is not said about it is as it should be.
+fn invalidate(given: &[Option<Given>]) -> Request {
+    let said = |n: usize| given.get(n).is_some_and(Option::is_some).then(|| number(given, n));
+    let array = Invalidate::of(commands(given));
+    Request::Invalidate(Invalidate {
+        data_type: said(1).map_or(array.data_type, |n| n as u32),
+        entry_len: said(2).map_or(array.entry_len, |n| n as u32),
+        tail: number(given, 3) as u8,
+        unmapped_from: said(4).map(|n| n as u32),
+        ..array
+    })
 }
 
 /// What stands for an argument.
