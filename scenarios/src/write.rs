@@ -25,9 +25,7 @@ pub fn write(
     source: &str,
     verdicts: &[(String, Expected)],
 ) -> String {
-    let mut out = String::new();
-    let _ = writeln!(out, "question = {}", quoted(question));
-    let _ = writeln!(out, "source   = {}", quoted(source));
+    let mut out = asked(question, source);
     if program.timers == Timers::Any {
         let _ = writeln!(out, "timers   = \"any\"");
     }
@@ -68,6 +66,11 @@ pub fn write(
     out
 }
 
+/// What is asked, and who asks.
+fn asked(question: &str, source: &str) -> String {
+    format!("question = {}\nsource   = {}\n", quoted(question), quoted(source))
+}
+
 fn verdict_lines(out: &mut String, verdicts: &[(String, Expected)]) {
     let _ = writeln!(out, "\n[verdict]");
     for (row, verdict) in verdicts {
@@ -87,9 +90,7 @@ pub fn write_queue(
     source: &str,
     verdicts: &[(String, Expected)],
 ) -> String {
-    let mut out = String::new();
-    let _ = writeln!(out, "question = {}", quoted(question));
-    let _ = writeln!(out, "source   = {}", quoted(source));
+    let mut out = asked(question, source);
     let _ = writeln!(out, "\n[queue]");
     for line in queue_lines(queue) {
         let _ = writeln!(out, "{line}");
