@@ -35,7 +35,9 @@ pub(crate) const FORMS: &[Form] = &[
     Form {
         name: "arm_smmu_cmdq_batch_submit", args: &["cmds", "force_sync"], needed: 1,
         doc: "Gathers the commands as a batch, in lists of a word, and submits it; with `force_sync = 1` the SMMU needs a CMD_SYNC behind every list.",
-        make: |given| Request::Batch { commands: commands(given), force_sync: number(given, 1) != 0 },
+        make: |given| {
+            Request::Batch { commands: commands(given), force_sync: number(given, 1) != 0 }
+        },
     },
     Form {
         name: "IOMMU_HWPT_INVALIDATE",
