@@ -17,6 +17,11 @@ pub fn queue_revisions() -> &'static [RevisionInfo] {
     &QUEUE_ROWS
 }
 
+/// Whether this is the name of a row of the command queue.
+pub fn is_of_queue(name: &str) -> bool {
+    queue_revisions().iter().any(|r| r.name == name)
+}
+
 /// Every row.
 pub fn all_rows() -> impl Iterator<Item = &'static RevisionInfo> + Clone {
     revisions().iter().chain(queue_revisions())
@@ -43,9 +48,9 @@ pub fn canonical_all(names: &[String]) -> Result<Vec<String>, String> {
 /// If there is no such row of iommufd.
 pub fn canonical_of_iommufd(name: &str) -> Result<&'static str, String> {
     let row = canonical(name)?;
-    match revisions().iter().any(|r| r.name == row) {
-        true => Ok(row),
-        false => Err(format!(
+    match is_of_queue(row) {
+        false => Ok(row),
+        true => Err(format!(
             "`{name}` is a row of the command queue, and this is about iommufd; `iommufd-testbed list` \
              shows its rows"
         )),

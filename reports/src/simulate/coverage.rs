@@ -8,7 +8,7 @@
 use super::record::Records;
 use crate::cli::Failed;
 use crate::mutate::parts;
-use crate::rows::queue_revisions;
+use crate::rows::is_of_queue;
 use scenarios::{Survivor, Unreached};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -90,7 +90,7 @@ impl Coverage {
             }
         }
         let mut answered: BTreeMap<_, Vec<String>> = BTreeMap::new();
-        let calls: Vec<&'static str> = match queue_revisions().iter().any(|r| r.name == row) {
+        let calls: Vec<&'static str> = match is_of_queue(row) {
             true => Request::NAMES.to_vec(),
             false => SIGNATURES.iter().map(|signature| signature.name).collect(),
         };

@@ -1,6 +1,6 @@
 //! What is simulated on a row: programs over the API of iommufd, or programs for the command queue.
 
-use crate::rows::{canonical, queue_revisions};
+use crate::rows::{canonical, is_of_queue};
 use races::simulate::Plan;
 use races::Permitted;
 use scenarios::simulate::queue::{self, QueueRow};
@@ -40,7 +40,7 @@ impl Simulated {
     /// There is no such row; the message says which one may be meant.
     pub fn ask(name: &str) -> Result<Simulated, String> {
         let name = canonical(name)?;
-        let row = match queue_revisions().iter().any(|r| r.name == name) {
+        let row = match is_of_queue(name) {
             true => QueueRow::ask(name).map(Simulated::Queue),
             false => Row::ask(name).map(Simulated::Iommufd),
         };
